@@ -1,0 +1,61 @@
+# Sixfold's chores. Everything happens in .venv, which is made from $(PYTHON) and the versions in constraints.txt.
+#   make PYTHON=python3.12 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PINS := pyproject.toml constraints.txt
+
+.PHONY: help demo test lint types unit test-slow docs fix clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo       train on the built-in sample and write a report"
+	@echo "make test       everything CI checks: lint, types, unit"
+	@echo "make test-slow  the tests too slow for every change"
+	@echo "make docs       write docs/cli.md anew"
+	@echo "make fix        sort imports and apply the linter's safe fixes"
+	@echo "make clean      remove the environment (also needed to change PYTHON), caches and build outputs"
+
+demo: .venv/demo.stamp
+	$(BIN)/sixfold run image-classification
+
+test: lint types unit
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
+
+types: .venv/test.stamp
+	$(BIN)/mypy --strict pipelines tasks
+
+unit: .venv/test.stamp
+	$(BIN)/pytest -q --durations=10
+
+test-slow: .venv/test.stamp
+	$(BIN)/pytest -q -m slow
+
+docs: .venv/test.stamp
+	$(BIN)/python -m pipelines.cli.docs
+
+fix: .venv/test.stamp
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d; Sixfold needs 3.11 to 3.13: name one, as in make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo.stamp: .venv/venv.stamp $(PINS)
+	@echo "installing the pinned set into .venv (some minutes, about 3 GB)"
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.venv/test.stamp: .venv/venv.stamp $(PINS)
+	@echo "installing the pinned set and the tools into .venv (some minutes, about 3 GB)"
+	$(PIP) install -c constraints.txt -e '.[dev,jax]'
+	@touch $@ .venv/demo.stamp

@@ -1,0 +1,59 @@
+"""The Python interface: as short as the command line, with the same keys. Importing it loads no TensorFlow."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    """The content of metrics.json."""
+    report: Path
+
+    @property
+    def headline(self) -> float:
+        """The test score that the task is judged by."""
+        value: float = self.metrics["scores"][self.metrics["headline"]]["value"]
+        return value
+
+
+def run(task: str, *, recipe: str | None = None, config: str | Path | None = None, **settings: Any) -> Result:
+    """Run a task end to end, as `sixfold run TASK --key value …` does.
+
+    Args:
+        task: as listed by `sixfold tasks`.
+        recipe: a named recipe of the task.
+        config: a YAML file of settings, for instance another run's run.yaml.
+        settings: single settings, over all of those.
+
+    Raises:
+        pipelines.errors.SixfoldError: what is wrong, where, and what to do.
+    """
+    from pipelines.config import load_config
+
+    loaded = load_config(task, recipe=recipe, file=config, options=settings)
+    from pipelines.engine import execute
+
+    return execute(task, loaded.config, ["pipelines.run", task, *(f"{key}={value}" for key, value in settings.items())])
+
+
+def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:
+    """Score a finished run again, on its own test split or on other data (data=…, columns=…): the content of metrics.json."""
+    from pipelines.evaluation import evaluate as score
+
+    return score(Path(folder), settings)
+
+
+def predict(folder: str | Path, inputs: Iterable[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
+    """A record for each input (files, folders, tables), in order; a broken one has an `error`."""
+    from pipelines.artefact import load_predictor
+    from pipelines.predict import as_json
+
+    loaded = load_predictor(Path(folder), options)
+    records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config))
+    return (as_json(record) for record in records)

@@ -1,0 +1,74 @@
+"""The model that a run leaves: saved with its assets, checked, loaded, ready to predict."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import devices, registry
+from pipelines.config import load_config
+from pipelines.errors import StateError
+from pipelines.runs import Run, find_run
+from pipelines.task import Assets, Predictor, Task
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A finished run, ready to predict."""
+
+    run: Run
+    task_name: str
+    task: Task
+    config: Any
+    assets: Assets
+    predictor: Predictor
+
+
+def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
+    """The predictor of a run folder: needs its run.yaml, manifest.json and model/, and no data.
+
+    Raises:
+        StateError: the folder is none, or its model is missing, changed or damaged.
+    """
+    run = find_run(run_dir)
+    name = run.read_json("manifest.json")["task"]
+    if not (run.model / "model.keras").is_file():
+        raise StateError(f"{run_dir} holds no model, its run was cut short: start it again with --run-dir {run_dir}.")
+    config = load_config(name, file=run.settings).config
+    devices.import_backend(config.backend)
+    task = registry.task(name)
+    model, assets = load_model(run)
+    given = {key: value for key, value in options.items() if value is not None}
+    config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
+    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, given))
+
+
+def save_model(run: Run, model: Any, assets: Assets) -> None:
+    """model/: model.keras, and a JSON file for each asset."""
+    import keras
+
+    run.model.mkdir(exist_ok=True)
+    aside = run.model / ".aside.keras"
+    keras.saving.save_model(model, aside)
+    aside.replace(run.model / "model.keras")
+    for name, value in assets.items():
+        run.write_json(f"model/{name}.json", value)
+
+
+def load_model(run: Run) -> tuple[Any, Assets]:
+    """The model and its assets, after their checksums.
+
+    Raises:
+        StateError: a file differs from what the run wrote, or cannot be read.
+    """
+    import keras
+
+    expected = run.read_json("manifest.json").get("files", {})
+    for name, found in run.checksums("model").items():
+        if expected.get(name, found) != found:
+            raise StateError(f"{run.path / name} is not the file that the run wrote (its checksum differs): restore it or train again.")
+    try:
+        model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StateError(f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}") from error
+    assets = {file.stem: run.read_json(f"model/{file.name}") for file in sorted(run.model.glob("*.json"))}
+    return model, assets

@@ -1,0 +1,87 @@
+"""The command line. It imports no TensorFlow: a verb loads what it needs when it runs."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pipelines import __version__
+from pipelines.cli.commands import COMPLETION, Verbs
+from pipelines.cli.data import data
+from pipelines.cli.running import evaluate, predict, report, run
+from pipelines.cli.settings import config, recipes, tasks
+from pipelines.errors import SixfoldError
+
+
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="sixfold", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Applied machine learning in Keras 3: name a task and your data, get a trained, honestly scored model.
+
+    Start with `sixfold tasks`, then `sixfold run TASK`: without --data it uses a small built-in sample.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for command in (tasks, run, recipes, config, data, evaluate, predict, report):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; anything that is no SixfoldError keeps its traceback."""
+    completion = os.environ.get(COMPLETION)
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "sixfold", COMPLETION, completion)
+    try:
+        code = _dispatch(list(sys.argv[1:] if args is None else args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    try:
+        with cli.make_context("sixfold", words.copy(), obj=words) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_usage_sentence(error), 2)
+    except SixfoldError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    return 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    click.echo(f"error: {sentence}", err=True)
+    return code
+
+
+def _usage_sentence(error: click.ClickException) -> str:
+    """What click found wrong, in the house's words and with the way to the help."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "sixfold"
+    if isinstance(error, click.NoSuchOption):
+        near = error.possibilities or []
+        hint = f": did you mean {near[0]}?" if near else f"; `{path} --help` lists those there are."
+        return f"unknown option {error.option_name}{hint}"
+    return f"{error.format_message().rstrip('.')}; see `{path} --help`."

@@ -1,0 +1,69 @@
+"""`sixfold data check`: reads everything, says what is wrong, imports no TensorFlow."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines import registry
+from pipelines.cli.commands import Chosen, TaskGroup, Verbs
+from pipelines.console import Console
+
+if TYPE_CHECKING:
+    from pipelines.task import CheckReport
+
+SHOWN = 20
+"""Problems of one kind that the text lists; --json has them all."""
+
+
+def _check(chosen: Chosen) -> None:
+    config = chosen.load().config
+    check_data = registry.load_data_module(chosen.task).check_data
+    with Console().bar("check", None, "examples") as advance:
+        report: CheckReport = check_data(config, lambda done, total: advance(done, total=total))
+    if chosen.switches["as_json"]:
+        click.echo(json.dumps(asdict(report) | {"errors": len(report.errors)}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(report_text(report))
+    if report.errors:
+        click.get_current_context().exit(3)
+
+
+def report_text(report: "CheckReport") -> str:
+    """The problems, errors first and a few of each kind, then what was read and the verdict."""
+    lines: list[str] = []
+    counts = Counter(problem.kind for problem in report.problems)
+    listed: Counter[str] = Counter()
+    for problem in sorted(report.problems, key=lambda problem: problem.level != "error"):
+        listed[problem.kind] += 1
+        if listed[problem.kind] <= SHOWN:
+            lines.append(f"{problem.level}: {problem.where}: {problem.message} [{problem.kind}]")
+        elif listed[problem.kind] == SHOWN + 1:
+            lines.append(
+                f"{problem.level}: and {counts[problem.kind] - SHOWN:,} more [{problem.kind}]; --json lists all."
+            )
+    splits = report.summary.get("counts")
+    if isinstance(splits, dict):
+        lines.append("read: " + ", ".join(f"{name} {count:,}" for name, count in splits.items()))
+    errors, total = len(report.errors), len(report.problems)
+    return "\n".join([*lines, f"{_many(errors, 'error')}, {_many(total - errors, 'warning')}"])
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+data = Verbs("data", help="Look at data before training on it.", no_args_is_help=True)
+data.add_command(
+    TaskGroup(
+        "check",
+        _check,
+        groups=("data",),
+        switches=[
+            click.Option(["as_json", "--json"], is_flag=True, help="Print every problem and the summary as JSON.")
+        ],
+        help="Read all the data and name what is wrong by file and row. Exit 3 where a run would fail.",
+    )
+)

@@ -1,0 +1,158 @@
+"""The verbs that compute: run, evaluate, predict, report. Each loads TensorFlow only when it is called."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
+from pipelines.console import text_table
+from pipelines.errors import ConfigError
+
+RUN = click.Argument(["run"], type=click.Path(path_type=Path), metavar="RUN")
+COLUMNS = click.Option(
+    ["--columns"], multiple=True, metavar="NAME=COLUMN...", help="Which columns of a table to read, as in image=path."
+)
+
+
+def _run(chosen: Chosen) -> None:
+    # First the settings: a wrong one is told before TensorFlow has loaded.
+    config = chosen.load().config
+    from pipelines.engine import execute
+
+    execute(chosen.task, config, chosen.words)
+
+
+run = TaskGroup("run", _run, help="Train, score and report: one run folder with everything in it.")
+
+
+def _evaluate(run: Path, data: str | None, columns: tuple[str, ...], as_json: bool, output: Path | None) -> None:
+    settings: dict[str, Any] = {"data": data, "columns": _columns(columns)}
+    from pipelines.evaluation import evaluate
+    from pipelines.state import write_bytes
+
+    metrics = evaluate(run, {name: value for name, value in settings.items() if value is not None})
+    text = json.dumps(metrics, indent=2, ensure_ascii=False)
+    if output is not None:
+        try:
+            write_bytes(output, f"{text}\n".encode())
+        except OSError as error:
+            raise ConfigError(
+                f"--output {output} cannot be written ({error.strerror}): choose another file."
+            ) from error
+    click.echo(text if as_json else metrics_text(metrics))
+
+
+evaluate = PairsCommand(
+    "evaluate",
+    callback=_evaluate,
+    help="Score a run's model again, on its own test split or on other data.",
+    params=[
+        RUN,
+        click.Option(["--data"], metavar="SOURCE", help="A source as `sixfold run` takes; all of it is the test."),
+        COLUMNS,
+        click.Option(["as_json", "--json"], is_flag=True, help="Print what metrics.json holds."),
+        click.Option(["--output"], type=click.Path(path_type=Path), metavar="FILE", help="Also write that to a file."),
+    ],
+)
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """A run's metrics as a small table, the headline first and the baseline beside."""
+    baseline = metrics.get("baseline")
+    names = sorted(metrics["scores"], key=lambda name: name != metrics["headline"])
+    head = ["", metrics["split"], "95 % interval"]
+    rows = [[name, *_score_cells(metrics["scores"][name])] for name in names]
+    if baseline:
+        head.append(baseline["name"])
+        rows = [[*row, _score_cells(baseline["scores"].get(name))[0]] for name, row in zip(names, rows, strict=True)]
+    lines = [text_table([head, *rows])]
+    if metrics.get("protocol"):
+        lines.append(metrics["protocol"])
+    return "\n".join([*lines, f"{metrics['examples']:,} examples"])
+
+
+def _score_cells(score: dict[str, float | None] | None) -> list[str]:
+    if score is None or score["value"] is None:
+        return ["-", "-"]
+    low, high = score.get("low"), score.get("high")
+    return [f"{score['value']:.4f}", "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"]
+
+
+def _columns(words: tuple[str, ...]) -> dict[str, str] | None:
+    """--columns as a mapping, None where it is not given."""
+    from pipelines.config import parse_columns
+
+    try:
+        return dict(parse_columns(words)) if words else None
+    except ValueError as error:
+        raise ConfigError(f"--columns {' '.join(words)}: {error}.") from None
+
+
+def _predict(
+    run: Path, input: tuple[str, ...], format: str, output: Path | None, max_bad: float, **options: Any
+) -> None:
+    options["columns"] = _columns(options["columns"])
+    given = {name: value for name, value in options.items() if value is not None}
+    from pipelines.predict import predict
+
+    counts = predict(run, list(input), output=output, format=format, options=given, max_bad=max_bad)
+    where = f" in {output}" if output else ""
+    bad = f", {counts.bad:,} of them errors" if counts.bad else ""
+    click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
+
+
+predict = PairsCommand(
+    "predict",
+    callback=_predict,
+    help="Predict for files, folders, tables, or a list of paths on standard input (-): a record each, in order.\n\n"
+    "A bad input becomes a record with an error. Exit 3 where their share is above --max-bad.",
+    params=[
+        RUN,
+        click.Argument(["input"], nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="INPUT..."),
+        click.Option(
+            ["--format"],
+            type=click.Choice(["jsonl", "csv"]),
+            default="jsonl",
+            show_default=True,
+            help="Of the records.",
+        ),
+        click.Option(
+            ["--output"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Where to write; default: standard output.",
+        ),
+        click.Option(
+            ["--top-k"],
+            type=click.IntRange(min=1),
+            metavar="INTEGER",
+            help="How many answers to list for an input; default: as the run.",
+        ),
+        click.Option(
+            ["--max-bad"],
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            default=0.01,
+            show_default=True,
+            help="Largest share of bad inputs that still ends in exit 0.",
+        ),
+        COLUMNS,
+        click.Option(
+            ["--batch-size"],
+            type=click.IntRange(min=1),
+            metavar="INTEGER",
+            help="Inputs computed at a time; default: as the run.",
+        ),
+    ],
+)
+
+
+def _report(run: Path) -> None:
+    from pipelines.report import write_report
+
+    click.echo(write_report(run))
+
+
+report = click.Command("report", callback=_report, params=[RUN], help="Write a run's report.html again from its files.")

@@ -1,0 +1,29 @@
+"""Settings: one flat, frozen model a task; every field is a key of run.yaml and an option of the command line.
+
+`fields` holds what all tasks share, `allowed` what a field takes in words, `loading` the precedence
+(defaults < recipe < file < options) and its errors, `writing` the text of run.yaml. Nothing here imports TensorFlow.
+"""
+
+from pipelines.config.allowed import Allowed, allowed
+from pipelines.config.fields import GROUPS, RunConfig, group_of, parse_columns, setting
+from pipelines.config.loading import Loaded, load_config, option_name
+from pipelines.config.recipes import Recipe, list_recipes
+from pipelines.config.writing import schema, shown, write_config
+
+__all__ = [
+    "GROUPS",
+    "Allowed",
+    "Loaded",
+    "Recipe",
+    "RunConfig",
+    "allowed",
+    "group_of",
+    "list_recipes",
+    "load_config",
+    "option_name",
+    "parse_columns",
+    "schema",
+    "setting",
+    "shown",
+    "write_config",
+]

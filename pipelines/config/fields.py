@@ -1,0 +1,174 @@
+"""The settings that every task shares, and how a task declares its own."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from pipelines.config.allowed import allowed, read_value
+
+GROUPS = ("data", "model", "training", "runtime")
+
+
+def setting(default: Any, help: str, *, group: str, **constraints: Any) -> Any:
+    """A field of a config: default, one sentence of help, the group it is listed under, its range (ge, le, gt, lt)."""
+    assert group in GROUPS, group
+    return Field(default, description=help, json_schema_extra={"group": group}, **constraints)
+
+
+def group_of(field: FieldInfo) -> str:
+    """The group a field is listed under."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) else "runtime"
+
+
+def parse_columns(value: Any) -> Any:
+    """'text=review label=stars' (spaces or commas between), a list of such pairs, or a mapping, as a mapping.
+
+    A column's name may hold spaces and commas: a pair ends only where another name= begins.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): str(column) for key, column in value.items()}
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        return value
+    parts = [part for text in texts for part in re.split(r"[,\s]+(?=[^\s,=]+=)", str(text).strip())]
+    pairs = [part.partition("=") for part in parts]
+    bad = [part for part, (key, _, column) in zip(parts, pairs, strict=True) if not (key and column)]
+    if bad:
+        raise ValueError(f"write name=column pairs, as in image=path label=class; {bad[0]!r} is none")
+    names = [key for key, _, _ in pairs]
+    twice = [key for key in names if names.count(key) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is given twice: keep one")
+    return {key: column for key, _, column in pairs}
+
+
+def check_split(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Three shares that add up to 1, or three whole counts of examples."""
+    if any(number < 0 for number in value):
+        raise ValueError("shares and counts cannot be negative")
+    if all(float(number).is_integer() for number in value) and sum(value) > 1:
+        if value[0] < 1:
+            raise ValueError("the first count, of training examples, must be at least 1")
+        return value
+    if abs(sum(value) - 1) > 1e-6:
+        raise ValueError(f"shares must add up to 1 (these add up to {sum(value):g}); counts must be whole numbers")
+    if value[0] <= 0:
+        raise ValueError("the first share, of training examples, must be above 0")
+    return value
+
+
+Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
+Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
+
+
+class RunConfig(BaseModel):
+    """The settings that every task shares. A task's Config inherits them and adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+    data: str = setting("sample", "sample, tfds:NAME, or a path: folder, table, .npz, idx files.", group="data")
+    columns: Columns | None = setting(
+        None, "Which columns of a table to read, as in image=path label=class.", group="data"
+    )
+    valid: str | None = setting(None, "A further source, for validation.", group="data")
+    test: str | None = setting(None, "A further source, for the test.", group="data")
+    split: Split = setting(
+        (0.8, 0.1, 0.1), "Shares or counts of train, validation and test where the data brings none.", group="data"
+    )
+    limit: int | None = setting(
+        None, "At most this many examples of each split, always the same ones.", group="data", ge=1
+    )
+    on_bad: Literal["fail", "skip"] = setting(
+        "fail",
+        "What to do with examples that cannot be read: fail with the list, or skip and count them.",
+        group="data",
+    )
+
+    epochs: int = setting(10, "Passes over the training data.", group="training", ge=1)
+    batch_size: int = setting(32, "Examples of one update, over all devices.", group="training", ge=1)
+    accumulate: int = setting(1, "Parts a batch is computed in, to save memory.", group="training", ge=1)
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = setting(
+        "adamw", "The update rule.", group="training"
+    )
+    learning_rate: float = setting(1e-3, "Peak learning rate.", group="training", gt=0)
+    schedule: Literal["cosine", "step", "constant", "plateau"] = setting(
+        "cosine",
+        "How the learning rate falls: cosine to 0, by 10 at 1/2 and 3/4, never, or when validation stalls.",
+        group="training",
+    )
+    warmup: float = setting(
+        0.05, "Share of the steps in which the learning rate rises from 0.", group="training", ge=0, lt=1
+    )
+    momentum: float = setting(0.9, "Momentum of sgd and rmsprop.", group="training", ge=0, lt=1)
+    weight_decay: float = setting(
+        0.0, "Decoupled weight decay; biases and norms are left alone.", group="training", ge=0
+    )
+    l1: float = setting(0.0, "L1 penalty on the kernels.", group="training", ge=0)
+    l2: float = setting(0.0, "L2 penalty on the kernels.", group="training", ge=0)
+    clip_norm: float | None = setting(None, "Largest global norm of the gradient.", group="training", gt=0)
+    average: float | None = setting(
+        None,
+        "Decay of an exponential moving average of the weights, which is then what is scored.",
+        group="training",
+        gt=0,
+        lt=1,
+    )
+    patience: int | None = setting(
+        None, "Stop after this many epochs without a better validation score.", group="training", ge=1
+    )
+    monitor: Literal["loss", "metric"] = setting(
+        "metric", "What chooses the best epoch: the validation loss or the task's first metric.", group="training"
+    )
+
+    device: Literal["auto", "cpu", "gpu"] = setting("auto", "Where to compute.", group="runtime")
+    backend: Literal["tensorflow", "jax"] = setting("tensorflow", "The Keras backend.", group="runtime")
+    precision: Literal["float32", "mixed_bfloat16"] = setting(
+        "float32", "Number format of the layers.", group="runtime"
+    )
+    jit: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Compile the step with XLA; auto: where no layer is a convolution or recurrent, and on GPUs.",
+        group="runtime",
+    )
+    steps_per_execution: int | None = setting(
+        None, "Steps run in one call; by default chosen from the cost of a step.", group="runtime", ge=1
+    )
+    deterministic: bool = setting(True, "The same bits every time on one machine.", group="runtime")
+    seed: int = setting(
+        0, "Of the order of examples, augmentation, initial weights and dropout.", group="runtime", ge=0, lt=2**31
+    )
+    stop_step: int | None = setting(
+        None, "Stop training after this many updates, whatever the schedule still had in store.", group="runtime", ge=1
+    )
+    max_minutes: float | None = setting(
+        None, "Stop training at the first epoch's end after this many minutes.", group="runtime", gt=0
+    )
+    run_dir: str | None = setting(None, "The run's folder; by default runs/TASK/TIME-HASH.", group="runtime")
+    overwrite: bool = setting(False, "Replace a finished run in the same folder.", group="runtime")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        return read_value(value, allowed(cls.model_fields[info.field_name]))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
+            )
+        return self

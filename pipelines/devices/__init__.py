@@ -1,0 +1,171 @@
+"""Where a run computes: the only place that knows GPUs, tf.distribute and JAX. Imports neither TensorFlow nor Keras by itself."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config import RunConfig
+from pipelines.errors import DeviceError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from pipelines.devices.settings import StepSettings
+    from pipelines.devices.steps import Steps
+    from pipelines.task import Built
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The devices of a run, ready for use."""
+
+    backend: str
+    device: str
+    """cpu or gpu."""
+    description: str
+    """One line for people: devices, backend, precision."""
+    replicas: int
+    strategy: Any = None
+    """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Where models and optimizers are made."""
+        with self.strategy.scope() if self.strategy is not None else contextlib.nullcontext():
+            yield
+
+    def steps(self, built: "Built", optimizer: "keras.optimizers.Optimizer", settings: "StepSettings") -> "Steps":
+        """The compiled training and evaluation steps of a model."""
+        if self.backend == "jax":
+            from pipelines.devices.jax_steps import JaxSteps
+
+            return JaxSteps(built, optimizer, settings)
+        from pipelines.devices.tensorflow_steps import TensorFlowSteps
+
+        return TensorFlowSteps(built, optimizer, settings, self.strategy)
+
+
+def start(config: RunConfig) -> Runtime:
+    """Choose the backend, the devices, the precision and the seeds. To be called before anything imports Keras.
+
+    Raises:
+        DeviceError: the backend is not installed, was already started as another one, or a device asked for is missing.
+    """
+    import_backend(config.backend)
+    import keras
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if config.backend == "jax":
+        return _start_jax(config)
+    return _start_tensorflow(config)
+
+
+def import_backend(backend: str) -> None:
+    """Import Keras on a backend, without the notices that TensorFlow's C++ prints on the way."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+    try:
+        with _quiet():
+            import keras
+            import tensorflow  # noqa: F401  # loaded here so that its start-up notices stay in the quiet
+    except ModuleNotFoundError as error:
+        raise DeviceError(
+            f"the {backend} backend needs the package {error.name}: pip install 'sixfold[{backend}]'."
+        ) from error
+    if keras.backend.backend() != backend:
+        raise DeviceError(
+            f"Keras was already started on {keras.backend.backend()}, and this run wants {backend}: "
+            "use another process, or set KERAS_BACKEND before Keras is first imported."
+        )
+
+
+def forward(model: "keras.Model") -> "Callable[[Any], np.ndarray]":
+    """The model's outputs, compiled for the current backend: x -> float32 array."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from pipelines.devices.jax_steps import forward as compiled
+    else:
+        from pipelines.devices.tensorflow_steps import forward as compiled
+    return compiled(model)
+
+
+def _start_tensorflow(config: RunConfig) -> Runtime:
+    import tensorflow as tf
+
+    with _quiet():
+        gpus = tf.config.list_physical_devices("GPU")
+    if config.device == "gpu" and not gpus:
+        raise DeviceError("no GPU is visible to TensorFlow: check nvidia-smi and the CUDA libraries (pip install 'tensorflow[and-cuda]'), or use --device cpu.")
+    if config.device == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+        gpus = []
+    kind = "gpu" if gpus else "cpu"
+    with _quiet():
+        logical = tf.config.list_logical_devices(kind.upper())
+    strategy = None
+    if len(logical) > 1:
+        # CPU "devices" have no NCCL; a reduction to one device is the one that works there.
+        operations = None if gpus else tf.distribute.ReductionToOneDevice()
+        strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
+        check_divisible(config, len(logical))
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return Runtime("tensorflow", kind, _describe(names or _cpus(len(logical)), f"TensorFlow {tf.__version__}", config), len(logical), strategy)
+
+
+def _start_jax(config: RunConfig) -> Runtime:
+    import jax
+    import tensorflow as tf
+
+    # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
+    tf.config.set_visible_devices([], "GPU")
+    devices = jax.devices()
+    kind = "cpu" if devices[0].platform == "cpu" else "gpu"
+    if config.device not in ("auto", kind):
+        raise DeviceError(f"JAX computes on {kind} here, and --device asks for {config.device}: set JAX_PLATFORMS or install the matching jax.")
+    names = [device.device_kind for device in devices[:1]] if kind == "gpu" else _cpus(1)
+    return Runtime("jax", kind, _describe(names, f"JAX {jax.__version__}", config), 1)
+
+
+def check_divisible(config: RunConfig, replicas: int) -> None:
+    """Every replica takes an equal part of each batch."""
+    if config.batch_size // config.accumulate % replicas:
+        raise DeviceError(
+            f"batch_size {config.batch_size} (in {config.accumulate} part(s)) cannot be shared equally by {replicas} devices: choose a multiple of {config.accumulate * replicas}."
+        )
+
+
+def _cpus(logical: int) -> list[str]:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [f"CPU ({count} cores" + (f", {logical} logical devices)" if logical > 1 else ")")]
+
+
+def _describe(names: list[str], library: str, config: RunConfig) -> str:
+    counted = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
+    return f"{counted}, {library}, {config.precision}" + (", deterministic" if config.deterministic else "")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on the process's standard error, C++ included; a failing import still raises."""
+    try:
+        kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        yield
+        return
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)

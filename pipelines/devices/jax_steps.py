@@ -1,0 +1,141 @@
+"""The steps on the JAX backend: pure functions of the state, compiled with XLA always."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from pipelines.devices.settings import StepSettings
+from pipelines.devices.steps import average_decay, averaged_variables, clip, is_kernel, named, penalty, weighted_sums
+from pipelines.task import Built
+
+State = tuple[list[Any], list[Any], list[Any], list[Any]]
+"""Values of the trainable, the other, the optimizer's and the averaged variables."""
+
+
+class JaxSteps:
+    """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date when weights are asked for."""
+
+    def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings) -> None:
+        self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
+        followed = {id(v) for v in averaged_variables(self._model)}
+        others = [*self._model.trainable_variables, *self._model.non_trainable_variables]
+        self._followed = [place for place, v in enumerate(others) if id(v) in followed and settings.average is not None]
+        self._rate = next(i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate)
+        self._state = self._read()
+        self._train = jax.jit(self._train_block, donate_argnums=0)
+        self._evaluate = jax.jit(self._evaluate_block)
+
+    def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
+        """See Steps."""
+        self._state, sums = self._train(self._state, _arrays(block), rates)
+        return np.asarray(sums)
+
+    def evaluate(self, block: Any) -> np.ndarray:
+        """See Steps."""
+        return np.asarray(self._evaluate(self._state[:2], _arrays(block)))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """See Steps."""
+        with self.averaged():
+            self._write()
+        return {name: np.array(variable) for name, variable in named(self._model.variables).items()}
+
+    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """See Steps."""
+        for name, variable in named(self._model.variables).items():
+            variable.assign(weights[name])
+        self._state = (*self._read()[:2], *self._state[2:])
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """See Steps."""
+        trainable, others, optimizer, average = kept = self._state
+        values = [*trainable, *others]
+        for place, value in zip(self._followed, average, strict=True):
+            values[place] = value
+        self._state = (values[: len(trainable)], values[len(trainable) :], optimizer, average)
+        try:
+            yield
+        finally:
+            self._state = kept
+
+    def _read(self) -> State:
+        trainable = [jax.numpy.array(v.value) for v in self._model.trainable_variables]
+        others = [jax.numpy.array(v.value) for v in self._model.non_trainable_variables]
+        values = [*trainable, *others]
+        optimizer = [jax.numpy.array(v.value) for v in self._optimizer.variables]
+        return trainable, others, optimizer, [jax.numpy.array(values[place]) for place in self._followed]
+
+    def _write(self) -> None:
+        for variable, value in zip(self._model.trainable_variables, self._state[0], strict=True):
+            variable.assign(value)
+        for variable, value in zip(self._model.non_trainable_variables, self._state[1], strict=True):
+            variable.assign(value)
+
+    def _train_block(self, state: State, block: Any, rates: Any) -> tuple[State, Any]:
+        state, sums = jax.lax.scan(lambda held, step: self._train_step(held, *step), state, (block, rates))
+        return state, sums.sum(0)
+
+    def _train_step(self, state: State, batch: Any, rate: Any) -> tuple[State, Any]:
+        trainable, others, optimizer, average = state
+        optimizer = [*optimizer[: self._rate], rate.astype(optimizer[self._rate].dtype), *optimizer[self._rate + 1 :]]
+        gradients, others, sums = self._gradients(trainable, others, batch)
+        gradients = clip(gradients, self._settings.clip_norm)
+        trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
+        iterations = optimizer[next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)]
+        return (trainable, others, optimizer, self._new_average(trainable, others, average, iterations)), sums
+
+    def _gradients(self, trainable: list[Any], others: list[Any], batch: Any) -> tuple[list[Any], list[Any], Any]:
+        parts = self._settings.accumulate
+        total = batch[2].sum()
+        share = jax.numpy.where(total > 0, 1.0 / jax.numpy.maximum(total, 1e-30), 0.0)
+        split = jax.tree_util.tree_map(lambda t: t.reshape(parts, -1, *t.shape[1:]), batch)
+
+        def part(held: Any, piece: Any) -> tuple[Any, Any]:
+            gradients, others = held
+            (_, (others, sums)), more = jax.value_and_grad(self._loss, has_aux=True)(trainable, others, piece, share)
+            return (jax.tree_util.tree_map(jax.numpy.add, gradients, more), others), sums
+
+        start = (jax.tree_util.tree_map(jax.numpy.zeros_like, trainable), others)
+        (gradients, others), sums = jax.lax.scan(part, start, split)
+        return gradients, others, sums.sum(0)
+
+    def _loss(self, trainable: list[Any], others: list[Any], batch: Any, share: Any) -> tuple[Any, Any]:
+        x, y, weight = batch
+        outputs, others, losses = self._model.stateless_call(trainable, others, x, training=True, return_losses=True)
+        sums = weighted_sums(self._built, y, outputs, weight)
+        variables = self._model.trainable_variables
+        kernels = [value for value, v in zip(trainable, variables, strict=True) if is_kernel(v)]
+        extra = penalty(kernels, self._settings) + sum(losses)
+        return sums[0] * share + extra / self._settings.accumulate, (others, sums)
+
+    def _new_average(self, trainable: list[Any], others: list[Any], average: list[Any], iterations: Any) -> list[Any]:
+        if not self._followed:
+            return average
+        values = [*trainable, *others]
+        decay = average_decay(self._settings.average or 0.0, iterations)
+        pairs = zip(average, (values[place] for place in self._followed), strict=True)
+        return [old + (1.0 - decay) * (new - old) for old, new in pairs]
+
+    def _evaluate_block(self, state: tuple[list[Any], list[Any]], block: Any) -> Any:
+        def step(total: Any, batch: Any) -> tuple[Any, None]:
+            x, y, weight = batch
+            outputs, _ = self._model.stateless_call(*state, x, training=False)
+            return total + weighted_sums(self._built, y, outputs, weight), None
+
+        return jax.lax.scan(step, jax.numpy.zeros(2 + len(self._built.metrics)), block)[0]
+
+
+def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
+    """See devices.forward."""
+    state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+    compiled = jax.jit(lambda state, x: model.stateless_call(*state, x, training=False)[0])
+    return lambda x: np.asarray(compiled(state, np.asarray(x)), np.float32)
+
+
+def _arrays(block: Any) -> Any:
+    return jax.tree_util.tree_map(np.asarray, block)

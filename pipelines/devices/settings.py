@@ -1,0 +1,15 @@
+"""What a compiled step does besides the gradient."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """The settings that are compiled into a step."""
+
+    accumulate: int = 1
+    clip_norm: float | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    average: float | None = None
+    jit: bool = False

@@ -1,0 +1,75 @@
+"""What a training step computes, whatever the backend: keras and keras.ops only."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import keras
+import numpy as np
+
+from pipelines.devices.settings import StepSettings
+
+if TYPE_CHECKING:
+    from pipelines.task import Built
+
+
+class Steps(Protocol):
+    """The compiled steps of a model, with everything that they change."""
+
+    def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
+        """Run the steps of a block, one learning rate [steps] each; the weighted sums of [loss, 1, metrics...] over them, [2 + metrics]."""
+
+    def evaluate(self, block: Any) -> np.ndarray:
+        """The same sums over batches that change nothing."""
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copies of the variables that are scored: the averaged ones where there is an average."""
+
+    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Put such copies into the model."""
+
+    def averaged(self) -> Any:
+        """A context in which the model holds its averaged weights."""
+
+
+def weighted_sums(built: "Built", y: Any, outputs: Any, weight: Any) -> Any:
+    """[loss, 1, metrics...], each summed over the rows by their weights: float32 [2 + metrics]."""
+    values = [built.loss(y, outputs), 1.0, *(metric.function(y, outputs) for metric in built.metrics.values())]
+    return keras.ops.stack([keras.ops.sum(keras.ops.cast(value, "float32") * weight) for value in values])
+
+
+def penalty(kernels: list[Any], settings: StepSettings) -> Any:
+    """L1 and L2 over the kernels."""
+    total = keras.ops.zeros(())
+    for kernel in kernels if settings.l1 or settings.l2 else []:
+        value = keras.ops.cast(kernel, "float32")
+        total += settings.l1 * keras.ops.sum(keras.ops.abs(value)) + settings.l2 * keras.ops.sum(keras.ops.square(value))
+    return total
+
+
+def clip(gradients: list[Any], largest: float | None) -> list[Any]:
+    """Scale the gradients so that their global norm is at most `largest` (Pascanu et al., 2013)."""
+    if largest is None:
+        return gradients
+    norm = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(keras.ops.cast(g, "float32"))) for g in gradients if g is not None))
+    scale = largest / keras.ops.maximum(norm, largest)
+    return [g if g is None else g * keras.ops.cast(scale, g.dtype) for g in gradients]
+
+
+def average_decay(decay: float, iterations: Any) -> Any:
+    """The decay at a step: it grows from 0.1 towards `decay`, so that the first weights are soon forgotten."""
+    count = keras.ops.cast(iterations, "float32")
+    return keras.ops.minimum(decay, (1.0 + count) / (10.0 + count))
+
+
+def is_kernel(variable: Any) -> bool:
+    """Whether penalties and weight decay apply: a matrix or more, and not the vectors of biases and norms."""
+    return len(variable.shape) > 1
+
+
+def averaged_variables(model: keras.Model) -> list[Any]:
+    """What an average follows: weights and the statistics of norms, not seeds and counters."""
+    return [v for v in [*model.trainable_variables, *model.non_trainable_variables] if "float" in v.dtype]
+
+
+def named(variables: list[Any]) -> dict[str, Any]:
+    """Variables by a name that is unique and stable: place and path."""
+    return {f"{place:04d}/{variable.path}": variable for place, variable in enumerate(variables)}

@@ -1,0 +1,160 @@
+"""The steps on the TensorFlow backend: one device or the replicas of a strategy."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.devices.settings import StepSettings
+from pipelines.devices.steps import average_decay, averaged_variables, clip, is_kernel, named, penalty, weighted_sums
+from pipelines.task import Built
+
+
+class TensorFlowSteps:
+    """See Steps. A whole block is one call: with XLA and one replica it is one compiled loop."""
+
+    def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings, strategy: Any) -> None:
+        self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        self._average = self._make_average()
+        jit = settings.jit and self._replicas == 1
+        self._train = tf.function(self._train_block, jit_compile=jit, autograph=False)
+        self._evaluate = tf.function(self._evaluate_block, jit_compile=jit, autograph=False)
+
+    def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
+        """See Steps."""
+        sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
+        return sums
+
+    def evaluate(self, block: Any) -> np.ndarray:
+        """See Steps."""
+        sums: np.ndarray = self._evaluate(block).numpy()
+        return sums
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """See Steps."""
+        with self.averaged():
+            return {name: variable.numpy() for name, variable in named(self._model.variables).items()}
+
+    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """See Steps."""
+        for name, variable in named(self._model.variables).items():
+            variable.assign(weights[name])
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """See Steps."""
+        followed = averaged_variables(self._model) if self._average else []
+        kept = [variable.numpy() for variable in followed]
+        for variable, average in zip(followed, self._average, strict=True):
+            variable.assign(average.numpy())
+        try:
+            yield
+        finally:
+            for variable, value in zip(followed, kept, strict=True):
+                variable.assign(value)
+
+    def _make_average(self) -> list[Any]:
+        if self._settings.average is None:
+            return []
+        with self._strategy.scope():
+            return [
+                keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, aggregation="only_first_replica", name="average")
+                for v in averaged_variables(self._model)
+            ]
+
+    def _train_block(self, block: Any, rates: tf.Tensor) -> tf.Tensor:
+        return self._over(block, lambda place: (self._train_replica, (_at(block, place), rates[place])))
+
+    def _evaluate_block(self, block: Any) -> tf.Tensor:
+        return self._over(block, lambda place: (self._evaluate_replica, (_at(block, place),)))
+
+    def _over(self, block: Any, call: Callable[[Any], tuple[Any, Any]]) -> tf.Tensor:
+        """The sum over the steps of a block; a block of one step needs no loop."""
+        length = tf.nest.flatten(block)[0].shape[0]
+
+        def run(place: Any) -> tf.Tensor:
+            function, arguments = call(place)
+            sums = self._strategy.run(function, args=arguments)
+            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+        if length == 1:
+            return run(0)
+        start = (tf.constant(0), tf.zeros([2 + len(self._built.metrics)]))
+        return tf.while_loop(
+            lambda place, _: place < length, lambda place, total: (place + 1, total + run(place)), start, parallel_iterations=1
+        )[1]
+
+    def _train_replica(self, batch: Any, rate: tf.Tensor) -> tf.Tensor:
+        self._optimizer.learning_rate.assign(rate)
+        x, y, weight = self._part(batch)
+        share = tf.math.divide_no_nan(1.0, self._all_sum(tf.reduce_sum(weight)))
+        gradients, sums = self._gradients(x, y, weight, share)
+        if self._settings.clip_norm is not None:
+            # The optimizer sums over the replicas by itself: hand it equal parts of the clipped global gradient.
+            gradients = [g if g is None else self._all_sum(g) for g in gradients]
+            gradients = [g if g is None else g / self._replicas for g in clip(gradients, self._settings.clip_norm)]
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        self._update_average()
+        return sums
+
+    def _gradients(self, x: Any, y: Any, weight: Any, share: tf.Tensor) -> tuple[list[Any], tf.Tensor]:
+        parts = self._settings.accumulate
+        if parts == 1:
+            return self._gradient(x, y, weight, share, 1.0)
+        split = tf.nest.map_structure(lambda t: tf.reshape(t, [parts, -1, *t.shape[1:]]), (x, y, weight))
+
+        def add(place: Any, total: Any, sums: Any) -> Any:
+            more, values = self._gradient(*_at(split, place), share, 1.0 / parts)
+            return place + 1, [a + b for a, b in zip(total, more, strict=True)], sums + values
+
+        variables = self._model.trainable_variables
+        start = (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in variables], tf.zeros([2 + len(self._built.metrics)]))
+        _, gradients, sums = tf.while_loop(lambda place, *_: place < parts, add, start, parallel_iterations=1)
+        return gradients, sums
+
+    def _gradient(self, x: Any, y: Any, weight: Any, share: tf.Tensor, part: float) -> tuple[list[Any], tf.Tensor]:
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            sums = weighted_sums(self._built, y, self._model(x, training=True), weight)
+            extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
+            loss = sums[0] * share + extra * (part / self._replicas)
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        return [tf.convert_to_tensor(g) if self._settings.accumulate > 1 else g for g in gradients], sums
+
+    def _update_average(self) -> None:
+        if self._average:
+            decay = average_decay(self._settings.average or 0.0, self._optimizer.iterations)
+            for average, variable in zip(self._average, averaged_variables(self._model), strict=True):
+                average.assign(average + (1.0 - decay) * (variable - average))
+
+    def _evaluate_replica(self, batch: Any) -> tf.Tensor:
+        x, y, weight = self._part(batch)
+        return weighted_sums(self._built, y, self._model(x, training=False), weight)
+
+    def _part(self, batch: Any) -> Any:
+        """This replica's rows of the batch."""
+        if self._replicas == 1:
+            return batch
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.nest.flatten(batch)[0].shape[0] // self._replicas
+        return tf.nest.map_structure(lambda t: t[place * rows : (place + 1) * rows], batch)
+
+    def _all_sum(self, value: Any) -> Any:
+        if self._replicas == 1:
+            return value
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
+    """See devices.forward."""
+    compiled = tf.function(lambda x: tf.cast(model(x, training=False), tf.float32), reduce_retracing=True)
+    return lambda x: np.asarray(compiled(x))
+
+
+def _at(block: Any, place: Any) -> Any:
+    return tf.nest.map_structure(lambda tensor: tensor[place], block)

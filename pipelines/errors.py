@@ -1,0 +1,39 @@
+"""Errors a user can mend: each is one sentence and an exit code, never a traceback."""
+
+from typing import ClassVar
+
+
+class SixfoldError(Exception):
+    """A failure with a remedy. The message says what is wrong, where, and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(SixfoldError):
+    """Wrong usage or configuration."""
+
+    exit_code = 2
+
+
+class DataError(SixfoldError):
+    """The data cannot be used as it is."""
+
+    exit_code = 3
+
+
+class DeviceError(SixfoldError):
+    """A required device or backend is missing."""
+
+    exit_code = 4
+
+
+class RunError(SixfoldError):
+    """The run cannot succeed as configured: NaN loss, out of memory, a failed parity check."""
+
+    exit_code = 5
+
+
+class StateError(SixfoldError):
+    """What a run folder holds cannot be used: damaged, of other data, of another version."""
+
+    exit_code = 78

@@ -1,0 +1,84 @@
+"""Scoring a split with a predictor: the same for the model, its baseline, and a finished run on other data."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.artefact import load_predictor
+from pipelines.config import load_config
+from pipelines.task import Data, Predictor, Raw, Record, Scores, Store
+
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first examples of a store."""
+
+    store: Store
+    most: int
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.store))
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """See Store."""
+        return None if self.store.sizes is None else self.store.sizes[: self.most]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """See Store."""
+        return None if self.store.groups is None else self.store.groups[: self.most]
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        """See Store."""
+        return self.store.ids(indices)
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        """See Store."""
+        return self.store.fetch(indices)
+
+
+def predict_store(predictor: Predictor, store: Store) -> list[Record]:
+    """A record for every example of a split, in order."""
+    batches = (np.arange(start, min(start + _ROWS, len(store))) for start in range(0, len(store), _ROWS))
+    return list(predictor((store.ids(indices), store.fetch(indices)) for indices in batches))
+
+
+def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Score a finished run's model again, on its own test split or on other data.
+
+    Args:
+        run_dir: the run folder.
+        settings: data settings that replace the run's; all of `data` is then the test.
+
+    Returns: the shape of metrics.json; the baseline only where the data are the run's own.
+    """
+    loaded = load_predictor(run_dir, {})
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = loaded.config
+    if given:
+        options = {name: value for name, value in config if name in ("on_bad", "columns", "image_size", "color")}
+        config = load_config(loaded.task_name, options={**options, **given}).config
+    data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
+    store = data.splits["test"]
+    records = predict_store(loaded.predictor, store)
+    scores = loaded.task.score(records, loaded.task.references(store), loaded.config, loaded.assets)
+    metrics = metrics_json(loaded.task_name, scores, data, len(store))
+    if not given:
+        metrics["baseline"] = loaded.run.read_json("metrics.json").get("baseline")
+    return metrics
+
+
+def metrics_json(task_name: str, scores: Scores, data: Data, examples: int) -> dict[str, Any]:
+    """The one shape of metrics.json."""
+    about = {"task": task_name, "split": "test", "examples": examples, "protocol": data.protocol, "headline": scores.headline}
+    return {**about, **scores_json(scores)}
+
+
+def scores_json(scores: Scores) -> dict[str, Any]:
+    """The scores and breakdowns as JSON values."""
+    return {"scores": {name: asdict(interval) for name, interval in scores.scores.items()}, "breakdowns": scores.breakdowns}

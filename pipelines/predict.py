@@ -1,0 +1,150 @@
+"""Predicting: any number of inputs in, records out in order, memory flat; a broken input becomes a record with an error."""
+
+import csv
+import itertools
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from pipelines.errors import ConfigError, DataError
+from pipelines.task import Encoder, Predictor, Raw, Record
+
+_AHEAD = 4
+"""Batches that are decoded ahead of the model."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many records were written, and how many of them are errors."""
+
+    records: int
+    bad: int
+
+
+def predict(run_dir: Path, inputs: list[str], *, output: Path | None, format: str, options: dict[str, Any], max_bad: float) -> Counts:
+    """Write a record for each input to a file or standard output.
+
+    Raises:
+        StateError: the run folder holds no usable model.
+        DataError: the share of bad inputs is above max_bad; the records are written all the same.
+    """
+    from pipelines.artefact import load_predictor
+
+    loaded = load_predictor(run_dir, options)
+    with _opened(output) as file:
+        records = loaded.predictor(loaded.task.inputs(inputs, loaded.config))
+        counts = write_records(records, file, format, loaded.task.answer)
+    if counts.records and counts.bad / counts.records > max_bad:
+        raise DataError(
+            f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: their records say why."
+        )
+    return counts
+
+
+def write_records(records: Iterable[Record], file: TextIO, format: str, fields: Sequence[str]) -> Counts:
+    """JSON lines, or CSV with the columns id, the answer's fields and error, nested values as JSON."""
+    total = bad = 0
+    table = csv.DictWriter(file, ["id", *fields, "error"], restval="") if format == "csv" else None
+    if table:
+        table.writeheader()
+    for record in records:
+        total, bad = total + 1, bad + (record.error is not None)
+        row = as_json(record)
+        if table:
+            table.writerow({key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()})
+        else:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+    return Counts(total, bad)
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """The record as it is written: id, then the answer or the error."""
+    return {"id": record.id, **record.answer} if record.error is None else {"id": record.id, "error": record.error}
+
+
+def batched_predictor(
+    encode: Encoder, forward: Callable[[Any], np.ndarray], record: Callable[[str, np.ndarray], Record]
+) -> Predictor:
+    """A predictor from a task's encoder, its compiled model, and a function from (id, output) to a record.
+
+    Inputs are encoded in threads ahead of the model. An input that cannot be encoded costs its batch a second pass, one by one.
+    """
+    import tensorflow as tf
+
+    compiled = tf.function(lambda raw: encode(raw, tf.zeros([1], tf.int64))[0], reduce_retracing=True)
+
+    def encode_rows(raw: Raw) -> Any:
+        return compiled({name: tf.constant(column) for name, column in raw.items()})
+
+    def encode_batch(raw: Raw) -> tuple[Any, dict[int, str]]:
+        try:
+            return encode_rows(raw), {}
+        except tf.errors.OpError:
+            return _encode_singly(encode_rows, raw)
+
+    def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
+        for ids, (x, errors) in _ahead(encode_batch, batches):
+            outputs = iter(forward(x) if len(errors) < len(ids) else [])
+            for row, name in enumerate(ids):
+                yield Record(name, {}, error=errors[row]) if row in errors else record(name, next(outputs))
+
+    return predict
+
+
+def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, dict[int, str]]:
+    """The rows that can be encoded, and the reason for each that cannot."""
+    import tensorflow as tf
+
+    good, errors = [], {}
+    for row in range(len(next(iter(raw.values())))):
+        try:
+            good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
+        except tf.errors.OpError as error:
+            errors[row] = _reason(error)
+    return tf.concat(good, 0) if good else None, errors
+
+
+def _reason(error: Any) -> str:
+    """The first line of a TensorFlow error, without the graph's names."""
+    line = str(error.message).strip().splitlines()[0]
+    return line.partition(" [Op:")[0].partition("{{")[0].strip()
+
+
+def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Raw]]) -> Iterator[tuple[list[str], Any]]:
+    """Apply the function in threads, a few batches ahead, in order."""
+    source, waiting = iter(batches), deque[tuple[list[str], Future[Any]]]()
+    with ThreadPoolExecutor(min(_AHEAD, os.cpu_count() or 1)) as pool:
+        for ids, raw in itertools.islice(source, _AHEAD):
+            waiting.append((ids, pool.submit(function, raw)))
+        while waiting:
+            ids, future = waiting.popleft()
+            for following, raw in itertools.islice(source, 1):
+                waiting.append((following, pool.submit(function, raw)))
+            yield ids, future.result()
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears under its name only when it is whole."""
+    if output is None:
+        yield sys.stdout
+        return
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        aside.replace(output)
+    except OSError as error:
+        raise ConfigError(f"output: {output} cannot be written ({error.strerror}): choose another with --output.") from error
+    finally:
+        aside.unlink(missing_ok=True)

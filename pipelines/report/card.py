@@ -1,0 +1,71 @@
+"""MODEL_CARD.md: what a model is, trained on what, how well it does, on whom it fails."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.report import words
+from pipelines.report.folder import read_run
+from pipelines.state import write_bytes
+
+_WEAKEST = 5
+
+
+class _Code(str):
+    """Text that stands in a code block, where Markdown has no meaning."""
+
+
+def write_model_card(run_dir: Path) -> Path:
+    """Render MODEL_CARD.md.
+
+    Raises:
+        StateError: run_dir is no run folder, or a file in it is damaged.
+    """
+    from jinja2 import Environment, PackageLoader, ChainableUndefined
+
+    files = read_run(run_dir)
+    environment = Environment(
+        loader=PackageLoader("pipelines.report"),
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # Every value goes through this: a class name is text, never Markdown or HTML.
+        finalize=_escape,
+    )
+    environment.filters |= {"number": words.number, "label": words.label, "interval": words.interval}
+    environment.filters |= {"duration": words.duration, "direction": words.direction, "code": _code}
+    content = {
+        "task": files.task,
+        "manifest": files.manifest,
+        "metrics": files.metrics,
+        "data": files.data,
+        "settings": files.settings,
+        "verdict": words.standing(files.metrics),
+        "weakest": _weakest(files.metrics),
+        "seconds": files.run.seconds(),
+        "folder": files.run.path.name,
+        "missing": files.missing_stages,
+    }
+    target = run_dir / "MODEL_CARD.md"
+    write_bytes(target, environment.get_template("MODEL_CARD.md.j2").render(content).encode())
+    return target
+
+
+def _escape(value: Any) -> str:
+    if isinstance(value, _Code):
+        return value
+    text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_{}\[\]>|#~$])", r"\\\1", text)
+
+
+def _code(value: Any) -> _Code:
+    return _Code(" ".join(str(value).split()).replace("```", "'''"))
+
+
+def _weakest(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The classes with the lowest F1 among those that the split holds."""
+    rows = (metrics.get("breakdowns") or {}).get("per_class") or {}
+    known = [(name, row) for name, row in rows.items() if row.get("f1") is not None and row.get("support")]
+    return sorted(known, key=lambda pair: float(pair[1]["f1"]))[:_WEAKEST]

@@ -1,0 +1,86 @@
+"""The part of a run folder that a report is made of: read it, with whatever is missing left empty; add the pictures."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.runs import STAGES, Run, find_run
+from pipelines.state import write_bytes
+from pipelines.task import Figure
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What lies in a run folder. A run that was cut short leaves some of it empty."""
+
+    run: Run
+    settings: dict[str, Any]
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+    events: list[dict[str, Any]]
+    figures: list[dict[str, str]]
+    """title, caption and png, the picture as base64."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(self.manifest.get("task") or self.settings.get("task") or "unknown task")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the task said about its data."""
+        return self.manifest.get("data") or {}
+
+    @property
+    def missing_stages(self) -> list[str]:
+        """The stages that are not done, apart from the report itself."""
+        done = self.run.finished_stages()
+        return [stage for stage in STAGES if stage not in done and stage != "report"]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """The events of one kind."""
+        return [one for one in self.events if one["event"] == event]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a run folder.
+
+    Raises:
+        StateError: it is no run folder, or a file in it is damaged.
+    """
+    run = find_run(folder)
+    return RunFiles(
+        run=run,
+        settings=yaml.safe_load(run.settings.read_text("utf-8")) or {},
+        manifest=_json(run, "manifest.json", {}),
+        metrics=_json(run, "metrics.json", {}),
+        events=run.events(),
+        figures=_figures(run),
+    )
+
+
+def _json(run: Run, name: str, otherwise: Any) -> Any:
+    return run.read_json(name) if (run.path / name).exists() else otherwise
+
+
+def _figures(run: Run) -> list[dict[str, str]]:
+    entries = _json(run, "figures/index.json", [])
+    files = [(entry, run.path / "figures" / Path(entry["file"]).name) for entry in entries]
+    return [
+        {**entry, "png": base64.b64encode(file.read_bytes()).decode("ascii")} for entry, file in files if file.exists()
+    ]
+
+
+def save_figures(run_dir: Path, figures: Sequence[Figure]) -> None:
+    """Put the pictures into the run folder, in place of those of an earlier try."""
+    run, folder = Run(run_dir), run_dir / "figures"
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for figure in figures:
+        write_bytes(folder / f"{figure.name}.png", figure.png)
+    index = [{"file": f"{figure.name}.png", "title": figure.title, "caption": figure.caption} for figure in figures]
+    run.write_json("figures/index.json", index)

@@ -1,0 +1,168 @@
+"""report.html: one file that needs no network, made from what lies in the run folder."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines import registry
+from pipelines.config import GROUPS, group_of, shown
+from pipelines.errors import ConfigError
+from pipelines.report import words
+from pipelines.report.curves import interval_strip, training_curves
+from pipelines.report.folder import RunFiles, read_run
+from pipelines.state import write_bytes
+
+_ROWS_BEFORE_FOLDING = 12
+
+
+def write_report(run_dir: Path) -> Path:
+    """Render report.html; of a run cut short, as much as there is.
+
+    Raises:
+        StateError: run_dir is no run folder, or a file in it is damaged.
+    """
+    from jinja2 import Environment, PackageLoader, ChainableUndefined
+    from markupsafe import Markup
+
+    files = read_run(run_dir)
+    environment = Environment(
+        loader=PackageLoader("pipelines.report"), autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": words.number, "label": words.label, "interval": words.interval}
+    environment.filters |= {"duration": words.duration, "direction": words.direction, "markup": Markup}
+    page = environment.get_template("report.html.j2").render(_content(files))
+    target = run_dir / "report.html"
+    write_bytes(target, page.encode())
+    return target
+
+
+def _content(files: RunFiles) -> dict[str, Any]:
+    metrics, manifest = files.metrics, files.manifest
+    folder = str(files.run.path)
+    ended = (files.of("trained") or files.of("end") or [{}])[-1]
+    epochs = files.of("epoch")
+    best = ended.get("best_epoch") or max((epoch["epoch"] for epoch in epochs if epoch.get("best")), default=None)
+    return {
+        "task": files.task,
+        "manifest": manifest,
+        "metrics": metrics,
+        "name": manifest.get("name") or files.run.path.name,
+        "missing": files.missing_stages,
+        "hero": _hero(metrics),
+        "verdict": words.standing(metrics),
+        "curves": training_curves(epochs, files.of("step"), best),
+        "training": _training(epochs, ended, best),
+        "scores": _score_rows(metrics),
+        "tables": _tables(metrics.get("breakdowns") or {}),
+        "figures": files.figures,
+        "data": files.data,
+        "facts": _facts(files.data),
+        "duplicates": _plain(files.data.get("duplicates") or "none"),
+        "balance": _balance(files.data),
+        "settings": _settings(files),
+        "seconds": _seconds(files.run.seconds()),
+        "folding": _ROWS_BEFORE_FOLDING,
+        "commands": {
+            "folder": folder,
+            "given": shlex.join(manifest.get("command") or []),
+            "repeat": shlex.join(["sixfold", "run", files.task, "--config", f"{folder}/run.yaml"]),
+            "resume": shlex.join(["sixfold", "run", files.task, "--config", f"{folder}/run.yaml", "--run-dir", folder]),
+            "predict": shlex.join(["sixfold", "predict", folder, "INPUT"]),
+        },
+    }
+
+
+def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The headline, the baseline's beside it, and both on one scale."""
+    name = metrics.get("headline")
+    score = (metrics.get("scores") or {}).get(name)
+    if score is None:
+        return None
+    baseline = metrics.get("baseline") or {}
+    other = (baseline.get("scores") or {}).get(name)
+    rows = [("model", score)] + ([("baseline", other)] if other else [])
+    return {"name": name, "score": score, "other": other, "baseline": baseline, "strip": interval_strip(rows)}
+
+
+def _training(epochs: Sequence[Mapping[str, Any]], ended: Mapping[str, Any], best: int | None) -> str:
+    """One sentence on how training went."""
+    if not epochs:
+        return ""
+    rates = sorted(epoch["examples_per_second"] for epoch in epochs if epoch.get("examples_per_second"))
+    status = {"stopped early": ", stopped early", "stopped by budget": ", stopped by --max-minutes"}
+    sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps{status.get(str(ended.get('status')), '')}."
+    if best is not None:
+        sentence += f" Epoch {best} was best on validation, and is what was scored."
+    if rates:
+        sentence += f" Half of the epochs ran at {rates[len(rates) // 2]:,.0f} examples a second or more."
+    return sentence
+
+
+def _score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    others = (metrics.get("baseline") or {}).get("scores") or {}
+    return [{"name": name, "model": score, "baseline": others.get(name)} for name, score in (metrics.get("scores") or {}).items()]
+
+
+def _tables(breakdowns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The breakdowns that are tables, {row: {column: figure}}; a figure may be {value, low, high}. Others are for programs."""
+    found = []
+    for name, rows in breakdowns.items():
+        if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
+            continue
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        cells = {row: [_figure(values.get(column)) for column in columns] for row, values in rows.items()}
+        found.append({"name": name, "columns": columns, "rows": cells})
+    return found
+
+
+def _figure(value: Any) -> Any:
+    return value.get("value") if isinstance(value, dict) else value
+
+
+def _facts(data: Mapping[str, Any]) -> dict[str, str]:
+    """What else the task says of its data, in a line each."""
+    told = {"source", "counts", "classes", "skipped", "duplicates", "warnings", "protocol"}
+    return {name: _plain(value) for name, value in data.items() if name not in told and value not in (None, "", [], {})}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(part) for part in value)
+    return words.number(value)
+
+
+def _balance(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How many examples of each class each split holds, and the share of the commonest for the bars."""
+    classes = data.get("classes")
+    if not isinstance(classes, dict) or not all(isinstance(counts, dict) for counts in classes.values()):
+        return None
+    names = list(dict.fromkeys(name for counts in classes.values() for name in counts))
+    first = next(iter(classes.values()), {})
+    most = max(first.values(), default=0) or 1
+    rows = [(name, [counts.get(name, 0) for counts in classes.values()], first.get(name, 0) / most) for name in names]
+    return {"splits": list(classes), "rows": rows, "most": most, "fewest": min((first.get(name, 0) for name in names), default=0)}
+
+
+def _settings(files: RunFiles) -> dict[str, list[dict[str, Any]]]:
+    """The settings by group, each with whether it is the default."""
+    try:
+        fields = registry.config_class(files.task).model_fields
+    except ConfigError:
+        fields = {}
+    groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
+    for name, value in files.settings.items():
+        if name == "task":
+            continue
+        field = fields.get(name)
+        default = shown(field.default) if field else None
+        row = {"name": name, "value": shown(value), "default": default, "help": field.description if field else ""}
+        groups.setdefault(group_of(field) if field else "other", []).append(row)
+    return {group: rows for group, rows in groups.items() if rows}
+
+
+def _seconds(seconds: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    longest = max(seconds.values(), default=0) or 1
+    return [(stage, spent, spent / longest) for stage, spent in seconds.items()]

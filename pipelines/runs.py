@@ -1,0 +1,210 @@
+"""The run folder: its layout, its ledger of stages, its manifest. Imports no TensorFlow."""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ConfigError, StateError
+from pipelines.state import write_bytes
+
+STAGES = ("data", "train", "baseline", "score", "export", "report")
+_PACKAGES = ("sixfold", "tensorflow", "keras", "jax", "numpy", "scikit-learn", "pillow", "tensorflow-datasets")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """run.yaml: the resolved config."""
+        return self.path / "run.yaml"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the finished model and its assets."""
+        return self.path / "model"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.path / "state" / "best.safetensors"
+
+    def record(self, event: str, **values: Any) -> None:
+        """Append one line to events.jsonl."""
+        line = json.dumps({"time": _now(), "event": event, **values}, default=_plain)
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The recorded events; a last line cut short by a crash is left out."""
+        file = self.path / "events.jsonl"
+        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        found = [parsed for line in lines if (parsed := _parse(line)) is not None]
+        return [one for one in found if event in (None, one["event"])]
+
+    def finished_stages(self) -> list[str]:
+        """The stages that are done, in the order of the ledger."""
+        ended = {e["name"] for e in self.events("stage") if e["status"] == "end"}
+        return [stage for stage in STAGES if stage in ended]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage is done."""
+        return bool(self.events("end"))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """One entry of the ledger; it ends only if nothing was raised."""
+        started = time.perf_counter()
+        self.record("stage", name=name, status="start")
+        yield
+        self.record("stage", name=name, status="end", seconds=round(time.perf_counter() - started, 3))
+
+    def seconds(self) -> dict[str, float]:
+        """How long each finished stage took."""
+        return {e["name"]: e["seconds"] for e in self.events("stage") if e["status"] == "end"}
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Put a JSON file into the folder, atomically."""
+        write_bytes(self.path / name, (json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n").encode())
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the folder.
+
+        Raises:
+            StateError: it is missing or damaged.
+        """
+        try:
+            return json.loads((self.path / name).read_text("utf-8"))
+        except FileNotFoundError:
+            raise StateError(f"{self.path} has no {name}: it is no run folder, or its run was cut short (start it again with --run-dir {self.path}).") from None
+        except (OSError, ValueError) as error:
+            raise StateError(f"{self.path / name} cannot be read: {error}.") from error
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add to manifest.json."""
+        old = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        self.write_json("manifest.json", {**old, **values})
+
+    def checksums(self, part: str = "") -> dict[str, str]:
+        """sha256 of every file that a finished run keeps, or of those in one of its folders."""
+        skipped = {"manifest.json", "events.jsonl", "lock"}
+        files = sorted(f for f in (self.path / part).rglob("*") if f.is_file() and f.name not in skipped and not f.name.startswith("."))
+        return {str(f.relative_to(self.path)): _sha256(f) for f in files}
+
+
+def open_run(folder: str | None, task: str, config_text: str) -> Run:
+    """The folder of a run that is about to start, made where it does not exist."""
+    if folder is None:
+        short = hashlib.sha256(config_text.encode()).hexdigest()[:6]
+        started = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = _unused(Path("runs") / task / f"{started}-{short}")
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"run_dir: {path} cannot be written ({error.strerror}): choose another with --run-dir.") from error
+    return Run(path)
+
+
+def find_run(folder: Path) -> Run:
+    """An existing run folder that holds a model.
+
+    Raises:
+        StateError: it is none, or its run was cut short.
+    """
+    if not folder.is_dir():
+        raise StateError(f"there is no run folder {folder}.")
+    run = Run(folder)
+    if not run.settings.is_file():
+        raise StateError(f"{folder} is no run folder: it has no run.yaml.")
+    return run
+
+
+def start_manifest(task: str, path: Path, command: list[str], seed: int, device: str) -> dict[str, Any]:
+    """What is known of a run before it begins."""
+    return {
+        "task": task,
+        "name": path.name,
+        "created": _now(),
+        "command": command,
+        "seed": seed,
+        "device": device,
+        "versions": {"python": platform.python_version(), **_versions(_PACKAGES)},
+        "git": _git_revision(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+    }
+
+
+def _unused(folder: Path) -> str:
+    places = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in range(1, 1000))
+    return str(next(place for place in places if not place.exists()))
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_revision() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        parsed: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return parsed
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as JSON."""
+    convert: Callable[[], Any] | None = getattr(value, "tolist", None)
+    if convert is None:
+        raise TypeError(f"{type(value).__name__} is no JSON value")
+    return convert()
+

@@ -1,0 +1,46 @@
+"""How answers are judged: intervals, calibration, classification scores, the comparison with a baseline.
+
+Imports NumPy only, so that scores can be worked out wherever predictions lie. What is undefined is None, never a
+warning: the precision of a class never predicted, the recall of one without examples, the interval of one example.
+"""
+
+from pipelines.scoring.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    log_softmax,
+    reliability_bins,
+    softmax,
+)
+from pipelines.scoring.classification import (
+    Outcomes,
+    bootstrap_macro_f1,
+    classification_scores,
+    confusion_matrix,
+    log_loss,
+    macro_f1,
+    outcomes,
+    per_class,
+    top_k_accuracy,
+)
+from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "Outcomes",
+    "Verdict",
+    "bootstrap",
+    "bootstrap_macro_f1",
+    "classification_scores",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "fit_temperature",
+    "log_loss",
+    "log_softmax",
+    "macro_f1",
+    "outcomes",
+    "per_class",
+    "reliability_bins",
+    "softmax",
+    "top_k_accuracy",
+    "verdict",
+]

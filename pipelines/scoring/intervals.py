@@ -1,0 +1,118 @@
+"""Bootstrap intervals, and the verdict on a model beside its baseline."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.task import Interval
+
+RESAMPLES = 1000
+LOWER_IS_BETTER = frozenset(
+    {"loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer", "mse", "rmse", "mae", "mase", "smape"}
+)
+
+# What is held at once: examples of one part, and resamples times examples of one block of weights (16 MB).
+_PART = 16_384
+_WEIGHTS = 2_000_000
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Column means [resamples, columns] -> the score of each resample [resamples]."""
+
+
+def bootstrap(
+    columns: Mapping[str, np.ndarray],
+    seed: int,
+    statistics: Mapping[str, Statistic] | None = None,
+    biased: frozenset[str] = frozenset(),
+) -> dict[str, Interval]:
+    """Scores with 95 % percentile bootstrap intervals, all from the same 1,000 resamples of the examples.
+
+    `columns` holds for each score its per-example values, [examples] or [examples, columns]; the score is their mean,
+    or what its statistic makes of the columns' means. `biased` names statistics whose resamples sit beside the value,
+    as those of ECE do (noise adds to absolute gaps): theirs are moved back until their median is the value.
+    """
+    statistics = statistics or {}
+    tables = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+    replicates = _resampled_means(tables, seed)
+    found = {}
+    for name, table in tables.items():
+        statistic = statistics.get(name, _only_column)
+        value = float(statistic(table.mean(axis=0, dtype=np.float64)[None])[0])
+        drawn = statistic(replicates[name])
+        if name in biased:
+            drawn = np.maximum(drawn - np.median(drawn) + value, 0)
+        found[name] = interval(value, drawn, len(table))
+    return found
+
+
+def _only_column(means: np.ndarray) -> np.ndarray:
+    return means[:, 0]
+
+
+def interval(value: float, replicates: np.ndarray, examples: int) -> Interval:
+    """The middle 95 % of the replicates [resamples]; none for a single example, which says nothing of its spread."""
+    if examples < 2:
+        return Interval(value)
+    low, high = np.percentile(replicates, (2.5, 97.5))
+    return Interval(value, float(low), float(high))
+
+
+def _resampled_means(tables: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Column means of each resample, a part of the examples at a time so that memory does not grow with them.
+
+    How many draws of a resample fall into each part is multinomial; within a part they are uniform.
+    """
+    total = len(next(iter(tables.values())))
+    generator = np.random.default_rng(seed)
+    starts = np.arange(0, total, _PART)
+    lengths = np.minimum(_PART, total - starts)
+    draws = generator.multinomial(total, lengths / total, size=RESAMPLES)
+    sums = {name: np.zeros((RESAMPLES, table.shape[1])) for name, table in tables.items()}
+    for part, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        rows = {name: table[start : start + length].astype(np.float64) for name, table in tables.items()}
+        block = max(1, _WEIGHTS // int(length))
+        for first in range(0, RESAMPLES, block):
+            weights = _weights(generator, draws[first : first + block, part], int(length))
+            for name, values in rows.items():
+                sums[name][first : first + block] += weights @ values
+    return {name: summed / total for name, summed in sums.items()}
+
+
+def _weights(generator: np.random.Generator, draws: np.ndarray, length: int) -> np.ndarray:
+    """How often each example is drawn: float64 [resamples, length], with draws [resamples] in all."""
+    resample = np.repeat(np.arange(len(draws)) * length, draws)
+    picked = generator.integers(0, length, size=len(resample))
+    counts = np.bincount(resample + picked, minlength=len(draws) * length)
+    return counts.reshape(len(draws), length).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a model stands against its baseline on one score."""
+
+    beats: bool
+    """Its value is better, however little."""
+    clear: bool
+    """The two intervals do not overlap."""
+    sentence: str
+
+
+def verdict(score: str, model: Interval, baseline: Interval) -> Verdict:
+    """Compare on one score. Intervals that overlap may hide a real difference; those that do not, show one."""
+    gain = baseline.value - model.value if score in LOWER_IS_BETTER else model.value - baseline.value
+    clear = _apart(model, baseline)
+    figures = f"{score} {model.value:.4f} against {baseline.value:.4f}"
+    if model.low is None or baseline.low is None:
+        overlap = "too few examples for intervals"
+    else:
+        overlap = "the 95 % intervals do not overlap" if clear else "the 95 % intervals overlap"
+    claim = "does not beat the baseline" if gain <= 0 else "beats the baseline" if clear else "is ahead of the baseline"
+    doubt = ": the difference may be chance" if gain > 0 and not clear else ""
+    return Verdict(gain > 0, clear, f"The model {claim} ({figures}; {overlap}){doubt}.")
+
+
+def _apart(one: Interval, other: Interval) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low > other.high or other.low > one.high

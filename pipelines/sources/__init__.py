@@ -1,0 +1,76 @@
+"""Where examples come from, the same for every task: tables, class folders, arrays, idx files, TensorFlow Datasets.
+
+A source is named by one string (`--data`, `--valid`, `--test`); `locate` says what it is. Each kind has a module that reads
+it into columns, per split where the source brings splits. What `sample` means is the task's own affair.
+"""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipelines.errors import DataError
+from pipelines.sources.folders import split_tables
+from pipelines.sources.idx import is_idx_folder
+from pipelines.sources.tables import TABLE_SUFFIXES, table_suffix
+
+Kind = Literal["sample", "tfds", "table", "tables", "arrays", "idx", "folder"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source and what it is."""
+
+    spec: str
+    kind: Kind
+    path: Path
+    """Where it lies; without meaning for sample and tfds."""
+
+
+def locate(spec: str) -> Source:
+    """What a source is, by name and a look at the place.
+
+    Raises:
+        DataError: it does not exist, is empty, cannot be read, or is of no known kind.
+    """
+    path = Path(spec).expanduser()
+    if spec == "sample":
+        return Source(spec, "sample", path)
+    if spec.startswith("tfds:"):
+        return Source(spec, "tfds", path)
+    if not spec or not path.exists():
+        raise DataError(f"{spec!r} does not exist{_near(path)}: a source is sample, tfds:NAME, or the path of a file or folder.")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise DataError(f"{spec} cannot be read: the permission is missing.")
+    return Source(spec, _folder_kind(path) if path.is_dir() else _file_kind(path), path)
+
+
+def _folder_kind(path: Path) -> Kind:
+    if not any(path.iterdir()):
+        raise DataError(f"{path} is an empty folder: nothing to read.")
+    if split_tables(path):
+        return "tables"
+    return "idx" if is_idx_folder(path) else "folder"
+
+
+def _file_kind(path: Path) -> Kind:
+    if not path.stat().st_size:
+        raise DataError(f"{path} is empty (0 bytes): nothing to read.")
+    if table_suffix(path):
+        return "table"
+    if path.suffix.lower() == ".npz":
+        return "arrays"
+    if is_idx_folder(path.parent) and "idx" in path.name:
+        raise DataError(f"{path} is one of several idx files: name the folder, {path.parent}.")
+    raise DataError(
+        f"{path} is of no known kind: a file must end in {', '.join(TABLE_SUFFIXES)} (each also .gz) or .npz; "
+        "anything else must be a folder."
+    )
+
+
+def _near(path: Path) -> str:
+    if not path.name or not path.parent.is_dir():
+        return ""
+    near = difflib.get_close_matches(path.name, sorted(os.listdir(path.parent)), n=1)
+    return f" (did you mean {path.parent / near[0]}?)" if near else ""

@@ -1,0 +1,129 @@
+"""Folders: one folder a class, with or without train, valid and test above; and folders of one table a split."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.sources.tables import table_suffix
+
+SPLIT_NAMES = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+@dataclass(frozen=True)
+class ClassFiles:
+    """The files of one split, in a fixed order."""
+
+    paths: np.ndarray
+    """object [n], of bytes: file names need not be UTF-8."""
+    labels: np.ndarray
+    """int32 [n], into classes."""
+    classes: list[str]
+
+
+def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[str]]:
+    """The files below root/CLASS/ or root/SPLIT/CLASS/ by split (train alone where there are none), and what was not read.
+
+    Raises:
+        DataError: no folder of a class, or no file in any.
+    """
+    folders = _folders(root)
+    splits = _split_folders(root, folders)
+    if not splits:
+        return {"train": _class_files(root, folders)}, _beside(root, [])
+    files = {split: _class_files(folder, _folders(folder)) for split, folder in splits.items()}
+    notes = _beside(root, [name for name in folders if root / name not in splits.values()])
+    return files, notes + [note for folder in splits.values() for note in _beside(folder, [])]
+
+
+def split_tables(root: Path) -> dict[str, Path]:
+    """train.csv, val.csv, test.csv and the like by split; empty where there is no table of train.
+
+    Raises:
+        DataError: two tables of one split.
+    """
+    tables: dict[str, Path] = {}
+    for name in sorted(os.listdir(root)):
+        path = root / name
+        suffix = table_suffix(path)
+        split = SPLIT_NAMES.get(name[: len(name) - len(suffix)].lower()) if suffix else None
+        if split is None or not path.is_file():
+            continue
+        if split in tables:
+            raise DataError(f"{root} holds two tables of the {split} split, {tables[split].name} and {name}: keep one.")
+        tables[split] = path
+    return tables if "train" in tables else {}
+
+
+def walk(root: Path | str) -> Iterator[str]:
+    """Every file below a folder, sorted, hidden files and litter left out; links are followed, loops are not."""
+    yield from _walk(os.fspath(root), ())
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file manager left the file behind, or it is hidden."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        inside = sorted((entry.name, entry.is_dir()) for entry in entries if not is_litter(entry.name))
+    for name, is_folder in inside:
+        path = os.path.join(folder, name)
+        if is_folder:
+            yield from _walk(path, (*above, here))
+        else:
+            yield path
+
+
+def _folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not is_litter(entry.name))
+
+
+def _split_folders(root: Path, folders: list[str]) -> dict[str, Path]:
+    """By split. Only a folder named train makes the others splits: test alone may well be a class."""
+    splits: dict[str, Path] = {}
+    if "train" not in map(str.lower, folders):
+        return splits
+    for name in folders:
+        split = SPLIT_NAMES.get(name.lower())
+        if split in splits:
+            raise DataError(f"{root} holds two folders of the {split} split, {splits[split].name} and {name}: keep one.")
+        if split:
+            splits[split] = root / name
+    return splits
+
+
+def _class_files(root: Path, classes: list[str]) -> ClassFiles:
+    if not classes:
+        raise DataError(f"{root} holds no folders: put the files of each class into a folder named after it.")
+    paths: list[bytes] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        files = [os.fsencode(path) for path in walk(root / name)]
+        paths += files
+        labels += [label] * len(files)
+    if not paths:
+        raise DataError(f"{root} holds folders and no file in any of them: nothing to read.")
+    column = np.empty(len(paths), object)
+    column[:] = paths
+    return ClassFiles(column, np.array(labels, np.int32), [os.fsencode(name).decode("utf-8", "replace") for name in classes])
+
+
+def _beside(folder: Path, others: list[str]) -> list[str]:
+    """What lies beside the folders that are read, in a sentence."""
+    files = sorted(name for name in os.listdir(folder) if not is_litter(name) and not (folder / name).is_dir())
+    names = others + files
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return [f"{folder}: not read: {shown} ({len(names)} beside the folders)."]

@@ -1,0 +1,128 @@
+"""One pass over all examples, on several threads, whose findings are kept: what was scanned before and has not changed is not read again.
+
+The findings of a source lie in one file below $SIXFOLD_CACHE (default ~/.cache/sixfold). A damaged or foreign one is ignored.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Inspect = Callable[[int], tuple[int, Sequence[int]]]
+"""An example's index -> (content hash, facts); BadExample where it is unusable. Called on several threads."""
+
+UNKNOWN = 0
+"""The key of what cannot be recognised again."""
+
+_CHUNK = 64
+
+
+class BadExample(Exception):
+    """An example that cannot be used, and why."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is known of each example."""
+
+    hashes: np.ndarray
+    """uint64 [n]; 0 where the example is bad."""
+    facts: np.ndarray
+    """int64 [n, facts]; 0 where the example is bad."""
+    bad: dict[int, BadExample]
+
+
+def content_hash(data: bytes | memoryview) -> int:
+    """64 bits of blake2b: among a million examples, the chance of any false duplicate is 1 in 37 million."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def file_keys(paths: Sequence[bytes]) -> np.ndarray:
+    """uint64 [n]: each file by path, size and time of change; UNKNOWN where there is none."""
+    return np.fromiter((_file_key(path) for path in paths), np.uint64, len(paths))
+
+
+def scan(keys: np.ndarray, inspect: Inspect, facts: int, name: str, advance: Callable[[int], None]) -> Scan:
+    """Inspect every example whose key is not known from an earlier scan.
+
+    Args:
+        keys: uint64 [n], by which an unchanged example is recognised; UNKNOWN is always inspected.
+        inspect: what finds out about one.
+        facts: how many facts it gives.
+        name: of the findings: source, task and version of what is found out.
+        advance: told how many examples were done since the last call.
+    """
+    path = cache_folder() / "scans" / f"{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=16).hexdigest()}.npz"
+    hashes, found = np.zeros(len(keys), np.uint64), np.zeros((len(keys), facts), np.int64)
+    known = _recall(path, keys, hashes, found)
+    todo = np.flatnonzero(~known).tolist()
+    advance(len(keys) - len(todo))
+    bad: dict[int, BadExample] = {}
+
+    def inspect_some(start: int) -> int:
+        chunk = todo[start : start + _CHUNK]
+        for index in chunk:
+            try:
+                hashes[index], found[index] = inspect(index)
+            except BadExample as problem:
+                bad[index] = problem
+        return len(chunk)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
+        for done in threads.map(inspect_some, range(0, len(todo), _CHUNK)):
+            advance(done)
+    if todo:
+        good = np.flatnonzero(keys != UNKNOWN)
+        _remember(path, keys, hashes, found, good[~np.isin(good, list(bad))])
+    return Scan(hashes, found, dict(sorted(bad.items())))
+
+
+def cache_folder() -> Path:
+    """$SIXFOLD_CACHE, or ~/.cache/sixfold."""
+    return Path(os.environ.get("SIXFOLD_CACHE") or Path.home() / ".cache" / "sixfold")
+
+
+def _file_key(path: bytes) -> int:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return UNKNOWN
+    return content_hash(b"%s|%d|%d" % (path, status.st_size, status.st_mtime_ns))
+
+
+def _recall(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Fill in what is known; bool [n]."""
+    nothing = np.zeros(len(keys), bool)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            known_keys, known_hashes, known_facts = kept["keys"], kept["hashes"], kept["facts"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return nothing
+    if not len(known_keys) or known_facts.shape != (len(known_keys), found.shape[1]) or len(known_hashes) != len(known_keys):
+        return nothing
+    place = np.minimum(np.searchsorted(known_keys, keys), len(known_keys) - 1)
+    known = (known_keys[place] == keys) & (keys != UNKNOWN)
+    hashes[known], found[known] = known_hashes[place[known]], known_facts[place[known]]
+    return np.asarray(known)
+
+
+def _remember(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray, good: np.ndarray) -> None:
+    order = good[np.argsort(keys[good], kind="stable")]
+    aside = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(aside, keys=keys[order], hashes=hashes[order], facts=found[order])
+        os.replace(aside, path)
+    except OSError:
+        # Nowhere to keep it (a read-only home, a full disk): the next scan reads everything again, no more.
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,190 @@
+"""Batches as a pure function of (seed, step): which examples, in which order, with which random numbers.
+
+Nothing here has hidden state: the order of an epoch comes from (seed, epoch), an example's random numbers from
+(seed, epoch, example), so any step can be computed first, again, or by another worker. Steps are handed out in blocks of
+several batches of one shape, so that one Python call and one device call serve many small steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.task import Batching, Encoder, Raw, Store
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch: its examples, of which the first `rows` count; the others only fill the shape, with weight 0."""
+
+    bucket: int
+    indices: np.ndarray
+    rows: int
+
+
+class Order:
+    """The batches of each epoch of a split.
+
+    Every example stands in exactly one batch of an epoch. A bucket's last batch is filled up with examples from its
+    start. With several buckets the batches themselves are shuffled too.
+    """
+
+    def __init__(self, store: Store, batching: Batching, seed: int, *, shuffle: bool) -> None:
+        self._examples = len(store)
+        self._seed = seed
+        self._shuffle = shuffle
+        self._batch_sizes = batching.batch_sizes
+        self._buckets = _buckets(store, batching)
+        counts = np.bincount(self._buckets, minlength=len(batching.batch_sizes))
+        self.steps = int(sum(-(-count // size) for count, size in zip(counts, batching.batch_sizes, strict=True)))
+        """Batches of an epoch: the same in each."""
+        self.epoch = lru_cache(maxsize=2)(self._epoch)
+
+    def _epoch(self, epoch: int) -> list[Step]:
+        random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        order = random.permutation(self._examples) if self._shuffle else np.arange(self._examples)
+        steps = []
+        for bucket, size in enumerate(self._batch_sizes):
+            members = order[self._buckets[order] == bucket]
+            full = np.resize(members, -(-len(members) // size) * size).reshape(-1, size)
+            rows = np.minimum(size, len(members) - size * np.arange(len(full)))
+            steps += [Step(bucket, *pair) for pair in zip(full, rows.tolist(), strict=True)]
+        if self._shuffle and len(self._batch_sizes) > 1:
+            steps = [steps[place] for place in random.permutation(len(steps))]
+        return steps
+
+    def blocks(self, first: int, last: int, longest: int) -> Iterator[tuple[int, int]]:
+        """The steps from first up to last, cut into (start, length): of one epoch, one bucket, and near-equal lengths."""
+        step = first
+        while step < last:
+            epoch, place = divmod(step, self.steps)
+            steps = self.epoch(epoch)
+            end = min(self.steps, place + last - step)
+            run = next((i for i in range(place, end) if steps[i].bucket != steps[place].bucket), end) - place
+            length = -(-run // -(-run // longest))
+            for start in range(0, run, length):
+                yield step + start, min(length, run - start)
+            step += run
+
+
+class Stream:
+    """The encoded batches of a split as tf.data.
+
+    Args:
+        store: the raw examples.
+        encode: the task's encoder; called on whole blocks, as a graph.
+        batching: buckets and their (global) batch sizes.
+        seed: of the order and of the examples' keys.
+        training: whether the order is shuffled anew each epoch.
+        worker: (rank, count): this worker's slice of each global batch.
+    """
+
+    def __init__(
+        self, store: Store, encode: Encoder, batching: Batching, seed: int, *, training: bool, worker: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._store = store
+        self._encode = encode
+        self._seed = seed
+        self._rank, self._workers = worker
+        self.order = Order(store, batching, seed, shuffle=training)
+        self._columns = {name: tf.TensorSpec([None, *column.shape[1:]], _dtype(column)) for name, column in self._raw(np.zeros(1, np.int64)).items()}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return self.order.steps
+
+    def blocks(self, first: int, last: int, longest: int) -> tf.data.Dataset:
+        """(x, y, weight) of the steps from first up to last, each tensor [steps of the block, batch, ...]."""
+        options = tf.data.Options()
+        options.deterministic = True
+        epochs = tf.data.Dataset.range(first // self.steps_per_epoch, -(-last // self.steps_per_epoch))
+
+        def table(epoch: np.int64) -> np.ndarray:
+            start = int(epoch) * self.steps_per_epoch
+            part = self.order.blocks(max(first, start), min(last, start + self.steps_per_epoch), longest)
+            return np.array(list(part), np.int64).reshape(-1, 2)
+
+        starts = epochs.flat_map(
+            lambda epoch: tf.data.Dataset.from_tensor_slices(
+                tf.ensure_shape(tf.numpy_function(table, [epoch], tf.int64, stateful=False), [None, 2])
+            )
+        )
+        return starts.map(self._block, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
+
+    def _block(self, row: tf.Tensor) -> Any:
+        start, length = row[0], row[1]
+        names = ["_key", "_weight", *self._columns]
+        specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32), *self._columns.values()]
+        columns = tf.numpy_function(self._fetch, [start, length], [spec.dtype for spec in specs], stateful=False)
+        for column, spec in zip(columns, specs, strict=True):
+            column.set_shape(spec.shape)
+        raw = dict(zip(names, columns, strict=True))
+        keys, filled = raw.pop("_key"), raw.pop("_weight")
+        x, y, weight = self._encode(raw, keys)
+        weight = weight * tf.reshape(filled, [-1] + [1] * (weight.shape.rank - 1))
+        return tf.nest.map_structure(lambda tensor: _fold(tensor, length), (x, y, weight))
+
+    def _fetch(self, start: np.int64, length: np.int64) -> list[np.ndarray]:
+        epoch, place = divmod(int(start), self.order.steps)
+        steps = self.order.epoch(epoch)[place : place + int(length)]
+        part = steps[0].indices.size // self._workers
+        mine = slice(self._rank * part, (self._rank + 1) * part)
+        indices = np.concatenate([step.indices[mine] for step in steps])
+        weight = np.concatenate([(np.arange(step.indices.size) < step.rows)[mine] for step in steps]).astype(np.float32)
+        return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices).values()]
+
+    def _raw(self, indices: np.ndarray) -> Raw:
+        return self._store.fetch(indices.astype(np.int64))
+
+
+def example_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
+    """int64 [rows]: a well-mixed key for each (seed, epoch, example); SplitMix64 (Steele et al., 2014) over the three."""
+    with np.errstate(over="ignore"):
+        key = _mix(np.uint64(seed) * np.uint64(_GOLDEN) + np.uint64(epoch))
+        return _mix(key + indices.astype(np.uint64) * np.uint64(_GOLDEN)).view(np.int64)
+
+
+def _mix(value: Any) -> Any:
+    value = np.asarray(value, np.uint64)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(_MIX_1)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(_MIX_2)
+    return value ^ (value >> np.uint64(31))
+
+
+def uniform(keys: tf.Tensor, lane: int) -> tf.Tensor:
+    """float32 [rows] in [0, 1): the lane-th random number of each key, with 24 bits.
+
+    A vectorised, stateless counterpart of tf.random.stateless_uniform, which takes one seed a call.
+    """
+    value = tf.bitcast(keys, tf.uint64) + tf.constant((lane + 1) * _GOLDEN % 2**64, tf.uint64)
+    for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
+        value = tf.bitwise.bitwise_xor(value, tf.bitwise.right_shift(value, tf.constant(shift, tf.uint64)))
+        value *= tf.constant(factor, tf.uint64)
+    value = tf.bitwise.bitwise_xor(value, tf.bitwise.right_shift(value, tf.constant(31, tf.uint64)))
+    return tf.cast(tf.bitwise.right_shift(value, tf.constant(40, tf.uint64)), tf.float32) / 2.0**24
+
+
+def _buckets(store: Store, batching: Batching) -> np.ndarray:
+    if batching.cost is None or store.sizes is None:
+        return np.zeros(len(store), np.int64)
+    return np.searchsorted(np.asarray(batching.bounds), batching.cost(store.sizes), side="left")
+
+
+def _dtype(column: np.ndarray) -> tf.DType:
+    return tf.string if column.dtype.kind in "OSU" else tf.as_dtype(column.dtype)
+
+
+def _fold(tensor: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """[steps * batch, ...] -> [steps, batch, ...]."""
+    shape = tf.shape(tensor)
+    folded = tf.reshape(tensor, tf.concat([[tf.cast(length, tf.int32), -1], shape[1:]], 0))
+    folded.set_shape([None, None, *tensor.shape[1:]])
+    return folded

@@ -1,0 +1,203 @@
+"""The contract between the runtime and a task: a record of functions over plain data. Imports no TensorFlow."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+Raw = dict[str, np.ndarray]
+"""Raw examples of one batch, a column each: [rows, ...]. Ragged columns are `name` (flat values) and `name_splits` (row splits)."""
+
+Assets = dict[str, Any]
+"""Small JSON values that belong to the model (class names, vocabulary, scaler): a file each beside it."""
+
+
+class Store(Protocol):
+    """Random access to the raw examples of one split."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """int32 [examples, k]: what batches are costed by (tokens, seconds, window length); None where all cost the same."""
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """int64 [examples]: what must stay together (speaker, document, series, user)."""
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        """A name for each example by which a person finds it again: a path, or file and row."""
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        """The raw examples at int64 [rows], in that order. One vectorised call."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What load_data gives: the splits, the assets, and what the report says about them."""
+
+    splits: dict[str, Store]
+    """train, valid, test."""
+    assets: Assets
+    summary: dict[str, Any]
+    """JSON for the report: source, counts of each split and class, what was skipped, how the split was made."""
+    fingerprint: str
+    """Hex digest of the content of every example and its split."""
+    protocol: str
+    """One sentence: which split was scored and how it was made."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How examples are put together: one bucket for each bound on the cost, each with its fixed batch size."""
+
+    cost: Callable[[np.ndarray], np.ndarray] | None = None
+    """sizes [examples, k] -> cost [examples]; None: one bucket."""
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of the buckets but the last, ascending."""
+    batch_sizes: tuple[int, ...] = (32,)
+    """Of each bucket: len(bounds) + 1 numbers."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A mean of per-example values, followed in training. What no mean can give belongs in `score`."""
+
+    function: Callable[[Any, Any], Any]
+    """(y, outputs) -> [rows], in keras.ops."""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Built:
+    """An uncompiled model and how it is trained."""
+
+    model: "keras.Model"
+    loss: Callable[[Any, Any], Any]
+    """(y, outputs) -> a loss for each weight, in keras.ops; the loop divides the weighted sum by the global weight."""
+    metrics: dict[str, Metric]
+    """The first is the one that `monitor: metric` follows."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The answer for one input."""
+
+    id: str
+    answer: dict[str, Any]
+    """What a person reads, as JSON values."""
+    output: np.ndarray | None = None
+    """What `score` needs beyond the answer, for instance the probability of each class [classes]."""
+    error: str | None = None
+
+
+Predictor = Callable[[Iterable[tuple[list[str], Raw]]], Iterator[Record]]
+"""Batches of (ids, raw examples) in, records out, in order. A broken input becomes a record with an error."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score` gives, for the model and for its baseline alike."""
+
+    headline: str
+    scores: dict[str, Interval]
+    breakdowns: dict[str, Any] = field(default_factory=dict)
+    """JSON, for instance precision, recall and F1 of each class, or the confusion matrix."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture for the report."""
+
+    name: str
+    """The file's stem."""
+    title: str
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A fitted classical model and what it is."""
+
+    name: str
+    predictor: Predictor
+    note: str = ""
+    """For instance that its iterations were capped before it converged."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the data, found by `data check`."""
+
+    level: Literal["error", "warning"]
+    kind: str
+    """A short fixed name, for instance undecodable, empty-label, duplicate-across-splits."""
+    where: str
+    """File, or file and row."""
+    message: str
+    """What is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `data check` found."""
+
+    problems: list[Problem]
+    summary: dict[str, Any]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Those that would stop a run."""
+        return [problem for problem in self.problems if problem.level == "error"]
+
+
+Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
+"""(raw tensors, keys int64 [rows]) -> (x, y, weight): a TensorFlow graph that decodes, augments by key and pads.
+`y` is None where raw has no target; weight float32 [rows] or [rows, positions]."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the runtime needs to know about a task. Data checks live in the task's `data.check_data`, free of TensorFlow."""
+
+    unit: str
+    """What records, shards and intervals count: image, text, series, user, utterance, sentence."""
+    answer: tuple[str, ...]
+    """The keys of Record.answer, in order: the columns of predict's CSV."""
+    load_data: "Callable[[Any], Data]"
+    """config -> the data."""
+    load_test: "Callable[[Any, Assets], Data]"
+    """(config, assets) -> data whose split `test` is all of config.data, with the classes (vocabulary, ...) that the model knows."""
+    resolve: "Callable[[Any, Data], Any]"
+    """(config, data) -> config with whatever the data decides filled in; written to run.yaml before step 0."""
+    encode: "Callable[[Any, Assets, bool], Encoder]"
+    """(config, assets, training) -> the encoder."""
+    batching: "Callable[[Any], Batching]"
+    build_model: "Callable[[Any, Assets], Built]"
+    """Built inside the strategy's scope, of keras and keras.ops only, from config and assets only."""
+    baseline: "Callable[[Any, Data], Baseline]"
+    calibrate: "Callable[[Any, Assets, Sequence[Record], Raw], Assets]"
+    """(config, assets, records of the validation split, their references) -> assets, with what is fitted after training."""
+    predictor: "Callable[[keras.Model, Any, Assets, Mapping[str, Any]], Predictor]"
+    """(model, config, assets, options) -> the predictor."""
+    references: "Callable[[Store], Raw]"
+    """The truth about every example of a split, without its inputs."""
+    score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
+    """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go through it alike."""
+    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store], list[Figure]]"
+    inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
+    """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""

@@ -1,0 +1,1 @@
+"""The applied tasks; each is loaded by name through pipelines.registry."""

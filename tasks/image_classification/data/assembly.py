@@ -1,0 +1,190 @@
+"""From parts to data: which examples are good, which classes there are, who goes to which split, and what to say about it all."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.splits import SPLITS, Rows, Splits, make_splits
+from pipelines.task import Data, Problem
+from tasks.image_classification.config import Config
+from tasks.image_classification.data import findings
+from tasks.image_classification.data.parts import Meter, Part, Reading, read_source
+from tasks.image_classification.data.stores import ImageStore
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Everything that was read, judged but not yet split."""
+
+    kind: str
+    parts: dict[str, Part]
+    classes: list[str]
+    labels: dict[str, np.ndarray]
+    """int32 [n] of each part, into classes."""
+    good: dict[str, np.ndarray]
+    """int64: the rows of each part that can be used, ascending."""
+    bad: list[Problem]
+    """Examples that cannot, whatever the reason."""
+    warnings: list[Problem]
+
+
+def examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None = None) -> Examined:
+    """Read and scan every source of a run.
+
+    Args:
+        config: names the sources.
+        advance: told (done so far, total).
+        classes: those of a model; by default the ones that train holds.
+
+    Raises:
+        DataError: a source as a whole cannot be used.
+    """
+    meter = Meter(advance)
+    main = read_source(config.data, config.columns, meter)
+    readings = [main]
+    parts = dict(main.parts)
+    for split, spec in (("valid", config.valid), ("test", config.test)):
+        if spec is not None:
+            reading = read_source(spec, config.columns, meter)
+            readings.append(reading)
+            parts[split] = _one_part(reading, split)
+    if config.columns and not any(reading.source.kind in ("table", "tables", "tfds") for reading in readings):
+        raise DataError(f"columns were given and {config.data} has none: they are for tables and tfds.")
+    warnings = [problem for reading in readings for problem in reading.warnings]
+    return _judge(main.source.kind, parts, classes, warnings + [w for part in parts.values() for w in part.warnings])
+
+
+def split(config: Config, examined: Examined) -> Splits:
+    """The three splits, their rows numbered as in the parts.
+
+    Raises:
+        DataError: there are too few examples, or too few classes.
+    """
+    if len(examined.classes) < 2:
+        there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
+        raise DataError(f"{config.data} holds {there} to train on: at least two classes are needed.")
+    given = {name: _rows(examined, name) for name in SPLITS if name in examined.parts}
+    splits = make_splits(given, config.split, config.limit)
+    rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
+    return Splits(rows, splits.protocol, splits.duplicates)
+
+
+def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
+    """The data of a run."""
+    stores = {name: _store(examined, *chosen) for name, chosen in splits.rows.items()}
+    digest = hashlib.blake2b(digest_size=16)
+    for text in examined.classes:
+        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
+    for name, (source, rows) in splits.rows.items():
+        digest.update(b"\0" + name.encode() + b"\0" + examined.parts[source].hashes[rows].tobytes())
+        digest.update(stores[name].label.tobytes())
+    summary = summarise(config, examined, splits)
+    return Data(dict(stores), {"classes": examined.classes}, summary, digest.hexdigest(), splits.protocol)
+
+
+def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict[str, Any]:
+    """JSON for the report; without splits, of all that was read."""
+    counts, classes = {}, {}
+    chosen = splits.rows if splits else {name: (name, rows) for name, rows in examined.good.items()}
+    for name, (source, rows) in chosen.items():
+        counts[name] = len(rows)
+        number = np.bincount(examined.labels[source][rows], minlength=len(examined.classes))
+        classes[name] = dict(zip(examined.classes, number.tolist(), strict=True))
+    facts = np.concatenate([examined.parts[source].facts[rows] for source, rows in chosen.values()])
+    return {
+        "source": config.data,
+        "kind": examined.kind,
+        "counts": counts,
+        "classes": classes,
+        "image_sizes": _image_sizes(facts),
+        "channels": _channels(facts),
+        "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
+        "duplicates": splits.duplicates if splits else {"total": 0, "across_splits": 0},
+        "warnings": [f"{problem.where}: {problem.message}" for problem in examined.warnings],
+        "protocol": splits.protocol if splits else "",
+    }
+
+
+def refuse(bad: list[Problem], examples: int) -> DataError:
+    """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many there are."""
+    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
+    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists all)."] if len(bad) > _NAMED else []
+    head = f"{len(bad):,} of {examples:,} examples cannot be used (mend them, or leave them out with --on-bad skip):"
+    return DataError("\n".join([head, *lines, *more]))
+
+
+def _one_part(reading: Reading, split: str) -> Part:
+    """The part of a further source: all of it, or its split of that name."""
+    if split in reading.parts:
+        return reading.parts[split]
+    if list(reading.parts) == ["train"]:
+        return reading.parts["train"]
+    there = ", ".join(reading.parts)
+    raise DataError(f"{reading.source.spec} (given as {split}) brings the splits {there} and no {split}: name the folder or file that is meant.")
+
+
+def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warnings: list[Problem]) -> Examined:
+    bad = [problem for part in parts.values() for _, problem in part.bad]
+    good = {name: np.setdiff1d(np.arange(len(part.labels)), [row for row, _ in part.bad if row is not None]) for name, part in parts.items()}
+    if classes is None:
+        train = parts.get("train", next(iter(parts.values())))
+        rows = good.get("train", next(iter(good.values())))
+        classes = sort_classes([train.names[code] for code in np.unique(train.labels[rows]).tolist()])
+    places = {name: place for place, name in enumerate(classes)}
+    labels = {}
+    for name, part in parts.items():
+        table = np.array([places.get(label, -1) for label in part.names] + [-1], np.int32)
+        labels[name] = table[part.labels]
+        unknown = good[name][labels[name][good[name]] < 0]
+        bad += [_unknown_label(part, row, classes) for row in unknown.tolist()]
+        good[name] = np.setdiff1d(good[name], unknown)
+    examined = Examined(kind, parts, classes, labels, {name: rows.astype(np.int64) for name, rows in good.items()}, bad, warnings)
+    warnings += findings.about_classes(parts, examined.good, classes, labels) + findings.about_contents(parts, examined.good, labels)
+    return examined
+
+
+def sort_classes(names: list[str]) -> list[str]:
+    """Numbers by value, anything else by the alphabet."""
+    try:
+        return sorted(names, key=lambda name: (float(name), name))
+    except ValueError:
+        return sorted(names)
+
+
+def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:
+    label = part.names[int(part.labels[row])]
+    shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+    message = f"has the label {label!r}, which no training example has (those are {shown})."
+    return Problem("error", "unknown-label", part.images.where(row), message)
+
+
+def _rows(examined: Examined, name: str) -> Rows:
+    part, good = examined.parts[name], examined.good[name]
+    return Rows(part.hashes[good], examined.labels[name][good], None if part.groups is None else part.groups[good])
+
+
+def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:
+    part = examined.parts[source]
+    return ImageStore(part.images, rows, examined.labels[source][rows], None if part.groups is None else part.groups[rows])
+
+
+def _image_sizes(facts: np.ndarray) -> dict[str, Any]:
+    if not len(facts):
+        return {"distinct": 0, "common": [], "min": None, "max": None}
+    sizes, counts = np.unique(facts[:, :2], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:5]
+    common = [{"width": int(sizes[i, 0]), "height": int(sizes[i, 1]), "count": int(counts[i])} for i in order]
+    low, high = sizes.min(axis=0), sizes.max(axis=0)
+    return {"distinct": len(sizes), "common": common, "min": low.tolist(), "max": high.tolist()}
+
+
+def _channels(facts: np.ndarray) -> dict[str, int]:
+    names = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
+    return {names[number]: count for number, count in sorted(Counter(facts[:, 2].tolist()).items())}

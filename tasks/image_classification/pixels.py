@@ -1,0 +1,156 @@
+"""From what a person has (a path, a photo's bytes, an array) to the square of pixels that the model sees; TensorFlow graphs only."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.stream import uniform
+from pipelines.task import Assets, Encoder, Store
+from tasks.image_classification.config import Config
+
+_EXIF_BYTES = 4096
+"""How far into a JPEG the orientation is looked for: the directory that holds it stands near the file's head."""
+
+
+def encode(config: Config, assets: Assets, training: bool) -> Encoder:
+    """The encoder: x uint8 [rows, size, size, channels], y int32 [rows], weight float32 [rows] (the class's weight in training)."""
+    size, channels = config.image_size, channels_of(config)
+    assert size is not None
+    weights = tf.constant(assets.get("class_weights", [1.0]), tf.float32)
+    augment = config.augment if training else "none"
+
+    def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        images = _pixels(raw, size, channels)
+        if "crop" in augment:
+            images = shift(images, keys, size // 8)
+        if "flip" in augment:
+            images = flip(images, keys)
+        label = raw.get("label")
+        rows = tf.shape(images)[0]
+        weighted = training and config.class_weights == "balanced"
+        return images, label, tf.gather(weights, label) if weighted else tf.ones([rows])
+
+    return encoder
+
+
+def channels_of(config: Config) -> int:
+    """1 for grey, 3 for colour."""
+    return 1 if config.color == "grey" else 3
+
+
+def pixels(store: Store, batches: Iterable[np.ndarray], config: Config, size: int) -> Iterator[np.ndarray]:
+    """uint8 [rows, size, size, channels] of the examples at each batch of indices, as the model would see them at that size."""
+    channels = channels_of(config)
+    compiled = tf.function(lambda raw: _pixels(raw, size, channels), reduce_retracing=True)
+    for indices in batches:
+        raw = {name: tf.constant(value) for name, value in store.fetch(indices).items() if name != "label"}
+        yield compiled(raw).numpy()
+
+
+def flip(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Mirror every second image, chosen by its key."""
+    chosen = uniform(keys, 0) < 0.5
+    return tf.where(chosen[:, None, None, None], tf.reverse(images, [2]), images)
+
+
+def shift(images: tf.Tensor, keys: tf.Tensor, most: int) -> tf.Tensor:
+    """Move every image by up to `most` pixels each way, mirrored at the edge: a random crop of the padded image."""
+    if most == 0:
+        return images
+    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]], "REFLECT")
+    for axis, lane in ((1, 1), (2, 2)):
+        offset = tf.cast(uniform(keys, lane) * (2 * most + 1), tf.int32)
+        places = offset[:, None] + tf.range(tf.shape(images)[axis])
+        if axis == 1:
+            padded = tf.gather(padded, places, axis=1, batch_dims=1)
+        else:
+            padded = tf.transpose(tf.gather(tf.transpose(padded, [0, 2, 1, 3]), places, axis=1, batch_dims=1), [0, 2, 1, 3])
+    return padded
+
+
+def _pixels(raw: Any, size: int, channels: int) -> tf.Tensor:
+    """uint8 [rows, size, size, channels] from raw pixels, encoded bytes or paths."""
+    if "pixels" in raw:
+        images = _fit(_colour(raw["pixels"], channels), size)
+    else:
+        encoded = raw["bytes"] if "bytes" in raw else tf.map_fn(tf.io.read_file, raw["path"])
+        shape = tf.TensorSpec([size, size, channels], tf.uint8)
+        images = tf.map_fn(lambda content: _decode(content, size, channels), encoded, fn_output_signature=shape)
+    images.set_shape([None, size, size, channels])
+    return images
+
+
+def _decode(content: tf.Tensor, size: int, channels: int) -> tf.Tensor:
+    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    image = _upright(image, orientation(content))
+    return _fit(_colour(image[None], channels), size)[0]
+
+
+def _colour(images: tf.Tensor, channels: int) -> tf.Tensor:
+    """Grey from colour by the luma of ITU-R 601, colour from grey by repetition."""
+    given = images.shape[-1]
+    if given == channels:
+        return images
+    if channels == 3:
+        return tf.repeat(images[..., :1], 3, axis=-1)
+    luma = tf.linalg.matvec(tf.cast(images[..., :3], tf.float32), tf.constant([0.299, 0.587, 0.114]))
+    return tf.cast(tf.round(luma), tf.uint8)[..., None]
+
+
+def _fit(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize so that the shorter side is `size`, and cut the middle square: uint8 [rows, size, size, channels]."""
+    if images.shape[1] == size and images.shape[2] == size:
+        return images
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    shorter = tf.minimum(height, width)
+    new = tf.stack([_scaled(height, size, shorter), _scaled(width, size, shorter)])
+    resized = tf.image.resize(images, new, antialias=True)
+    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    square = resized[:, top : top + size, left : left + size]
+    return tf.cast(tf.clip_by_value(tf.round(square), 0, 255), tf.uint8)
+
+
+def _scaled(side: tf.Tensor, size: int, shorter: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(tf.cast(side * size, tf.float64) / tf.cast(shorter, tf.float64)), tf.int32)
+
+
+def orientation(content: tf.Tensor) -> tf.Tensor:
+    """int32: the EXIF orientation (1 to 8) of encoded bytes; 1 where they are no JPEG or say nothing.
+
+    Reads tag 0x0112 of the first directory of the TIFF block after "Exif\\0\\0" (CIPA DC-008, 4.5 and 4.6).
+    """
+    head = tf.cast(tf.io.decode_raw(tf.strings.substr(content, 0, _EXIF_BYTES), tf.uint8), tf.int32)
+    is_jpeg = tf.strings.substr(content, 0, 2) == b"\xff\xd8"
+    return tf.cond(is_jpeg, lambda: _orientation_tag(head), lambda: 1)
+
+
+def _orientation_tag(head: tf.Tensor) -> tf.Tensor:
+    marker = [ord("E"), ord("x"), ord("i"), ord("f"), 0, 0]
+    length = tf.maximum(tf.size(head) - len(marker), 0)
+    found = tf.reduce_all(tf.stack([head[i : length + i] == byte for i, byte in enumerate(marker)]), axis=0)
+    found = tf.concat([found, [True]], 0)  # nowhere: the block is then empty, and says nothing
+    tiff = tf.concat([head[tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 6 :], tf.zeros([32], tf.int32)], 0)
+    little = tiff[0] == ord("I")
+
+    def number(values: tf.Tensor) -> tf.Tensor:
+        ordered = tf.where(little, tf.reverse(values, [-1]), values)
+        return tf.reduce_sum(ordered * tf.constant([256 ** (values.shape[-1] - 1 - i) for i in range(values.shape[-1])]), -1)
+
+    start = tf.clip_by_value(number(tf.ensure_shape(tiff[4:8], [4])), 0, tf.size(tiff) - 2)
+    count = tf.minimum(number(tf.ensure_shape(tiff[start : start + 2], [2])), (tf.size(tiff) - start - 2) // 12)
+    entries = tf.reshape(tiff[start + 2 : start + 2 + 12 * count], [-1, 12])
+    tags, values = number(tf.ensure_shape(entries[:, :2], [None, 2])), number(tf.ensure_shape(entries[:, 8:10], [None, 2]))
+    value = tf.reduce_max(tf.concat([tf.where(tags == 0x0112, values, 0), [0]], 0))
+    return tf.where((value >= 1) & (value <= 8), value, 1)
+
+
+def _upright(image: tf.Tensor, way: tf.Tensor) -> tf.Tensor:
+    """Undo an EXIF orientation."""
+    image = tf.cond(way >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    mirrored = (way == 2) | (way == 3) | (way == 6) | (way == 7)
+    image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+    upside = (way == 3) | (way == 4) | (way == 7) | (way == 8)
+    image = tf.cond(upside, lambda: tf.reverse(image, [0]), lambda: image)
+    return tf.ensure_shape(image, [None, None, 3])

@@ -1,0 +1,234 @@
+"""How image classification is judged: scores, calibration, the baseline on pixels, pictures of what went wrong.
+
+`Record.output` holds logits, float32 [classes], BEFORE the temperature (log-probabilities are logits too).
+`Record.answer` shows probabilities AFTER it: `softmax(output, assets.get("temperature", 1.0))`. A baseline is scored
+with assets that hold no temperature, so at 1.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines import scoring
+from pipelines.errors import DataError
+from pipelines.task import Assets, Baseline, Data, Figure, Predictor, Raw, Record, Scores, Store
+from tasks.image_classification.config import Config
+
+# The baseline's input: the side of its pixel grid, and how much it may take. Fashion-MNIST as a whole (53,000 images of
+# 784 pixels, 10 classes, 100 iterations: 32 s on 2 cores) fits; more classes or larger data are sampled.
+_SIDE = {"grey": 28, "rgb": 16}
+_MOST_WORK = 60_000 * 784 * 10
+_MOST_FILES = 10_000
+_FEWEST = 2_000
+_UNSEEN = np.log(np.float32(1e-7))
+_BATCH = 256
+_MISTAKES = 24
+
+
+# ---- answers and scores ----------------------------------------------------------------------------------------
+
+
+def answer(probabilities: np.ndarray, classes: Sequence[str], k: int) -> dict[str, Any]:
+    """What a person reads of probabilities [classes]: the best label, and the k best with theirs."""
+    best = np.argsort(-probabilities, kind="stable")[:k]
+    top = [{"label": classes[index], "probability": float(probabilities[index])} for index in best]
+    return {**top[0], "top_k": top}
+
+
+def calibrate(config: Config, assets: Assets, records: Sequence[Record], references: Raw) -> Assets:
+    """The assets with the temperature that fits the validation split."""
+    return {**assets, "temperature": scoring.fit_temperature(_logits(records, references), references["label"])}
+
+
+def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:
+    """Accuracy (the headline), top-k accuracy, macro F1, log loss and ECE with their intervals; figures by class."""
+    return scoring.classification_scores(
+        _logits(records, references),
+        references["label"],
+        assets["classes"],
+        temperature=assets.get("temperature", 1.0),
+        k=config.top_k,
+        seed=config.seed,
+    )
+
+
+def _logits(records: Sequence[Record], references: Raw) -> np.ndarray:
+    """Float32 [examples, classes]. A record without an answer has no score: better none than a flattering one."""
+    broken = [record for record in records if record.output is None or not np.isfinite(record.output).all()]
+    if broken:
+        why = broken[0].error or "the model's output is not a finite number"
+        raise DataError(f"{len(broken)} images have no score, first {broken[0].id}: {why}. Repair or leave them out.")
+    if len(records) != len(references["label"]):
+        counts = f"{len(records)} predictions for {len(references['label'])} labels"
+        raise DataError(f"there are {counts}: predict the whole split again.")
+    if not records:
+        raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
+    return np.stack([record.output for record in records if record.output is not None])
+
+
+# ---- the baseline ----------------------------------------------------------------------------------------------
+
+
+def baseline(config: Config, data: Data) -> Baseline:
+    """Logistic regression (scikit-learn, lbfgs) on the standardised pixels of a small grid of the train split."""
+    from tasks.image_classification.data import references
+
+    store, classes = data.splits["train"], data.assets["classes"]
+    side = _side(config)
+    indices = _sample(store, side * side * _channels(config) * len(classes), config.seed)
+    features = _features(store, indices, config)
+    model, capped = _fit(features, references(store)["label"][indices], config.baseline_iterations)
+    note = f"pixels at {side}x{side}"
+    if len(indices) < len(store):
+        note += f"; fitted to {len(indices):,} of {len(store):,} training images, chosen by the seed"
+    if capped:
+        note += f"; stopped at {config.baseline_iterations} iterations, before it converged"
+    return Baseline("logistic regression on pixels", _baseline_predictor(model, config, classes), note)
+
+
+def _channels(config: Config) -> int:
+    return 1 if config.color == "grey" else 3
+
+
+def _side(config: Config) -> int:
+    largest = _SIDE["grey" if config.color == "grey" else "rgb"]
+    return min(config.image_size or largest, largest)
+
+
+def _sample(store: Store, work: int, seed: int) -> np.ndarray:
+    """Indices of the images to fit, ascending; `work` is features times classes. Files cost their decoding besides."""
+    most = max(_FEWEST, _MOST_WORK // work)
+    if "pixels" not in store.fetch(np.arange(1)):
+        most = min(most, _MOST_FILES)
+    if len(store) <= most:
+        return np.arange(len(store))
+    return np.sort(np.random.default_rng(seed).permutation(len(store))[:most])
+
+
+def _features(store: Store, indices: np.ndarray, config: Config) -> np.ndarray:
+    """Float32 [images, pixels] in 0..1, by way of the task's own decoding and resizing."""
+    from tasks.image_classification.pixels import pixels
+
+    side = _side(config)
+    features = np.empty((len(indices), side * side * _channels(config)), np.float32)
+    batches = np.split(indices, range(_BATCH, len(indices), _BATCH))
+    filled = 0
+    for images in pixels(store, batches, config, side):
+        features[filled : filled + len(images)] = images.reshape(len(images), -1) / np.float32(255)
+        filled += len(images)
+    return features
+
+
+def _fit(features: np.ndarray, labels: np.ndarray, iterations: int) -> tuple[Any, bool]:
+    """The fitted model, and whether its iterations ran out."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(labels)) == 1:
+        return DummyClassifier().fit(features, labels), False
+    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(max_iter=iterations))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(features, labels)
+    return model, any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def _baseline_predictor(model: Any, config: Config, classes: Sequence[str]) -> Predictor:
+    def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
+        for ids, raw in batches:
+            if not ids:
+                continue
+            features = _features(_Rows(ids, raw), np.arange(len(ids)), config)
+            for name, logits in zip(ids, _baseline_logits(model, features, len(classes)), strict=True):
+                yield Record(name, answer(scoring.softmax(logits), classes, config.top_k), logits)
+
+    return predict
+
+
+def _baseline_logits(model: Any, features: np.ndarray, classes: int) -> np.ndarray:
+    """Log-probabilities float32 [images, classes]; a class without a training image gets the least of any, 1e-7."""
+    if hasattr(model, "decision_function"):
+        logits = model.decision_function(features)
+        # Of two classes scikit-learn gives the second's logit alone.
+        logits = logits if logits.ndim == 2 else np.stack([np.zeros_like(logits), logits], axis=1)
+    else:
+        logits = np.zeros((len(features), 1))
+    known = np.log(np.maximum(scoring.softmax(logits), 1e-7))
+    full = np.full((len(features), classes), _UNSEEN, np.float32)
+    full[:, model.classes_] = known
+    return full
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One batch as a store, so that a predictor's input goes through the same decoding as a split."""
+
+    names: list[str]
+    raw: Raw
+    sizes: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        return [self.names[index] for index in indices]
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        return {name: column[indices] for name, column in self.raw.items()}
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------
+
+
+def figures(records: Sequence[Record], references: Raw, config: Config, assets: Assets, store: Store) -> list[Figure]:
+    """The confusion matrix, the reliability diagram, the most confident mistakes, F1 by class."""
+    from pipelines.report import charts
+
+    logits, labels, classes = _logits(records, references), references["label"], assets["classes"]
+    temperature = assets.get("temperature", 1.0)
+    judged, before = scoring.outcomes(logits, labels, temperature), scoring.outcomes(logits, labels)
+    correct = judged.predicted == labels
+    confusion = scoring.confusion_matrix(labels, judged.predicted, len(classes))
+    drawn = [
+        charts.confusion(confusion, classes),
+        charts.reliability(before.confidence, judged.confidence, correct, temperature),
+        charts.class_bars(scoring.per_class(confusion, classes)),
+    ]
+    wrong = np.flatnonzero(~correct)
+    worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")[:_MISTAKES]]
+    if len(worst):
+        drawn.insert(2, _mistakes(worst, judged, references["label"], config, classes, store))
+    return drawn
+
+
+def _mistakes(
+    worst: np.ndarray,
+    judged: scoring.Outcomes,
+    labels: np.ndarray,
+    config: Config,
+    classes: Sequence[str],
+    store: Store,
+) -> Figure:
+    from pipelines.report import charts
+    from tasks.image_classification.pixels import pixels
+
+    images = np.concatenate(list(pixels(store, [worst], config, config.image_size or 96)))
+    captions = [
+        f"{charts.shorten(classes[labels[index]])} → {charts.shorten(classes[judged.predicted[index]])}\n"
+        f"{judged.confidence[index]:.1%}"
+        for index in worst
+    ]
+    return charts.pictures(
+        images,
+        captions,
+        name="mistakes",
+        title="The most confident mistakes",
+        caption="True class → predicted class, and the probability the model gave to its answer.",
+    )

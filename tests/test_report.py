@@ -1,0 +1,248 @@
+"""report.html and MODEL_CARD.md from run folders: whole, cut short, of two and of many classes, with hostile names."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import scoring
+from pipelines.errors import StateError
+from pipelines.report import charts, curves, save_figures, words, write_model_card, write_report
+from pipelines.task import Interval
+
+HOSTILE = ["<script>alert(1)</script>", "a|b *c* `d`", "日本語 🐜", "x & y"]
+FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+STAGES = ("data", "train", "baseline", "score", "export")
+VOID = {"meta", "img", "br", "link"}
+
+
+def as_json(scores: dict[str, Interval]) -> dict[str, Any]:
+    """Scores as metrics.json holds them."""
+    return {name: vars(score) for name, score in scores.items()}
+
+
+def guesses(examples: int, classes: int, lead: float) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and logits that lean to them; class 1 is often taken for class 0."""
+    random = np.random.default_rng(3)
+    labels = random.integers(0, classes, examples)
+    logits = random.normal(size=(examples, classes)) * 1.6
+    logits[np.arange(examples), labels] += lead
+    logits[labels == 1, 0] += lead * 0.6
+    return labels, logits
+
+
+def write_events(folder: Path, epochs: int, stages: tuple[str, ...]) -> None:
+    """A ledger and the epochs of a run."""
+    now = "2026-03-01T10:00:00.000+00:00"
+    lines: list[dict[str, Any]] = []
+    for stage, seconds in zip(stages, (1.4, 512.0, 31.8, 4.2, 6.5), strict=False):
+        lines.append({"event": "stage", "name": stage, "status": "start"})
+        for epoch in range(1, epochs + 1) if stage == "train" else ():
+            train = {"loss": 0.9 / epoch**0.8, "accuracy": 1 - 0.3 / epoch**0.7}
+            valid = {"loss": 0.8 / epoch**0.6 + 0.01 * epoch, "accuracy": 1 - 0.28 / epoch**0.6}
+            rate = 1e-3 * (1 + np.cos(np.pi * epoch / epochs)) / 2
+            lines.append({"event": "step", "step": epoch * 1500 - 700, "epoch": epoch, "loss": 0.5, "learning_rate": rate})
+            lines.append({
+                "event": "epoch", "epoch": epoch, "step": epoch * 1500, "train": train, "valid": valid, "learning_rate": rate,
+                "examples_per_second": 870.0 + epoch, "seconds": 55.2, "best": epoch != epochs,
+            })  # fmt: skip
+        lines.append({"event": "stage", "name": stage, "status": "end", "seconds": seconds})
+    if "train" in stages:
+        lines.append({"event": "trained", "status": "stopped early", "best_epoch": max(1, epochs - 1), "step": 1})
+    text = "".join(json.dumps({"time": now, **line}) + "\n" for line in lines)
+    (folder / "events.jsonl").write_text(text + '{"event": "epo', encoding="utf-8")
+
+
+def run_folder(
+    folder: Path, names: list[str], *, examples: int = 2000, lead: float = 5.0, baseline_lead: float | None = 3.0
+) -> Path:
+    """A finished run as the runtime writes it, without model and state."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = "task: image-classification\ndata: ../fashion_mnist\nepochs: 8\nbatch_size: 64\nimage_size: 28\ncolor: grey\n"
+    settings += "backbone: cnn\nlearning_rate: 0.001\nsplit: [0.8, 0.1, 0.1]\nseed: 0\nvalid: null\n"
+    (folder / "run.yaml").write_text(settings, encoding="utf-8")
+    counts = {split: {name: size for name in names} for split, size in (("train", 540), ("valid", 60), ("test", 100))}
+    manifest = {
+        "task": "image-classification", "name": folder.name, "created": "2026-03-01T10:00:00.000+00:00", "seed": 0,
+        "command": ["sixfold", "run", "image-classification", "--data", "../fashion mnist", "--epochs", "8"],
+        "device": "cpu (2 cores)", "git": "0123456789ab", "versions": {"python": "3.11.9", "sixfold": "0.1.0", "keras": "3.15.1"},
+        "machine": {"system": "Linux", "processor": "Some CPU", "cores": 2}, "fingerprint": "8c1f" * 16,
+        "model": {"name": "cnn", "parameters": 696_618, "trainable": 693_610},
+        "data": {
+            "source": "../fashion_mnist", "kind": "idx", "counts": {"train": 5400, "valid": 600, "test": 1000}, "classes": counts,
+            "image_sizes": {"28x28": 7000}, "channels": [1], "skipped": [{"where": "ants/x.gif", "message": "is a GIF"}],
+            "duplicates": {"total": 3, "across_splits": 1}, "warnings": [f"class {names[0]} is rare"],
+            "protocol": "Scored on the given test split; validation cut from train by content hash.",
+        },
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    write_events(folder, 8, STAGES)
+    labels, logits = guesses(examples, len(names), lead)
+    found = scoring.classification_scores(logits, labels, names, temperature=1.4, k=5, seed=0)
+    metrics: dict[str, Any] = {
+        "task": "image-classification", "split": "test", "examples": examples, "headline": "accuracy",
+        "protocol": manifest["data"]["protocol"],  # type: ignore[index]
+        "scores": as_json(found.scores), "breakdowns": found.breakdowns, "calibration": {"temperature": 1.4},
+    }  # fmt: skip
+    if baseline_lead is not None:
+        others = scoring.classification_scores(guesses(examples, len(names), baseline_lead)[1], labels, names, temperature=1, k=5, seed=0)
+        note = "pixels at 28x28; stopped at 100 iterations, before it converged"
+        metrics["baseline"] = {"name": "logistic regression on pixels", "note": note, "scores": as_json(others.scores)}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    judged = scoring.outcomes(logits, labels)
+    confusion = scoring.confusion_matrix(labels, judged.predicted, len(names))
+    save_figures(folder, [charts.confusion(confusion, names), charts.class_bars(scoring.per_class(confusion, names))])
+    return folder
+
+
+class Page(HTMLParser):
+    """Which elements a page holds, whether they are closed, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(folder: Path) -> Page:
+    """The rendered report, parsed."""
+    page = Page(write_report(folder).read_text("utf-8"))
+    assert not page.open
+    return page
+
+
+def test_a_report_stands_alone_and_says_what_happened(tmp_path: Path) -> None:
+    page = page_of(run_folder(tmp_path / "fashion", FASHION))
+    assert "script" not in page.tags
+    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert len(page.links) == 2
+    for words_said in (
+        "The model beats the baseline", "logistic regression on pixels", "Epoch 7 was best", "stopped early", "8 min 32 s", "macro F1",
+        "top-5 accuracy", "Confusion matrix", "696,618", "Ankle boot", "class T-shirt/top is rare", "ants/x.gif: is a GIF",
+        "sixfold run image-classification --data '../fashion mnist' --epochs 8", "sixfold predict", "temperature 1.4",
+    ):  # fmt: skip
+        assert words_said in page.text, words_said
+    assert "cut short" not in page.text
+    assert "prefers-color-scheme" in (tmp_path / "fashion/report.html").read_text("utf-8")
+
+
+def test_settings_that_are_not_the_default_are_marked(tmp_path: Path) -> None:
+    text = write_report(run_folder(tmp_path / "run", FASHION)).read_text("utf-8")
+    marked = re.findall(r'<tr class="set"[^>]*><td>(\w+)</td>', text)
+    assert {"data", "epochs", "batch_size", "image_size", "color"} == set(marked)
+
+
+@pytest.mark.parametrize("names", [HOSTILE[:2], [*HOSTILE, *(f"class {index}" for index in range(196))]])
+def test_two_classes_two_hundred_and_hostile_names(tmp_path: Path, names: list[str]) -> None:
+    folder = run_folder(tmp_path / "<b>run</b>", names, examples=600)
+    page = page_of(folder)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert HOSTILE[0] in page.text
+    card = write_model_card(folder).read_text("utf-8")
+    assert "<script" not in card
+    assert "<b>" not in card
+
+
+def test_no_baseline_is_said(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION, baseline_lead=None)
+    assert "no baseline to compare with" in page_of(folder).text
+    assert "no baseline to compare with" in write_model_card(folder).read_text("utf-8")
+
+
+def test_a_model_that_loses_says_so(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION, lead=2.0, baseline_lead=5.0)
+    assert "The model does not beat the baseline" in page_of(folder).text
+    assert "The model does not beat the baseline" in write_model_card(folder).read_text("utf-8")
+
+
+def test_a_run_cut_short_shows_what_there_is(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    for gone in ("metrics.json", "figures/index.json"):
+        (folder / gone).unlink()
+    write_events(folder, 2, ("data",))
+    (folder / "events.jsonl").write_text((folder / "events.jsonl").read_text("utf-8").rpartition("\n")[0] + "\n", "utf-8")
+    page = page_of(folder)
+    assert "train, baseline, score, export are not done" in page.text
+    assert f"--run-dir {folder}" in page.text
+    assert "There are no test scores" in page.text
+    assert "cut short" in write_model_card(folder).read_text("utf-8")
+
+
+def test_run_yaml_alone_is_enough_and_nothing_is_not(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("task: image-classification\nepochs: 1\n", "utf-8")
+    assert "The data had not been read" in page_of(tmp_path).text
+    write_model_card(tmp_path)
+    with pytest.raises(StateError, match=r"no run\.yaml"):
+        write_report(tmp_path.parent)
+    (tmp_path / "metrics.json").write_text("{", "utf-8")
+    with pytest.raises(StateError, match=r"metrics\.json"):
+        write_report(tmp_path)
+
+
+def test_one_epoch_and_numbers_that_are_none(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    write_events(folder, 1, STAGES)
+    assert "1 epoch, 1,500 steps" in page_of(folder).text
+    event = {"event": "epoch", "epoch": 1, "step": 5, "train": {"loss": float("nan")}, "valid": {"loss": float("inf")}, "learning_rate": 0.1}
+    assert "learning rate" in "".join(curves.training_curves([event], [], None))
+    assert "nan" not in "".join(curves.training_curves([event], [], None))
+
+
+def test_rendering_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+    assert sorted(file.name for file in folder.iterdir() if file.name.startswith(".")) == []
+
+
+def test_figures_of_an_earlier_try_go(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    assert len(list((folder / "figures").glob("*.png"))) == 2
+    save_figures(folder, [])
+    assert list((folder / "figures").glob("*.png")) == []
+
+
+def test_model_card_names_scores_weakest_classes_and_data(tmp_path: Path) -> None:
+    card = write_model_card(run_folder(tmp_path / "run", FASHION)).read_text("utf-8")
+    for part in ("# run", "| accuracy | 0.", "beats the baseline", "- train: 5,400 examples", "8c1f8c1f", "The weakest classes"):
+        assert part in card, part
+    table = card.split("| class | F1")[1].split("\n\n")[0]
+    assert table.splitlines()[2].startswith("| T-shirt/top")
+    assert re.search(r"\n\n\n", card) is None
+
+
+def test_figures_in_words() -> None:
+    assert [words.number(value) for value in (None, 3, 12345, 0.5, 1e-5, 512.25, "x")] == [
+        "–", "3", "12,345", "0.5000", "1.00e-05", "512.2", "x"
+    ]  # fmt: skip
+    assert [words.duration(seconds) for seconds in (0.42, 59.7, 3599.9, 3700)] == ["0.4 s", "1 min 0 s", "1 h 0 min", "1 h 1 min"]
+    assert [words.label(name) for name in ("top_5_accuracy", "macro_f1", "ece_uncalibrated", "hr@10")] == [
+        "top-5 accuracy", "macro F1", "ECE uncalibrated", "HR@10"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.113, 0.114), (-3, 250), (5, 5), (1e-9, 3e-9)])
+def test_ticks_enclose_and_are_few(low: float, high: float) -> None:
+    ticks = curves.nice_ticks(low, high)
+    assert ticks[0] <= low
+    assert ticks[-1] >= high
+    assert 2 <= len(ticks) <= 7

@@ -1,0 +1,246 @@
+"""The loop: what an update computes, which epoch is kept, when it stops."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import devices
+from pipelines.config import RunConfig
+from pipelines.console import Console
+from pipelines.devices.settings import StepSettings
+from pipelines.devices.steps import Steps
+from pipelines.errors import RunError
+from pipelines.runs import Run
+from pipelines.schedules import learning_rates
+from pipelines.state import load_arrays
+from pipelines.stream import Stream
+from pipelines.task import Batching, Built, Metric, Raw
+from pipelines.training import Trainer, choose_jit, choose_steps, evaluate, make_optimizer, train
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 3)).astype(np.float32)
+Y = (X @ RNG.normal(size=(3, 1)) + 0.5).astype(np.float32)
+
+
+class Points:
+    """Fifty points of a plane."""
+
+    sizes = None
+    groups = None
+
+    def __init__(self, y: np.ndarray = Y) -> None:
+        self.y = y
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        return [str(i) for i in indices]
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        return {"x": X[indices], "y": self.y[indices]}
+
+
+def encode(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+    return raw["x"], raw["y"], tf.ones([tf.shape(raw["x"])[0]])
+
+
+def squared(y: Any, outputs: Any) -> Any:
+    return keras.ops.square(y - outputs)[:, 0]
+
+
+def absolute(y: Any, outputs: Any) -> Any:
+    return keras.ops.abs(y - outputs)[:, 0]
+
+
+def build(layers: list[keras.layers.Layer] | None = None) -> Built:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), *(layers or [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)])])
+    return Built(model, squared, {"absolute": Metric(absolute, higher_is_better=False)})
+
+
+def configured(**settings: Any) -> RunConfig:
+    return RunConfig(**{"batch_size": 20, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.05, "steps_per_execution": 2, **settings})
+
+
+def steps_for(config: RunConfig, built: Built, jit: bool = False) -> Steps:
+    runtime = devices.start(config)
+    settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit)
+    return runtime.steps(built, make_optimizer(config, built.model), settings)
+
+
+def trainer_for(folder: Path, config: RunConfig, built: Built | None = None, y: np.ndarray = Y) -> Trainer:
+    built = built or build()
+    streams = [
+        Stream(Points(y), encode, Batching(batch_sizes=(config.batch_size,)), config.seed, training=training) for training in (True, False)
+    ]
+    return Trainer(Run(folder), config, built, steps_for(config, built), streams[0], streams[1], Console(), "point")
+
+
+def weights_after(folder: Path, **settings: Any) -> list[np.ndarray]:
+    folder.mkdir()
+    trainer = trainer_for(folder, configured(**settings))
+    train(trainer)
+    return [np.array(v) for v in trainer.built.model.trainable_variables]
+
+
+def test_the_loss_of_a_partial_batch_is_the_mean_of_its_real_rows(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured())
+    outputs = trainer.built.model(X).numpy()
+    found = evaluate(trainer.steps, trainer.valid, trainer.built, 2)
+    np.testing.assert_allclose(found["loss"], np.mean((Y - outputs) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(found["absolute"], np.mean(np.abs(Y - outputs)), rtol=1e-5)
+
+
+def test_an_update_is_that_of_the_weighted_mean(tmp_path: Path) -> None:
+    config = configured(momentum=0.0)
+    built = build([keras.layers.Dense(1)])
+    kernel, bias = (np.array(v, np.float64) for v in built.model.trainable_variables)
+    x, y, weight = X[:4].astype(np.float64), Y[:4].astype(np.float64), np.array([1.0, 2.0, 0.0, 0.5])
+    error = x @ kernel + bias - y
+    slope = 2 * weight[:, None] * error / weight.sum()
+    block = tuple(tf.constant(a[None].astype(np.float32)) for a in (x, y, weight))
+    sums = steps_for(config, built).train(block, np.array([0.1], np.float32))
+    np.testing.assert_allclose(built.model.trainable_variables[0], kernel - 0.1 * x.T @ slope, rtol=1e-4)
+    np.testing.assert_allclose(built.model.trainable_variables[1], bias - 0.1 * slope.sum(0), rtol=1e-4)
+    np.testing.assert_allclose(sums[:2], [np.sum(weight * error[:, 0] ** 2), 3.5], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"accumulate": 4}, {"steps_per_execution": 1}, {"jit": "on"}, {"accumulate": 2, "clip_norm": 1e9, "steps_per_execution": 3}]
+)
+def test_parts_calls_and_compilation_do_not_change_the_update(tmp_path: Path, settings: dict[str, Any]) -> None:
+    plain, other = weights_after(tmp_path / "a"), weights_after(tmp_path / "b", **settings)
+    for one, two in zip(plain, other, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:
+    for one, two in zip(weights_after(tmp_path / "a", average=0.9), weights_after(tmp_path / "b", average=0.9), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_clipping_bounds_the_global_norm(tmp_path: Path) -> None:
+    built = build([keras.layers.Dense(1)])
+    before = [np.array(v) for v in built.model.trainable_variables]
+    block = tuple(tf.constant(a[None]) for a in (X * 100, Y, np.ones(50, np.float32)))
+    steps_for(configured(clip_norm=0.5, momentum=0.0), built).train(block, np.array([1.0], np.float32))
+    moved = [np.array(v) - old for v, old in zip(built.model.trainable_variables, before, strict=True)]
+    np.testing.assert_allclose(np.sqrt(sum(np.sum(m**2) for m in moved)), 0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("settings", "change"), [({"weight_decay": 0.5}, 0.95), ({"l2": 0.5}, 0.9)])
+def test_decay_and_penalties_leave_biases_alone(settings: dict[str, Any], change: float) -> None:
+    built = build([keras.layers.Dense(1, bias_initializer="ones")])
+    kernel = np.array(built.model.trainable_variables[0])
+    block = (tf.zeros([1, 4, 3]), tf.ones([1, 4, 1]), tf.ones([1, 4]))
+    steps_for(configured(momentum=0.0, **settings), built).train(block, np.array([0.1], np.float32))
+    np.testing.assert_allclose(built.model.trainable_variables[0], kernel * change, rtol=1e-5)
+    np.testing.assert_allclose(built.model.trainable_variables[1], [1.0], rtol=1e-6)
+
+
+def test_l1_pulls_kernels_towards_zero_by_a_constant() -> None:
+    built = build([keras.layers.Dense(1)])
+    kernel = np.array(built.model.trainable_variables[0])
+    block = (tf.zeros([1, 4, 3]), tf.zeros([1, 4, 1]), tf.ones([1, 4]))
+    steps_for(configured(momentum=0.0, l1=0.5), built).train(block, np.array([0.1], np.float32))
+    np.testing.assert_allclose(built.model.trainable_variables[0], kernel - 0.05 * np.sign(kernel), rtol=1e-5)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path: Path) -> None:
+    built = build([keras.layers.Dense(1)])
+    steps = steps_for(configured(average=0.5, momentum=0.0), built)
+    first = np.array(built.model.trainable_variables[0])
+    block = tuple(tf.constant(a[None]) for a in (X, Y, np.ones(50, np.float32)))
+    steps.train(block, np.array([0.1], np.float32))
+    now = np.array(built.model.trainable_variables[0])
+    decay = 2 / 11  # at the first update the average still forgets fast
+    kept = next(iter(steps.weights().values()))
+    np.testing.assert_allclose(kept, first + (1 - decay) * (now - first), rtol=1e-5)
+    np.testing.assert_array_equal(built.model.trainable_variables[0], now)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion"])
+def test_every_optimizer_learns(tmp_path: Path, optimizer: str) -> None:
+    trainer = trainer_for(tmp_path, configured(optimizer=optimizer, epochs=8, learning_rate=0.02, weight_decay=0.01))
+    train(trainer)
+    losses = [event["valid"]["loss"] for event in trainer.run.events("epoch")]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_best(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured(learning_rate=1e20, momentum=0.0, clip_norm=None, schedule="constant", warmup=0.9))
+    with pytest.raises(RunError, match=r"not a number any more at step \d+ .*lower --learning-rate \(now 1e\+20\) or set --clip-norm"):
+        train(trainer)
+    assert RunError.exit_code == 5
+
+
+def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured(epochs=30, learning_rate=0.9, schedule="constant", patience=2, warmup=0.0))
+    progress = train(trainer)
+    events = trainer.run.events("epoch")
+    assert progress.status == "stopped early"
+    assert len(events) == progress.best_epoch + 2 < 30
+    best = min(events, key=lambda event: event["valid"]["absolute"])
+    _, metadata = load_arrays(trainer.run.best)
+    assert metadata["epoch"] == best["epoch"] == progress.best_epoch
+
+
+def test_stop_step_ends_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured(stop_step=4))
+    assert train(trainer).step == 4
+    assert [event["step"] for event in trainer.run.events("epoch")] == [3, 4]
+
+
+def test_a_stopped_run_took_the_same_steps_as_the_whole_one(tmp_path: Path) -> None:
+    for one, two in zip(weights_after(tmp_path / "a", stop_step=9), weights_after(tmp_path / "b"), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_max_minutes_stops_after_an_epoch(tmp_path: Path) -> None:
+    progress = train(trainer_for(tmp_path, configured(max_minutes=1e-9)))
+    assert (progress.status, progress.epoch) == ("stopped by budget", 1)
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured(schedule="plateau", epochs=9, learning_rate=1e-12, warmup=0.0, monitor="loss"), y=Y * 0)
+    trainer.built.model.set_weights([w * 0 for w in trainer.built.model.get_weights()])
+    train(trainer)
+    rates = [event["learning_rate"] for event in trainer.run.events("epoch")]
+    np.testing.assert_allclose(rates[:4], 1e-12, rtol=1e-5)
+    np.testing.assert_allclose(rates[4:7], 1e-13, rtol=1e-5)
+
+
+def test_schedules() -> None:
+    def rates(schedule: str, warmup: float = 0.0, factor: float = 1.0) -> list[float]:
+        config = RunConfig(schedule=schedule, warmup=warmup, learning_rate=1.0)
+        return [round(float(rate), 4) for rate in learning_rates(config, 0, 8, 8, factor)]
+
+    assert rates("constant", warmup=0.25) == [0.5, 1, 1, 1, 1, 1, 1, 1]
+    assert rates("step") == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert rates("plateau", factor=0.1) == [0.1] * 8
+    cosine = rates("cosine")
+    assert cosine[0] == 1 and cosine[4] == 0.5 and cosine == sorted(cosine, reverse=True)
+    config = RunConfig(schedule="cosine")
+    np.testing.assert_array_equal(learning_rates(config, 3, 2, 8, 1.0), learning_rates(config, 0, 8, 8, 1.0)[3:5])
+
+
+def test_small_models_get_many_steps_a_call_and_convolutions_no_xla_on_cpu(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured())
+    assert choose_steps(trainer.built.model, trainer.train, 20) == 3
+    dense, conv = build().model, keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    assert choose_jit(RunConfig(), dense, "cpu") and not choose_jit(RunConfig(), conv, "cpu")
+    assert choose_jit(RunConfig(), conv, "gpu") and choose_jit(RunConfig(jit="on"), conv, "cpu") and not choose_jit(RunConfig(jit="off"), dense, "cpu")
+
+
+def test_events_are_lines_of_json(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, configured())
+    train(trainer)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert {line["event"] for line in lines} == {"step", "epoch"}
+    assert {"train", "valid", "learning_rate", "examples_per_second", "best"} <= lines[-1].keys()
