@@ -43,7 +43,8 @@ def run(task: str, *, recipe: str | None = None, config: str | Path | None = Non
 
 
 def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:
-    """Score a finished run again, on its own test split or on other data (data=…, columns=…): the content of metrics.json."""
+    """Score a finished run again, on its own test split or on other data (data=…, columns=…): the content of
+    metrics.json."""
     from pipelines.evaluation import evaluate as score
 
     return score(Path(folder), settings)

@@ -65,7 +65,10 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     expected = run.read_json("manifest.json").get("files", {})
     for name, found in run.checksums("model").items():
         if expected.get(name, found) != found:
-            raise StateError(f"{run.path / name} is not the file that the run wrote (its checksum differs): restore it or train again.")
+            raise StateError(
+                f"{run.path / name} is not the file that the run wrote (its checksum differs): "
+                "restore it or train again."
+            )
     try:
         model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:

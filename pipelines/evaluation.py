@@ -75,10 +75,19 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def metrics_json(task_name: str, scores: Scores, data: Data, examples: int) -> dict[str, Any]:
     """The one shape of metrics.json."""
-    about = {"task": task_name, "split": "test", "examples": examples, "protocol": data.protocol, "headline": scores.headline}
+    about = {
+        "task": task_name,
+        "split": "test",
+        "examples": examples,
+        "protocol": data.protocol,
+        "headline": scores.headline,
+    }
     return {**about, **scores_json(scores)}
 
 
 def scores_json(scores: Scores) -> dict[str, Any]:
     """The scores and breakdowns as JSON values."""
-    return {"scores": {name: asdict(interval) for name, interval in scores.scores.items()}, "breakdowns": scores.breakdowns}
+    return {
+        "scores": {name: asdict(interval) for name, interval in scores.scores.items()},
+        "breakdowns": scores.breakdowns,
+    }

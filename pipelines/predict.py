@@ -1,4 +1,5 @@
-"""Predicting: any number of inputs in, records out in order, memory flat; a broken input becomes a record with an error."""
+"""Predicting: any number of inputs in, records out in order, memory flat; a broken input becomes a record with an
+error."""
 
 import csv
 import itertools
@@ -30,7 +31,9 @@ class Counts:
     bad: int
 
 
-def predict(run_dir: Path, inputs: list[str], *, output: Path | None, format: str, options: dict[str, Any], max_bad: float) -> Counts:
+def predict(
+    run_dir: Path, inputs: list[str], *, output: Path | None, format: str, options: dict[str, Any], max_bad: float
+) -> Counts:
     """Write a record for each input to a file or standard output.
 
     Raises:
@@ -45,7 +48,8 @@ def predict(run_dir: Path, inputs: list[str], *, output: Path | None, format: st
         counts = write_records(records, file, format, loaded.task.answer)
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(
-            f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: their records say why."
+            f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: "
+            "their records say why."
         )
     return counts
 
@@ -60,7 +64,9 @@ def write_records(records: Iterable[Record], file: TextIO, format: str, fields: 
         total, bad = total + 1, bad + (record.error is not None)
         row = as_json(record)
         if table:
-            table.writerow({key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()})
+            table.writerow(
+                {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()}
+            )
         else:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     file.flush()
@@ -77,7 +83,8 @@ def batched_predictor(
 ) -> Predictor:
     """A predictor from a task's encoder, its compiled model, and a function from (id, output) to a record.
 
-    Inputs are encoded in threads ahead of the model. An input that cannot be encoded costs its batch a second pass, one by one.
+    Inputs are encoded in threads ahead of the model. An input that cannot be encoded costs its batch a second pass,
+    one by one.
     """
     import tensorflow as tf
 
@@ -105,19 +112,15 @@ def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, di
     """The rows that can be encoded, and the reason for each that cannot."""
     import tensorflow as tf
 
+    from pipelines.stream import reason
+
     good, errors = [], {}
     for row in range(len(next(iter(raw.values())))):
         try:
             good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
         except tf.errors.OpError as error:
-            errors[row] = _reason(error)
+            errors[row] = reason(error)
     return tf.concat(good, 0) if good else None, errors
-
-
-def _reason(error: Any) -> str:
-    """The first line of a TensorFlow error, without the graph's names."""
-    line = str(error.message).strip().splitlines()[0]
-    return line.partition(" [Op:")[0].partition("{{")[0].strip()
 
 
 def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Raw]]) -> Iterator[tuple[list[str], Any]]:
@@ -134,17 +137,24 @@ def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Ra
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears under its name only when it is whole."""
-    if output is None:
-        yield sys.stdout
-        return
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file that appears under its name only when it is whole."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("w", encoding="utf-8", newline="") as file:
             yield file
-        aside.replace(output)
-    except OSError as error:
-        raise ConfigError(f"output: {output} cannot be written ({error.strerror}): choose another with --output.") from error
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output or a file."""
+    if output is None:
+        yield sys.stdout
+        return
+    if not output.parent.is_dir() or output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise ConfigError(f"output: {output} cannot be written: choose another file with --output.")
+    with whole_file(output) as file:
+        yield file

@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError, StateError
 from pipelines.state import write_bytes
 
 STAGES = ("data", "train", "baseline", "score", "export", "report")
+_TRAINING = ("stage", "train", "start")
 _PACKAGES = ("sixfold", "tensorflow", "keras", "jax", "numpy", "scikit-learn", "pillow", "tensorflow-datasets")
 
 
@@ -49,10 +50,18 @@ class Run:
             file.write(line + "\n")
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
-        """The recorded events; a last line cut short by a crash is left out."""
+        """The recorded events, but for the steps of a training that was begun again and a line cut short by a crash."""
         file = self.path / "events.jsonl"
         lines = file.read_text("utf-8").splitlines() if file.exists() else []
         found = [parsed for line in lines if (parsed := _parse(line)) is not None]
+        begun = [
+            place for place, one in enumerate(found) if (one["event"], one.get("name"), one.get("status")) == _TRAINING
+        ]
+        found = [
+            one
+            for place, one in enumerate(found)
+            if place >= max(begun, default=0) or one["event"] not in ("epoch", "step")
+        ]
         return [one for one in found if event in (None, one["event"])]
 
     def finished_stages(self) -> list[str]:
@@ -90,7 +99,10 @@ class Run:
         try:
             return json.loads((self.path / name).read_text("utf-8"))
         except FileNotFoundError:
-            raise StateError(f"{self.path} has no {name}: it is no run folder, or its run was cut short (start it again with --run-dir {self.path}).") from None
+            raise StateError(
+                f"{self.path} has no {name}: it is no run folder, or its run was cut short "
+                f"(start it again with --run-dir {self.path})."
+            ) from None
         except (OSError, ValueError) as error:
             raise StateError(f"{self.path / name} cannot be read: {error}.") from error
 
@@ -102,7 +114,11 @@ class Run:
     def checksums(self, part: str = "") -> dict[str, str]:
         """sha256 of every file that a finished run keeps, or of those in one of its folders."""
         skipped = {"manifest.json", "events.jsonl", "lock"}
-        files = sorted(f for f in (self.path / part).rglob("*") if f.is_file() and f.name not in skipped and not f.name.startswith("."))
+        files = sorted(
+            f
+            for f in (self.path / part).rglob("*")
+            if f.is_file() and f.name not in skipped and not f.name.startswith(".")
+        )
         return {str(f.relative_to(self.path)): _sha256(f) for f in files}
 
 
@@ -119,7 +135,9 @@ def open_run(folder: str | None, task: str, config_text: str) -> Run:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f"run_dir: {path} cannot be written ({error.strerror}): choose another with --run-dir.") from error
+        raise ConfigError(
+            f"run_dir: {path} cannot be written ({error.strerror}): choose another with --run-dir."
+        ) from error
     return Run(path)
 
 
@@ -170,7 +188,9 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 def _git_revision() -> str | None:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
@@ -181,7 +201,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _sha256(file: Path) -> str:
@@ -207,4 +229,3 @@ def _plain(value: Any) -> Any:
     if convert is None:
         raise TypeError(f"{type(value).__name__} is no JSON value")
     return convert()
-

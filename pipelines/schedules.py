@@ -11,7 +11,8 @@ PLATEAU_EPOCHS = 3
 def learning_rates(config: RunConfig, first: int, count: int, total: int, factor: float) -> np.ndarray:
     """float32 [count]: the rates of the steps from `first` on, of `total`.
 
-    Linear warm-up over the first `config.warmup` of the steps, then: cosine to 0 (Loshchilov & Hutter, 2017); by 10 at one half
+    Linear warm-up over the first `config.warmup` of the steps, then: cosine to 0 (Loshchilov & Hutter, 2017); by 10
+    at one half
     and at three quarters; constant; or constant times `factor`, which falls when validation stalls (plateau).
     """
     steps = np.arange(first, first + count, dtype=np.float64)

@@ -43,8 +43,8 @@ def make_splits(given: Mapping[str, Rows], shares: Sequence[float], limit: int |
     """The three splits.
 
     Args:
-        given: the sources by what they were given as. train alone is cut in three; with one of valid and test, that one is
-            the test set and validation is cut from train; with all three nothing is cut.
+        given: the sources by what they were given as. train alone is cut in three; with one of valid and test, that
+            one is the test set and validation is cut from train; with all three nothing is cut.
         shares: of train, valid and test, adding up to 1; or counts.
         limit: at most so many examples of each split, the first by hash, spread over the classes.
 
@@ -59,7 +59,7 @@ def make_splits(given: Mapping[str, Rows], shares: Sequence[float], limit: int |
             raise DataError(_empty(name, len(given["train"].hashes), shares))
     protocol = _protocol(given, rows)
     if limit is not None:
-        rows = {name: (source, _first(given[source], chosen, limit)) for name, (source, chosen) in rows.items()}
+        rows = {name: (source, first(given[source], chosen, limit)) for name, (source, chosen) in rows.items()}
         protocol = f"{protocol[:-1]}; each split limited to its first {limit:,} examples by content hash."
     return Splits(rows, protocol, count_duplicates({name: part.hashes for name, part in given.items()}))
 
@@ -103,7 +103,9 @@ def _counts(examples: int, shares: Sequence[float]) -> list[int]:
     if _are_counts(shares):
         asked = [int(count) for count in shares]
         if sum(asked) > examples:
-            raise DataError(f"split asks for {sum(asked):,} examples and there are {examples:,}: ask for fewer, or give shares.")
+            raise DataError(
+                f"split asks for {sum(asked):,} examples and there are {examples:,}: ask for fewer, or give shares."
+            )
         return asked
     weights = np.array([round(share * 1_000_000) for share in shares])
     return [int(count) for count in apportion(examples, weights, np.full(3, examples))]
@@ -132,7 +134,7 @@ def _cut(rows: Rows, counts: Sequence[int]) -> list[np.ndarray]:
 
 
 def _walk(sizes: np.ndarray, quotas: np.ndarray) -> np.ndarray:
-    """The split of each unit of a class, walking by rank: each quota is met as nearly as whole units allow, by one at least."""
+    """The split of each unit of a class, by rank: each quota is met as nearly as whole units allow, by one at least."""
     ends = np.cumsum(sizes)
     middles = ends - sizes / 2
     split = np.full(len(sizes), -1)
@@ -183,7 +185,8 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _first(rows: Rows, chosen: np.ndarray, limit: int) -> np.ndarray:
+def first(rows: Rows, chosen: np.ndarray, limit: int) -> np.ndarray:
+    """At most `limit` of the chosen rows: of each class its share, the first by hash. Ascending."""
     if len(chosen) <= limit:
         return chosen
     order = chosen[np.lexsort((rows.hashes[chosen], rows.labels[chosen]))]

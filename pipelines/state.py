@@ -1,4 +1,5 @@
-"""Arrays on disk that are either whole or not there: written aside, synced, renamed; one safetensors file with its JSON in the metadata."""
+"""Arrays on disk that are either whole or not there: written aside, synced, renamed; one safetensors file with its
+JSON in the metadata."""
 
 import json
 import os
@@ -36,7 +37,8 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put the content under the name in one step: after a crash the file is the old one or the new one, never a part."""
+    """Put the content under the name in one step: after a crash the file is the old one or the new one, never a
+    part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

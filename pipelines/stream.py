@@ -1,8 +1,8 @@
 """Batches as a pure function of (seed, step): which examples, in which order, with which random numbers.
 
 Nothing here has hidden state: the order of an epoch comes from (seed, epoch), an example's random numbers from
-(seed, epoch, example), so any step can be computed first, again, or by another worker. Steps are handed out in blocks of
-several batches of one shape, so that one Python call and one device call serve many small steps.
+(seed, epoch, example), so any step can be computed first, again, or by another worker. Steps are handed out in blocks
+of several batches of one shape, so that one Python call and one device call serve many small steps.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipelines.errors import DataError
 from pipelines.task import Batching, Encoder, Raw, Store
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -61,7 +62,8 @@ class Order:
         return steps
 
     def blocks(self, first: int, last: int, longest: int) -> Iterator[tuple[int, int]]:
-        """The steps from first up to last, cut into (start, length): of one epoch, one bucket, and near-equal lengths."""
+        """The steps from first up to last, cut into (start, length): of one epoch, one bucket, and near-equal
+        lengths."""
         step = first
         while step < last:
             epoch, place = divmod(step, self.steps)
@@ -87,14 +89,24 @@ class Stream:
     """
 
     def __init__(
-        self, store: Store, encode: Encoder, batching: Batching, seed: int, *, training: bool, worker: tuple[int, int] = (0, 1)
+        self,
+        store: Store,
+        encode: Encoder,
+        batching: Batching,
+        seed: int,
+        *,
+        training: bool,
+        worker: tuple[int, int] = (0, 1),
     ) -> None:
         self._store = store
         self._encode = encode
         self._seed = seed
         self._rank, self._workers = worker
         self.order = Order(store, batching, seed, shuffle=training)
-        self._columns = {name: tf.TensorSpec([None, *column.shape[1:]], _dtype(column)) for name, column in self._raw(np.zeros(1, np.int64)).items()}
+        self._columns = {
+            name: tf.TensorSpec([None, *column.shape[1:]], _dtype(column))
+            for name, column in self._raw(np.zeros(1, np.int64)).items()
+        }
 
     @property
     def steps_per_epoch(self) -> int:
@@ -118,6 +130,36 @@ class Stream:
             )
         )
         return starts.map(self._block, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
+
+    def iterate(self, first: int, last: int, longest: int) -> Iterator[Any]:
+        """The same blocks, one by one.
+
+        Raises:
+            DataError: an example cannot be encoded: which, and why.
+        """
+        step = first
+        try:
+            for block in self.blocks(first, last, longest):
+                yield block
+                step += int(block[2].shape[0])
+        except tf.errors.OpError as error:
+            raise self._blame(step, min(last, step + 8 * longest), error) from error
+
+    def _blame(self, first: int, last: int, error: Exception) -> Exception:
+        """Encode the examples of the steps around a failure one by one, until one fails."""
+        for step in range(first, last):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            for index in self.order.epoch(epoch)[place].indices:
+                row = np.array([index])
+                try:
+                    raw = {name: tf.constant(column) for name, column in self._raw(row).items()}
+                    self._encode(raw, tf.constant(example_keys(self._seed, epoch, row)))
+                except tf.errors.OpError as found:
+                    name = self._store.ids(row)[0]
+                    return DataError(
+                        f"{name} cannot be read any more ({reason(found)}): was it changed during the run?"
+                    )
+        return error
 
     def _block(self, row: tf.Tensor) -> Any:
         start, length = row[0], row[1]
@@ -146,10 +188,12 @@ class Stream:
 
 
 def example_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """int64 [rows]: a well-mixed key for each (seed, epoch, example); SplitMix64 (Steele et al., 2014) over the three."""
+    """int64 [rows]: a well-mixed key for each (seed, epoch, example); SplitMix64 (Steele et al., 2014) over all
+    three."""
     with np.errstate(over="ignore"):
         key = _mix(np.uint64(seed) * np.uint64(_GOLDEN) + np.uint64(epoch))
-        return _mix(key + indices.astype(np.uint64) * np.uint64(_GOLDEN)).view(np.int64)
+        keys: np.ndarray = _mix(key + indices.astype(np.uint64) * np.uint64(_GOLDEN)).view(np.int64)
+    return keys
 
 
 def _mix(value: Any) -> Any:
@@ -172,10 +216,17 @@ def uniform(keys: tf.Tensor, lane: int) -> tf.Tensor:
     return tf.cast(tf.bitwise.right_shift(value, tf.constant(40, tf.uint64)), tf.float32) / 2.0**24
 
 
+def reason(error: Any) -> str:
+    """The first line of a TensorFlow error, without the graph's names."""
+    line = str(error.message).strip().splitlines()[0]
+    return line.partition(" [Op:")[0].partition("{{")[0].strip()
+
+
 def _buckets(store: Store, batching: Batching) -> np.ndarray:
     if batching.cost is None or store.sizes is None:
         return np.zeros(len(store), np.int64)
-    return np.searchsorted(np.asarray(batching.bounds), batching.cost(store.sizes), side="left")
+    buckets: np.ndarray = np.searchsorted(np.asarray(batching.bounds), batching.cost(store.sizes), side="left")
+    return buckets
 
 
 def _dtype(column: np.ndarray) -> tf.DType:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import keras
 
 Raw = dict[str, np.ndarray]
-"""Raw examples of one batch, a column each: [rows, ...]. Ragged columns are `name` (flat values) and `name_splits` (row splits)."""
+"""Raw examples of one batch, a column each: [rows, ...]. Ragged columns are `name` (flat values) and `name_splits`
+(row splits)."""
 
 Assets = dict[str, Any]
 """Small JSON values that belong to the model (class names, vocabulary, scaler): a file each beside it."""
@@ -23,7 +24,8 @@ class Store(Protocol):
 
     @property
     def sizes(self) -> np.ndarray | None:
-        """int32 [examples, k]: what batches are costed by (tokens, seconds, window length); None where all cost the same."""
+        """int32 [examples, k]: what batches are costed by (tokens, seconds, window length); None where all cost the
+        same."""
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -172,7 +174,8 @@ Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
 
 @dataclass(frozen=True)
 class Task:
-    """What the runtime needs to know about a task. Data checks live in the task's `data.check_data`, free of TensorFlow."""
+    """What the runtime needs to know about a task. Data checks live in the task's `data.check_data`, free of
+    TensorFlow."""
 
     unit: str
     """What records, shards and intervals count: image, text, series, user, utterance, sentence."""
@@ -181,7 +184,8 @@ class Task:
     load_data: "Callable[[Any], Data]"
     """config -> the data."""
     load_test: "Callable[[Any, Assets], Data]"
-    """(config, assets) -> data whose split `test` is all of config.data, with the classes (vocabulary, ...) that the model knows."""
+    """(config, assets) -> data with the split `test` alone: that of config.data, or all of it where it has none; with
+    the classes (vocabulary, ...) that the model knows."""
     resolve: "Callable[[Any, Data], Any]"
     """(config, data) -> config with whatever the data decides filled in; written to run.yaml before step 0."""
     encode: "Callable[[Any, Assets, bool], Encoder]"
@@ -191,13 +195,15 @@ class Task:
     """Built inside the strategy's scope, of keras and keras.ops only, from config and assets only."""
     baseline: "Callable[[Any, Data], Baseline]"
     calibrate: "Callable[[Any, Assets, Sequence[Record], Raw], Assets]"
-    """(config, assets, records of the validation split, their references) -> assets, with what is fitted after training."""
+    """(config, assets, records of the validation split, their references) -> assets, with what is fitted after
+    training."""
     predictor: "Callable[[keras.Model, Any, Assets, Mapping[str, Any]], Predictor]"
     """(model, config, assets, options) -> the predictor."""
     references: "Callable[[Store], Raw]"
     """The truth about every example of a split, without its inputs."""
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
-    """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go through it alike."""
+    """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go
+    through it alike."""
     figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store], list[Figure]]"
     inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""

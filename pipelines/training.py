@@ -77,13 +77,17 @@ def train(trainer: Trainer) -> Progress:
         RunError: the loss is no longer a number.
     """
     progress, started = Progress(), time.monotonic()
-    blocks = iter(trainer.train.blocks(0, trainer.last, trainer.longest))
+    blocks = trainer.train.iterate(0, trainer.last, trainer.longest)
     while progress.step < trainer.last:
         _train_epoch(trainer, progress, blocks)
         if _out_of_patience(trainer.config, progress):
             progress.status = "stopped early"
             break
-        if trainer.config.max_minutes and time.monotonic() - started > 60 * trainer.config.max_minutes and progress.step < trainer.last:
+        if (
+            trainer.config.max_minutes
+            and time.monotonic() - started > 60 * trainer.config.max_minutes
+            and progress.step < trainer.last
+        ):
             progress.status = "stopped by budget"
             break
     return progress
@@ -94,7 +98,9 @@ def _train_epoch(trainer: Trainer, progress: Progress, blocks: Any) -> None:
     progress.epoch += 1
     end = min(progress.epoch * trainer.train.steps_per_epoch, trainer.last)
     totals = np.zeros(2 + len(trainer.built.metrics))
-    with trainer.console.bar(f"epoch {progress.epoch}/{config.epochs}", (end - first) * config.batch_size, trainer.unit + "s") as advance:
+    with trainer.console.bar(
+        f"epoch {progress.epoch}/{config.epochs}", (end - first) * config.batch_size, trainer.unit + "s"
+    ) as advance:
         while progress.step < end:
             block = next(blocks)
             count = int(block[2].shape[0])
@@ -111,13 +117,21 @@ def _train_epoch(trainer: Trainer, progress: Progress, blocks: Any) -> None:
     better = _judge(trainer, progress, valid)
     values = {"train": means(totals, trainer.built), "valid": valid, "learning_rate": float(rates[-1])}
     rate = (progress.step - first) * config.batch_size / seconds
-    trainer.run.record("epoch", epoch=progress.epoch, step=progress.step, **values, examples_per_second=round(rate, 1), seconds=round(seconds, 3), best=better)
+    trainer.run.record(
+        "epoch",
+        epoch=progress.epoch,
+        step=progress.step,
+        **values,
+        examples_per_second=round(rate, 1),
+        seconds=round(seconds, 3),
+        best=better,
+    )
     trainer.console.say(_epoch_line(trainer, progress, values, rate, better))
 
 
 def evaluate(steps: Steps, stream: Stream, built: Built, longest: int) -> dict[str, float]:
     """The loss and the metrics over a whole split."""
-    blocks = stream.blocks(0, stream.steps_per_epoch, longest)
+    blocks = stream.iterate(0, stream.steps_per_epoch, longest)
     totals = np.sum([steps.evaluate(block).astype(np.float64) for block in blocks], axis=0)
     return means(totals, built)
 
@@ -125,7 +139,9 @@ def evaluate(steps: Steps, stream: Stream, built: Built, longest: int) -> dict[s
 def means(sums: np.ndarray, built: Built) -> dict[str, float]:
     """Weighted sums [loss, 1, metrics...] as means by name."""
     weight = max(float(sums[1]), 1e-12)
-    return {name: float(value) / weight for name, value in zip(["loss", *built.metrics], [sums[0], *sums[2:]], strict=True)}
+    return {
+        name: float(value) / weight for name, value in zip(["loss", *built.metrics], [sums[0], *sums[2:]], strict=True)
+    }
 
 
 def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -148,14 +164,20 @@ def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
     """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down and speeds the others up."""
     if config.jit != "auto":
         return config.jit == "on"
-    slow = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.RNN)
+    slow = (
+        keras.layers.Conv1D,
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.SeparableConv2D,
+        keras.layers.RNN,
+    )
     return device != "cpu" or not any(isinstance(layer, slow) for layer in _layers(model))
 
 
 def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
     """Steps of one call, from the cost of a step alone, so that the choice is the same every time."""
     batch = next(iter(stream.blocks(0, 1, 1)))
-    size = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
+    size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
     operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))
     count = min(_OPERATIONS_PER_EXECUTION / max(operations, 1), _BYTES_PER_EXECUTION / max(size, 1), 500)
     return max(1, min(int(count), stream.steps_per_epoch))
@@ -163,23 +185,31 @@ def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
 
 def _multiplications(layer: keras.layers.Layer) -> int:
     """Of one example, about: the kernels' size times the positions that they are applied at."""
-    kernels = sum(math.prod(v.shape) for v in layer.trainable_variables if is_kernel(v))
+    kernels: int = sum(math.prod(v.shape) for v in layer.trainable_variables if is_kernel(v))
     try:
-        shape = layer.output.shape
+        shape: tuple[int | None, ...] = layer.output.shape
     except AttributeError:
         return kernels
     return kernels * math.prod(side or 1 for side in shape[1:-1])
 
 
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model._flatten_layers(include_self=False) if not list(layer._flatten_layers(include_self=False))]
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if not list(layer._flatten_layers(include_self=False))
+    ]
 
 
 def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> None:
     if np.isfinite(sums).all():
         return
     config = trainer.config
-    kept = f"the best weights so far, of epoch {progress.best_epoch}, are kept in {trainer.run.best}" if progress.best_epoch else "no epoch was finished"
+    kept = (
+        f"the best weights so far, of epoch {progress.best_epoch}, are kept in {trainer.run.best}"
+        if progress.best_epoch
+        else "no epoch was finished"
+    )
     clip = "" if config.clip_norm else " or set --clip-norm 1"
     raise RunError(
         f"the loss is not a number any more at step {progress.step} (epoch {progress.epoch}): "
@@ -204,7 +234,9 @@ def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> boo
     better = progress.best is None or value > progress.best
     if better:
         progress.best, progress.best_epoch, progress.waited = value, progress.epoch, 0
-        save_arrays(trainer.run.best, trainer.steps.weights(), {"epoch": progress.epoch, "step": progress.step, "valid": valid})
+        save_arrays(
+            trainer.run.best, trainer.steps.weights(), {"epoch": progress.epoch, "step": progress.step, "valid": valid}
+        )
     elif trainer.config.schedule == "plateau" and progress.waited >= PLATEAU_EPOCHS:
         progress.factor, progress.waited = progress.factor / 10, 0
     return better
@@ -215,6 +247,9 @@ def _out_of_patience(config: RunConfig, progress: Progress) -> bool:
 
 
 def _epoch_line(trainer: Trainer, progress: Progress, values: dict[str, Any], rate: float, better: bool) -> str:
-    train, valid = (" ".join(f"{name} {value:.4f}" for name, value in values[split].items()) for split in ("train", "valid"))
+    train, valid = (
+        " ".join(f"{name} {value:.4f}" for name, value in values[split].items()) for split in ("train", "valid")
+    )
     mark = "  best" if better else ""
-    return f"epoch {progress.epoch}/{trainer.config.epochs}  train {train}  valid {valid}  {rate:,.0f} {trainer.unit}s/s{mark}"
+    place = f"epoch {progress.epoch}/{trainer.config.epochs}"
+    return f"{place}  train {train}  valid {valid}  {rate:,.0f} {trainer.unit}s/s{mark}"

@@ -121,9 +121,7 @@ def test_what_cannot_be_scored_is_said(found: list[Record], labels: list[int], w
 def test_baseline_learns_and_goes_through_the_same_score(classes: int) -> None:
     fitted = scores.baseline(CONFIG, data(pictures(300, classes), CLASSES[:classes]))
     test = pictures(100, classes, seed=1)
-    batches = (
-        (test.ids(part), {"pixels": test.images[part]}) for part in np.split(np.arange(100), [64])
-    )
+    batches = ((test.ids(part), {"pixels": test.images[part]}) for part in np.split(np.arange(100), [64]))
     answered = list(fitted.predictor(batches))
     assert [record.id for record in answered] == test.ids(np.arange(100))
     found = scores.score(answered, {"label": test.labels}, CONFIG, {"classes": CLASSES[:classes]})

@@ -1,7 +1,10 @@
 """Scores against hand-computed cases and scikit-learn; intervals, calibration and degenerate inputs."""
 
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from sklearn import metrics
 
 from pipelines import scoring
 from pipelines.task import Interval
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def guesses(examples: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -163,6 +168,13 @@ def test_one_example_and_one_class_have_scores() -> None:
     assert found.scores["macro_f1"] == Interval(1.0)
     alone = scoring.classification_scores(np.zeros((3, 1)), np.zeros(3, int), ["a"], temperature=1, k=5, seed=0)
     assert alone.scores["log_loss"].value == 0
+
+
+def test_scoring_imports_numpy_only() -> None:
+    heavy = "{'tensorflow', 'keras', 'jax', 'sklearn', 'scipy', 'matplotlib', 'jinja2'}"
+    code = f"import sys, pipelines.scoring, tasks.image_classification.scores; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_memory_does_not_grow_with_resamples_times_examples() -> None:

@@ -41,7 +41,9 @@ def stream(store: Numbers, size: int = 4, **options: Any) -> Stream:
 
 def rows(blocks: tf.data.Dataset) -> list[list[list[Any]]]:
     """[(numbers, keys, weights)] of each step, blocks undone."""
-    return [[tensor[step].numpy().tolist() for tensor in block] for block in blocks for step in range(block[0].shape[0])]
+    return [
+        [tensor[step].numpy().tolist() for tensor in block] for block in blocks for step in range(block[0].shape[0])
+    ]
 
 
 def test_every_epoch_holds_every_example_once_in_a_new_order() -> None:
@@ -118,7 +120,8 @@ def test_keys_belong_to_the_example_and_change_with_epoch_and_seed() -> None:
 def test_uniform_numbers_are_uniform_and_independent_between_lanes() -> None:
     keys = tf.constant(example_keys(0, 0, np.arange(20_000)))
     first, second = (uniform(keys, lane).numpy() for lane in range(2))
-    assert 0 <= first.min() and first.max() < 1
+    assert first.min() >= 0
+    assert first.max() < 1
     np.testing.assert_allclose(np.histogram(first, 10, (0, 1))[0], 2000, atol=220)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
     assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.03

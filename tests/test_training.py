@@ -60,12 +60,23 @@ def absolute(y: Any, outputs: Any) -> Any:
 
 def build(layers: list[keras.layers.Layer] | None = None) -> Built:
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((3,)), *(layers or [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)])])
+    model = keras.Sequential(
+        [keras.Input((3,)), *(layers or [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)])]
+    )
     return Built(model, squared, {"absolute": Metric(absolute, higher_is_better=False)})
 
 
 def configured(**settings: Any) -> RunConfig:
-    return RunConfig(**{"batch_size": 20, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.05, "steps_per_execution": 2, **settings})
+    return RunConfig(
+        **{
+            "batch_size": 20,
+            "epochs": 3,
+            "optimizer": "sgd",
+            "learning_rate": 0.05,
+            "steps_per_execution": 2,
+            **settings,
+        }
+    )
 
 
 def steps_for(config: RunConfig, built: Built, jit: bool = False) -> Steps:
@@ -77,7 +88,8 @@ def steps_for(config: RunConfig, built: Built, jit: bool = False) -> Steps:
 def trainer_for(folder: Path, config: RunConfig, built: Built | None = None, y: np.ndarray = Y) -> Trainer:
     built = built or build()
     streams = [
-        Stream(Points(y), encode, Batching(batch_sizes=(config.batch_size,)), config.seed, training=training) for training in (True, False)
+        Stream(Points(y), encode, Batching(batch_sizes=(config.batch_size,)), config.seed, training=training)
+        for training in (True, False)
     ]
     return Trainer(Run(folder), config, built, steps_for(config, built), streams[0], streams[1], Console(), "point")
 
@@ -112,7 +124,13 @@ def test_an_update_is_that_of_the_weighted_mean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"accumulate": 4}, {"steps_per_execution": 1}, {"jit": "on"}, {"accumulate": 2, "clip_norm": 1e9, "steps_per_execution": 3}]
+    "settings",
+    [
+        {"accumulate": 4},
+        {"steps_per_execution": 1},
+        {"jit": "on"},
+        {"accumulate": 2, "clip_norm": 1e9, "steps_per_execution": 3},
+    ],
 )
 def test_parts_calls_and_compilation_do_not_change_the_update(tmp_path: Path, settings: dict[str, Any]) -> None:
     plain, other = weights_after(tmp_path / "a"), weights_after(tmp_path / "b", **settings)
@@ -121,7 +139,9 @@ def test_parts_calls_and_compilation_do_not_change_the_update(tmp_path: Path, se
 
 
 def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:
-    for one, two in zip(weights_after(tmp_path / "a", average=0.9), weights_after(tmp_path / "b", average=0.9), strict=True):
+    for one, two in zip(
+        weights_after(tmp_path / "a", average=0.9), weights_after(tmp_path / "b", average=0.9), strict=True
+    ):
         np.testing.assert_array_equal(one, two)
 
 
@@ -174,14 +194,20 @@ def test_every_optimizer_learns(tmp_path: Path, optimizer: str) -> None:
 
 
 def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_best(tmp_path: Path) -> None:
-    trainer = trainer_for(tmp_path, configured(learning_rate=1e20, momentum=0.0, clip_norm=None, schedule="constant", warmup=0.9))
-    with pytest.raises(RunError, match=r"not a number any more at step \d+ .*lower --learning-rate \(now 1e\+20\) or set --clip-norm"):
+    trainer = trainer_for(
+        tmp_path, configured(learning_rate=1e20, momentum=0.0, clip_norm=None, schedule="constant", warmup=0.9)
+    )
+    with pytest.raises(
+        RunError, match=r"not a number any more at step \d+ .*lower --learning-rate \(now 1e\+20\) or set --clip-norm"
+    ):
         train(trainer)
     assert RunError.exit_code == 5
 
 
 def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    trainer = trainer_for(tmp_path, configured(epochs=30, learning_rate=0.9, schedule="constant", patience=2, warmup=0.0))
+    trainer = trainer_for(
+        tmp_path, configured(epochs=30, learning_rate=0.9, schedule="constant", patience=2, warmup=0.0)
+    )
     progress = train(trainer)
     events = trainer.run.events("epoch")
     assert progress.status == "stopped early"
@@ -208,7 +234,9 @@ def test_max_minutes_stops_after_an_epoch(tmp_path: Path) -> None:
 
 
 def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
-    trainer = trainer_for(tmp_path, configured(schedule="plateau", epochs=9, learning_rate=1e-12, warmup=0.0, monitor="loss"), y=Y * 0)
+    trainer = trainer_for(
+        tmp_path, configured(schedule="plateau", epochs=9, learning_rate=1e-12, warmup=0.0, monitor="loss"), y=Y * 0
+    )
     trainer.built.model.set_weights([w * 0 for w in trainer.built.model.get_weights()])
     train(trainer)
     rates = [event["learning_rate"] for event in trainer.run.events("epoch")]
@@ -225,7 +253,8 @@ def test_schedules() -> None:
     assert rates("step") == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
     assert rates("plateau", factor=0.1) == [0.1] * 8
     cosine = rates("cosine")
-    assert cosine[0] == 1 and cosine[4] == 0.5 and cosine == sorted(cosine, reverse=True)
+    assert (cosine[0], cosine[4]) == (1, 0.5)
+    assert cosine == sorted(cosine, reverse=True)
     config = RunConfig(schedule="cosine")
     np.testing.assert_array_equal(learning_rates(config, 3, 2, 8, 1.0), learning_rates(config, 0, 8, 8, 1.0)[3:5])
 
@@ -234,8 +263,9 @@ def test_small_models_get_many_steps_a_call_and_convolutions_no_xla_on_cpu(tmp_p
     trainer = trainer_for(tmp_path, configured())
     assert choose_steps(trainer.built.model, trainer.train, 20) == 3
     dense, conv = build().model, keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
-    assert choose_jit(RunConfig(), dense, "cpu") and not choose_jit(RunConfig(), conv, "cpu")
-    assert choose_jit(RunConfig(), conv, "gpu") and choose_jit(RunConfig(jit="on"), conv, "cpu") and not choose_jit(RunConfig(jit="off"), dense, "cpu")
+    found = [choose_jit(RunConfig(), model, device) for model, device in ((dense, "cpu"), (conv, "cpu"), (conv, "gpu"))]
+    assert found == [True, False, True]
+    assert [choose_jit(RunConfig(jit=jit), dense, "cpu") for jit in ("on", "off")] == [True, False]
 
 
 def test_events_are_lines_of_json(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Where a run computes: the only place that knows GPUs, tf.distribute and JAX. Imports neither TensorFlow nor Keras by itself."""
+"""Where a run computes: the only place that knows GPUs, tf.distribute and JAX. Imports neither TensorFlow nor Keras
+by itself."""
 
 import contextlib
 import os
@@ -105,7 +106,10 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
     with _quiet():
         gpus = tf.config.list_physical_devices("GPU")
     if config.device == "gpu" and not gpus:
-        raise DeviceError("no GPU is visible to TensorFlow: check nvidia-smi and the CUDA libraries (pip install 'tensorflow[and-cuda]'), or use --device cpu.")
+        raise DeviceError(
+            "no GPU is visible to TensorFlow: check nvidia-smi and the CUDA libraries "
+            "(pip install 'tensorflow[and-cuda]'), or use --device cpu."
+        )
     if config.device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
         gpus = []
@@ -119,7 +123,13 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
         check_divisible(config, len(logical))
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return Runtime("tensorflow", kind, _describe(names or _cpus(len(logical)), f"TensorFlow {tf.__version__}", config), len(logical), strategy)
+    return Runtime(
+        "tensorflow",
+        kind,
+        _describe(names or _cpus(len(logical)), f"TensorFlow {tf.__version__}", config),
+        len(logical),
+        strategy,
+    )
 
 
 def _start_jax(config: RunConfig) -> Runtime:
@@ -131,7 +141,10 @@ def _start_jax(config: RunConfig) -> Runtime:
     devices = jax.devices()
     kind = "cpu" if devices[0].platform == "cpu" else "gpu"
     if config.device not in ("auto", kind):
-        raise DeviceError(f"JAX computes on {kind} here, and --device asks for {config.device}: set JAX_PLATFORMS or install the matching jax.")
+        raise DeviceError(
+            f"JAX computes on {kind} here, and --device asks for {config.device}: "
+            "set JAX_PLATFORMS or install the matching jax."
+        )
     names = [device.device_kind for device in devices[:1]] if kind == "gpu" else _cpus(1)
     return Runtime("jax", kind, _describe(names, f"JAX {jax.__version__}", config), 1)
 
@@ -140,7 +153,8 @@ def check_divisible(config: RunConfig, replicas: int) -> None:
     """Every replica takes an equal part of each batch."""
     if config.batch_size // config.accumulate % replicas:
         raise DeviceError(
-            f"batch_size {config.batch_size} (in {config.accumulate} part(s)) cannot be shared equally by {replicas} devices: choose a multiple of {config.accumulate * replicas}."
+            f"batch_size {config.batch_size} (in {config.accumulate} part(s)) cannot be shared equally "
+            f"by {replicas} devices: choose a multiple of {config.accumulate * replicas}."
         )
 
 

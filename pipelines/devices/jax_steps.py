@@ -9,7 +9,17 @@ import keras
 import numpy as np
 
 from pipelines.devices.settings import StepSettings
-from pipelines.devices.steps import average_decay, averaged_variables, clip, is_kernel, named, penalty, weighted_sums
+from pipelines.devices.steps import (
+    OUT_OF_MEMORY,
+    average_decay,
+    averaged_variables,
+    clip,
+    is_kernel,
+    named,
+    penalty,
+    weighted_sums,
+)
+from pipelines.errors import RunError
 from pipelines.task import Built
 
 State = tuple[list[Any], list[Any], list[Any], list[Any]]
@@ -17,7 +27,8 @@ State = tuple[list[Any], list[Any], list[Any], list[Any]]
 
 
 class JaxSteps:
-    """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date when weights are asked for."""
+    """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date when weights are
+    asked for."""
 
     def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
@@ -31,8 +42,13 @@ class JaxSteps:
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        self._state, sums = self._train(self._state, _arrays(block), rates)
-        return np.asarray(sums)
+        try:
+            self._state, sums = self._train(self._state, _arrays(block), rates)
+            return np.asarray(sums)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise RunError(OUT_OF_MEMORY) from error
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
@@ -86,7 +102,9 @@ class JaxSteps:
         gradients, others, sums = self._gradients(trainable, others, batch)
         gradients = clip(gradients, self._settings.clip_norm)
         trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
-        iterations = optimizer[next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)]
+        iterations = optimizer[
+            next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)
+        ]
         return (trainable, others, optimizer, self._new_average(trainable, others, average, iterations)), sums
 
     def _gradients(self, trainable: list[Any], others: list[Any], batch: Any) -> tuple[list[Any], list[Any], Any]:

@@ -11,11 +11,17 @@ if TYPE_CHECKING:
     from pipelines.task import Built
 
 
+OUT_OF_MEMORY = (
+    "out of memory in a training step: lower --batch-size, or keep it and compute it in parts with --accumulate."
+)
+
+
 class Steps(Protocol):
     """The compiled steps of a model, with everything that they change."""
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
-        """Run the steps of a block, one learning rate [steps] each; the weighted sums of [loss, 1, metrics...] over them, [2 + metrics]."""
+        """Run the steps of a block, one learning rate [steps] each; the weighted sums of [loss, 1, metrics...] over
+        them, [2 + metrics]."""
 
     def evaluate(self, block: Any) -> np.ndarray:
         """The same sums over batches that change nothing."""
@@ -41,7 +47,9 @@ def penalty(kernels: list[Any], settings: StepSettings) -> Any:
     total = keras.ops.zeros(())
     for kernel in kernels if settings.l1 or settings.l2 else []:
         value = keras.ops.cast(kernel, "float32")
-        total += settings.l1 * keras.ops.sum(keras.ops.abs(value)) + settings.l2 * keras.ops.sum(keras.ops.square(value))
+        total += settings.l1 * keras.ops.sum(keras.ops.abs(value)) + settings.l2 * keras.ops.sum(
+            keras.ops.square(value)
+        )
     return total
 
 
@@ -49,7 +57,9 @@ def clip(gradients: list[Any], largest: float | None) -> list[Any]:
     """Scale the gradients so that their global norm is at most `largest` (Pascanu et al., 2013)."""
     if largest is None:
         return gradients
-    norm = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(keras.ops.cast(g, "float32"))) for g in gradients if g is not None))
+    norm = keras.ops.sqrt(
+        sum(keras.ops.sum(keras.ops.square(keras.ops.cast(g, "float32"))) for g in gradients if g is not None)
+    )
     scale = largest / keras.ops.maximum(norm, largest)
     return [g if g is None else g * keras.ops.cast(scale, g.dtype) for g in gradients]
 

@@ -9,14 +9,26 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices.settings import StepSettings
-from pipelines.devices.steps import average_decay, averaged_variables, clip, is_kernel, named, penalty, weighted_sums
+from pipelines.devices.steps import (
+    OUT_OF_MEMORY,
+    average_decay,
+    averaged_variables,
+    clip,
+    is_kernel,
+    named,
+    penalty,
+    weighted_sums,
+)
+from pipelines.errors import RunError
 from pipelines.task import Built
 
 
 class TensorFlowSteps:
     """See Steps. A whole block is one call: with XLA and one replica it is one compiled loop."""
 
-    def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings, strategy: Any) -> None:
+    def __init__(
+        self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings, strategy: Any
+    ) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
@@ -27,7 +39,10 @@ class TensorFlowSteps:
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
+        try:
+            sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise RunError(OUT_OF_MEMORY) from error
         return sums
 
     def evaluate(self, block: Any) -> np.ndarray:
@@ -63,7 +78,9 @@ class TensorFlowSteps:
             return []
         with self._strategy.scope():
             return [
-                keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, aggregation="only_first_replica", name="average")
+                keras.Variable(
+                    v.numpy(), dtype=v.dtype, trainable=False, aggregation="only_first_replica", name="average"
+                )
                 for v in averaged_variables(self._model)
             ]
 
@@ -86,7 +103,10 @@ class TensorFlowSteps:
             return run(0)
         start = (tf.constant(0), tf.zeros([2 + len(self._built.metrics)]))
         return tf.while_loop(
-            lambda place, _: place < length, lambda place, total: (place + 1, total + run(place)), start, parallel_iterations=1
+            lambda place, _: place < length,
+            lambda place, total: (place + 1, total + run(place)),
+            start,
+            parallel_iterations=1,
         )[1]
 
     def _train_replica(self, batch: Any, rate: tf.Tensor) -> tf.Tensor:
@@ -105,19 +125,24 @@ class TensorFlowSteps:
     def _gradients(self, x: Any, y: Any, weight: Any, share: tf.Tensor) -> tuple[list[Any], tf.Tensor]:
         parts = self._settings.accumulate
         if parts == 1:
-            return self._gradient(x, y, weight, share, 1.0)
+            return self._gradient((x, y, weight), share, 1.0)
         split = tf.nest.map_structure(lambda t: tf.reshape(t, [parts, -1, *t.shape[1:]]), (x, y, weight))
 
         def add(place: Any, total: Any, sums: Any) -> Any:
-            more, values = self._gradient(*_at(split, place), share, 1.0 / parts)
+            more, values = self._gradient(_at(split, place), share, 1.0 / parts)
             return place + 1, [a + b for a, b in zip(total, more, strict=True)], sums + values
 
         variables = self._model.trainable_variables
-        start = (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in variables], tf.zeros([2 + len(self._built.metrics)]))
+        start = (
+            tf.constant(0),
+            [tf.zeros(v.shape, v.dtype) for v in variables],
+            tf.zeros([2 + len(self._built.metrics)]),
+        )
         _, gradients, sums = tf.while_loop(lambda place, *_: place < parts, add, start, parallel_iterations=1)
         return gradients, sums
 
-    def _gradient(self, x: Any, y: Any, weight: Any, share: tf.Tensor, part: float) -> tuple[list[Any], tf.Tensor]:
+    def _gradient(self, batch: Any, share: tf.Tensor, part: float) -> tuple[list[Any], tf.Tensor]:
+        x, y, weight = batch
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             sums = weighted_sums(self._built, y, self._model(x, training=True), weight)

@@ -22,7 +22,7 @@ def write_model_card(run_dir: Path) -> Path:
     Raises:
         StateError: run_dir is no run folder, or a file in it is damaged.
     """
-    from jinja2 import Environment, PackageLoader, ChainableUndefined
+    from jinja2 import ChainableUndefined, Environment, PackageLoader
 
     files = read_run(run_dir)
     environment = Environment(

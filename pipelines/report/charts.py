@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-INK, MUTED, GRID, BLUE, AMBER = "#1f2937", "#6b7280", "#e5e7eb", "#2f6690", "#d97b29"
+INK, MUTED, BLUE, AMBER = "#1f2937", "#6b7280", "#2f6690", "#d97b29"
 
 _DOTS_PER_INCH = 200
 _MOST_CELLS_WITH_COUNTS = 20
 _MOST_NAMED_CLASSES = 40
 _MOST_BARS = 30
 _LISTED = 15
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": INK,
@@ -80,7 +80,9 @@ def _matrix(axes: "Axes", counts: np.ndarray, classes: Sequence[str] | None) -> 
     if len(names) <= _MOST_CELLS_WITH_COUNTS:
         for row, column in np.argwhere(counts > 0):
             shade = "white" if shares[row, column] > 0.3 else INK
-            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=shade, fontsize=7)
+            axes.text(
+                float(column), float(row), f"{counts[row, column]:,}", ha="center", va="center", color=shade, fontsize=7
+            )
 
 
 def _anchor(names: int) -> Any:
@@ -109,7 +111,7 @@ def _bars(axes: "Axes", names: Sequence[str], values: Sequence[float], colour: s
     reach = max(values, default=1.0) or 1.0
     axes.set_xlim(0, reach * 1.15)
     for place, value in zip(places, values, strict=True):
-        axes.text(value + reach * 0.01, place, form.format(value), va="center", color=MUTED, fontsize=7.5)
+        axes.text(value + reach * 0.01, float(place), form.format(value), va="center", color=MUTED, fontsize=7.5)
 
 
 def reliability(before: np.ndarray, after: np.ndarray, correct: np.ndarray, temperature: float) -> Figure:

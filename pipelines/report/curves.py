@@ -9,24 +9,29 @@ from pipelines.report.words import label, number
 
 Points = Sequence[tuple[float, float]]
 
-_WIDTH, _HEIGHT = 400, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 26, 34
+_WIDTH, _HEIGHT = 310, 206
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 10, 22, 34
+_STRIP_WIDTH, _STRIP_MARGIN = 480, 22
 
 
-def training_curves(epochs: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]], best: int | None) -> list[str]:
+Events = Sequence[Mapping[str, Any]]
+
+
+def training_curves(epochs: Events, steps: Events, best: int | None) -> list[str]:
     """A chart for the loss, each metric and the learning rate, from the events of a run."""
-    names = [name for name in (epochs[0].get("valid") or epochs[0]["train"]) if any(_column(epochs, "train", name))] if epochs else []
+    names = (epochs[0].get("train") or {}) if epochs else {}
     charts = [
         line_chart(label(name), {split: _column(epochs, split, name) for split in ("train", "valid")}, "epoch", best)
         for name in names
     ]
+    charts = [chart for chart in charts if chart]
     rates = [(step["step"], step.get("learning_rate")) for step in (steps or epochs)]
     if known := _finite(rates):
         charts.append(line_chart("learning rate", {"rate": known}, "step", None))
     return charts
 
 
-def _column(epochs: Sequence[Mapping[str, Any]], split: str, name: str) -> list[tuple[float, float]]:
+def _column(epochs: Events, split: str, name: str) -> list[tuple[float, float]]:
     return _finite([(epoch["epoch"], (epoch.get(split) or {}).get(name)) for epoch in epochs])
 
 
@@ -42,14 +47,15 @@ def line_chart(title: str, series: Mapping[str, Points], across: str, marked: fl
     if not xs:
         return ""
     ticks = nice_ticks(min(ys), max(ys))
-    frame = _Frame((min(xs), max(xs)), (min(ticks[0], min(ys)), max(ticks[-1], max(ys))))
+    frame = _Frame((min(xs), max(xs)), (ticks[0], ticks[-1]))
     parts = [_grid(frame, ticks), _x_axis(frame, across)]
     if marked is not None:
         x = frame.x(marked)
         parts.append(f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
         parts.append(_text(x, _TOP - 4, "best", "middle"))
     parts += [_line(frame, name, points) for name, points in series.items()]
-    legend = "".join(f'<span class="key {escape(name)}">{escape(name)}</span>' for name in series) if len(series) > 1 else ""
+    keys = "".join(f'<span class="key {escape(name)}">{escape(name)}</span>' for name in series)
+    legend = keys if len(series) > 1 else ""
     return (
         f'<figure class="chart"><figcaption>{escape(title)} {legend}</figcaption>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg></figure>'
@@ -63,14 +69,15 @@ class _Frame:
         self.across, self.up = across, up
 
     def x(self, value: float) -> float:
-        low, high = self.across
-        share = (value - low) / (high - low) if high > low else 0.5
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+        return _place(value, self.across, (_LEFT, _WIDTH - _RIGHT))
 
     def y(self, value: float) -> float:
-        low, high = self.up
-        share = (value - low) / (high - low) if high > low else 0.5
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+        return _place(value, self.up, (_HEIGHT - _BOTTOM, _TOP))
+
+
+def _place(value: float, values: tuple[float, float], places: tuple[float, float]) -> float:
+    share = (value - values[0]) / (values[1] - values[0]) if values[1] > values[0] else 0.5
+    return places[0] + share * (places[1] - places[0])
 
 
 def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -116,20 +123,24 @@ def _line(frame: _Frame, name: str, points: Points) -> str:
 
 def interval_strip(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Scores and their intervals on one scale, a row each; the rows are (css class, score)."""
-    values = [row[1][key] for row in rows for key in ("low", "value", "high") if row[1].get(key) is not None]
+    values = [score[key] for _, score in rows for key in ("low", "value", "high") if score.get(key) is not None]
     ticks = nice_ticks(min(values), max(values))
-    frame = _Frame((ticks[0], ticks[-1]), (0, 1))
-    height = 30 + 22 * len(rows)
+    height = 32 + 20 * len(rows)
+
+    def x(value: float) -> float:
+        return _place(value, (ticks[0], ticks[-1]), (_STRIP_MARGIN, _STRIP_WIDTH - _STRIP_MARGIN))
+
     parts = [
-        f'<line class="grid" x1="{frame.x(tick):.1f}" x2="{frame.x(tick):.1f}" y1="4" y2="{height - 22}"/>'
-        + _text(frame.x(tick), height - 6, f"{tick:g}", "middle")
+        f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="4" y2="{height - 22}"/>'
+        + _text(x(tick), height - 5, f"{tick:g}", "middle")
         for tick in ticks
     ]
     for index, (kind, score) in enumerate(rows):
-        y = 18 + 22 * index
+        y = 17 + 20 * index
         if score.get("low") is not None and score.get("high") is not None:
-            low, high = frame.x(score["low"]), frame.x(score["high"])
-            parts.append(f'<line class="line {kind}" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<circle class="dot {kind}" cx="{frame.x(score["value"]):.1f}" cy="{y}" r="4.5"/>')
-    words = ", ".join(f"{kind} {number(score['value'])}" for kind, score in rows)
-    return f'<svg class="strip" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
+            ends = f'x1="{x(score["low"]):.1f}" x2="{x(score["high"]):.1f}"'
+            parts.append(f'<line class="line {kind}" {ends} y1="{y}" y2="{y}"/>')
+        parts.append(f'<circle class="dot {kind}" cx="{x(score["value"]):.1f}" cy="{y}" r="4.5"/>')
+    words = escape(", ".join(f"{kind} {number(score['value'])}" for kind, score in rows))
+    view = f"0 0 {_STRIP_WIDTH} {height}"
+    return f'<svg class="strip" viewBox="{view}" role="img" aria-label="{words}">{"".join(parts)}</svg>'

@@ -22,12 +22,16 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         StateError: run_dir is no run folder, or a file in it is damaged.
     """
-    from jinja2 import Environment, PackageLoader, ChainableUndefined
+    from jinja2 import ChainableUndefined, Environment, PackageLoader
     from markupsafe import Markup
 
     files = read_run(run_dir)
     environment = Environment(
-        loader=PackageLoader("pipelines.report"), autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("pipelines.report"),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"number": words.number, "label": words.label, "interval": words.interval}
     environment.filters |= {"duration": words.duration, "direction": words.direction, "markup": Markup}
@@ -55,6 +59,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "training": _training(epochs, ended, best),
         "scores": _score_rows(metrics),
         "tables": _tables(metrics.get("breakdowns") or {}),
+        "calibration": (metrics.get("breakdowns") or {}).get("calibration"),
         "figures": files.figures,
         "data": files.data,
         "facts": _facts(files.data),
@@ -91,21 +96,23 @@ def _training(epochs: Sequence[Mapping[str, Any]], ended: Mapping[str, Any], bes
         return ""
     rates = sorted(epoch["examples_per_second"] for epoch in epochs if epoch.get("examples_per_second"))
     status = {"stopped early": ", stopped early", "stopped by budget": ", stopped by --max-minutes"}
-    sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps{status.get(str(ended.get('status')), '')}."
+    how = status.get(str(ended.get("status")), "")
+    sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps{how}."
     if best is not None:
         sentence += f" Epoch {best} was best on validation, and is what was scored."
     if rates:
-        sentence += f" Half of the epochs ran at {rates[len(rates) // 2]:,.0f} examples a second or more."
+        sentence += f" Median speed {rates[len(rates) // 2]:,.0f} examples a second."
     return sentence
 
 
 def _score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     others = (metrics.get("baseline") or {}).get("scores") or {}
-    return [{"name": name, "model": score, "baseline": others.get(name)} for name, score in (metrics.get("scores") or {}).items()]
+    scores = metrics.get("scores") or {}
+    return [{"name": name, "model": score, "baseline": others.get(name)} for name, score in scores.items()]
 
 
 def _tables(breakdowns: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The breakdowns that are tables, {row: {column: figure}}; a figure may be {value, low, high}. Others are for programs."""
+    """The breakdowns that are tables, {row: {column: figure or {value, low, high}}}; the others are for programs."""
     found = []
     for name, rows in breakdowns.items():
         if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
@@ -126,11 +133,12 @@ def _facts(data: Mapping[str, Any]) -> dict[str, str]:
     return {name: _plain(value) for name, value in data.items() if name not in told and value not in (None, "", [], {})}
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, between: str = "; ") -> str:
+    """A JSON value in a line: 'total 3; across splits 1'."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+        return between.join(f"{words.label(name)} {_plain(part, ', ')}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(part) for part in value)
+        return between.join(_plain(part, " ") for part in value)
     return words.number(value)
 
 
@@ -140,10 +148,13 @@ def _balance(data: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(classes, dict) or not all(isinstance(counts, dict) for counts in classes.values()):
         return None
     names = list(dict.fromkeys(name for counts in classes.values() for name in counts))
-    first = next(iter(classes.values()), {})
-    most = max(first.values(), default=0) or 1
-    rows = [(name, [counts.get(name, 0) for counts in classes.values()], first.get(name, 0) / most) for name in names]
-    return {"splits": list(classes), "rows": rows, "most": most, "fewest": min((first.get(name, 0) for name in names), default=0)}
+    if not names:
+        return None
+    columns = [[counts.get(name, 0) for counts in classes.values()] for name in names]
+    first = [counts[0] for counts in columns]
+    shares = [count / (max(first) or 1) for count in first]
+    rows = list(zip(names, columns, shares, strict=True))
+    return {"splits": list(classes), "rows": rows, "most": max(first), "fewest": min(first)}
 
 
 def _settings(files: RunFiles) -> dict[str, list[dict[str, Any]]]:

@@ -125,6 +125,7 @@ def classification_scores(
     breakdowns = {
         "per_class": per_class(confusion, classes),
         "confusion_matrix": {"labels": list(classes), "counts": confusion.tolist()},
+        "calibration": {"temperature": temperature},
     }
     return Scores("accuracy", scores, breakdowns)
 

@@ -1,7 +1,7 @@
 """Where examples come from, the same for every task: tables, class folders, arrays, idx files, TensorFlow Datasets.
 
-A source is named by one string (`--data`, `--valid`, `--test`); `locate` says what it is. Each kind has a module that reads
-it into columns, per split where the source brings splits. What `sample` means is the task's own affair.
+A source is named by one string (`--data`, `--valid`, `--test`); `locate` says what it is. Each kind has a module that
+reads it into columns, per split where the source brings splits. What `sample` means is the task's own affair.
 """
 
 import difflib
@@ -40,7 +40,9 @@ def locate(spec: str) -> Source:
     if spec.startswith("tfds:"):
         return Source(spec, "tfds", path)
     if not spec or not path.exists():
-        raise DataError(f"{spec!r} does not exist{_near(path)}: a source is sample, tfds:NAME, or the path of a file or folder.")
+        raise DataError(
+            f"{spec!r} does not exist{_near(path)}: a source is sample, tfds:NAME, or the path of a file or folder."
+        )
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise DataError(f"{spec} cannot be read: the permission is missing.")
     return Source(spec, _folder_kind(path) if path.is_dir() else _file_kind(path), path)

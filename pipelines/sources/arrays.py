@@ -31,7 +31,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_pairs(path: Path) -> dict[str, Pair]:
-    """(x, y) by split: x_train, y_train and optionally x_valid (or x_val) and x_test with theirs; or x and y alone, as train.
+    """(x, y) by split: x_train, y_train, optionally x_valid (or x_val) and x_test with theirs; or x, y alone, as train.
 
     Raises:
         DataError: an array is missing or empty, or x and y differ in length.
@@ -93,4 +93,9 @@ def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(_LOCAL_HEADER)
-    return info.header_offset + _LOCAL_HEADER + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    return (
+        info.header_offset
+        + _LOCAL_HEADER
+        + int.from_bytes(header[26:28], "little")
+        + int.from_bytes(header[28:30], "little")
+    )

@@ -10,7 +10,14 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.tables import table_suffix
 
-SPLIT_NAMES = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+}
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -26,7 +33,7 @@ class ClassFiles:
 
 
 def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[str]]:
-    """The files below root/CLASS/ or root/SPLIT/CLASS/ by split (train alone where there are none), and what was not read.
+    """The files below root/CLASS/ or root/SPLIT/CLASS/ by split (or train alone), and what was not read.
 
     Raises:
         DataError: no folder of a class, or no file in any.
@@ -74,8 +81,11 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    with os.scandir(folder) as entries:
-        inside = sorted((entry.name, entry.is_dir()) for entry in entries if not is_litter(entry.name))
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted((entry.name, entry.is_dir()) for entry in entries if not is_litter(entry.name))
+    except PermissionError as error:
+        raise DataError(f"{folder} cannot be read: the permission is missing.") from error
     for name, is_folder in inside:
         path = os.path.join(folder, name)
         if is_folder:
@@ -97,7 +107,9 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Path]:
     for name in folders:
         split = SPLIT_NAMES.get(name.lower())
         if split in splits:
-            raise DataError(f"{root} holds two folders of the {split} split, {splits[split].name} and {name}: keep one.")
+            raise DataError(
+                f"{root} holds two folders of the {split} split, {splits[split].name} and {name}: keep one."
+            )
         if split:
             splits[split] = root / name
     return splits
@@ -116,7 +128,9 @@ def _class_files(root: Path, classes: list[str]) -> ClassFiles:
         raise DataError(f"{root} holds folders and no file in any of them: nothing to read.")
     column = np.empty(len(paths), object)
     column[:] = paths
-    return ClassFiles(column, np.array(labels, np.int32), [os.fsencode(name).decode("utf-8", "replace") for name in classes])
+    return ClassFiles(
+        column, np.array(labels, np.int32), [os.fsencode(name).decode("utf-8", "replace") for name in classes]
+    )
 
 
 def _beside(folder: Path, others: list[str]) -> list[str]:

@@ -13,7 +13,9 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.arrays import Pair, check_lengths
 
-_NAME = re.compile(r"(?P<set>.*?)(?P<split>train|valid|test|t10k)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?P<set>.*?)(?P<split>train|valid|test|t10k)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE
+)
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -36,7 +38,11 @@ def idx_pairs(root: Path) -> dict[str, Pair]:
             if key in files:
                 raise DataError(f"{root} holds both {files[key].name} and {name}: keep one.")
             files[key] = root / name
-    return {split: _pair(root, files, split) for split in ("train", "valid", "test") if any(key[0] == split for key in files)}
+    return {
+        split: _pair(root, files, split)
+        for split in ("train", "valid", "test")
+        if any(key[0] == split for key in files)
+    }
 
 
 def read_idx(path: Path) -> np.ndarray:

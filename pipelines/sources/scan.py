@@ -1,6 +1,6 @@
-"""One pass over all examples, on several threads, whose findings are kept: what was scanned before and has not changed is not read again.
+"""One pass over all examples, on several threads. What is found is kept: an unchanged example is not read again.
 
-The findings of a source lie in one file below $SIXFOLD_CACHE (default ~/.cache/sixfold). A damaged or foreign one is ignored.
+The findings of a source lie in one file below $SIXFOLD_CACHE (default ~/.cache/sixfold). A damaged one is ignored.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def scan(keys: np.ndarray, inspect: Inspect, facts: int, name: str, advance: Cal
         name: of the findings: source, task and version of what is found out.
         advance: told how many examples were done since the last call.
     """
-    path = cache_folder() / "scans" / f"{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=16).hexdigest()}.npz"
+    path = (
+        cache_folder() / "scans" / f"{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=16).hexdigest()}.npz"
+    )
     hashes, found = np.zeros(len(keys), np.uint64), np.zeros((len(keys), facts), np.int64)
     known = _recall(path, keys, hashes, found)
     todo = np.flatnonzero(~known).tolist()
@@ -78,12 +81,15 @@ def scan(keys: np.ndarray, inspect: Inspect, facts: int, name: str, advance: Cal
                 bad[index] = problem
         return len(chunk)
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
+    threads = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
+    try:
         for done in threads.map(inspect_some, range(0, len(todo), _CHUNK)):
             advance(done)
-    if todo:
-        good = np.flatnonzero(keys != UNKNOWN)
-        _remember(path, keys, hashes, found, good[~np.isin(good, list(bad))])
+    finally:
+        # Interrupted, it stops at once, and keeps what it has found so far.
+        threads.shutdown(cancel_futures=True)
+        if todo:
+            _remember(path, keys, hashes, found)
     return Scan(hashes, found, dict(sorted(bad.items())))
 
 
@@ -104,11 +110,15 @@ def _recall(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray)
     """Fill in what is known; bool [n]."""
     nothing = np.zeros(len(keys), bool)
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             known_keys, known_hashes, known_facts = kept["keys"], kept["hashes"], kept["facts"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return nothing
-    if not len(known_keys) or known_facts.shape != (len(known_keys), found.shape[1]) or len(known_hashes) != len(known_keys):
+    if (
+        not len(known_keys)
+        or known_facts.shape != (len(known_keys), found.shape[1])
+        or len(known_hashes) != len(known_keys)
+    ):
         return nothing
     place = np.minimum(np.searchsorted(known_keys, keys), len(known_keys) - 1)
     known = (known_keys[place] == keys) & (keys != UNKNOWN)
@@ -116,7 +126,8 @@ def _recall(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray)
     return np.asarray(known)
 
 
-def _remember(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray, good: np.ndarray) -> None:
+def _remember(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray) -> None:
+    good = np.flatnonzero((keys != UNKNOWN) & (hashes != 0))
     order = good[np.argsort(keys[good], kind="stable")]
     aside = path.with_name(f"{path.stem}.{os.getpid()}.npz")
     try:
@@ -125,4 +136,5 @@ def _remember(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarra
         os.replace(aside, path)
     except OSError:
         # Nowhere to keep it (a read-only home, a full disk): the next scan reads everything again, no more.
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()

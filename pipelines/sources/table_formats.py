@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -36,27 +36,30 @@ def place(path: Path, row: int) -> str:
     return f"{path} {'row' if '.parquet' in path.name.lower() else 'line'} {row}"
 
 
-def open_csv(path: Path, file: IO[bytes], headerless: bool) -> Opened:
+def open_csv(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
     """Comma-separated, quoted as RFC 4180 says."""
-    return _open_delimited(path, file, headerless, lambda lines: csv.reader(lines, strict=True))
+    return _open_delimited(path, file, positions, lambda lines: csv.reader(lines, strict=True))
 
 
-def open_tsv(path: Path, file: IO[bytes], headerless: bool) -> Opened:
+def open_tsv(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
     """Tab-separated; a quote is a character like any other, as sentences hold them unpaired."""
     return _open_delimited(
-        path, file, headerless, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        path, file, positions, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     )
 
 
-def open_jsonl(path: Path, file: IO[bytes], headerless: bool) -> Opened:
+def open_jsonl(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
     """One JSON object a line; the names are the keys of the first lines."""
-    del headerless
+    del positions
     lines = enumerate(file, start=1)
     rows = (_json_row(path, number, line) for number, line in lines if line.strip())
     peeked = list(islice(rows, _PEEK))
     objects = [row for _, row in peeked if isinstance(row, dict)]
     if not objects:
-        reason = next((f"{row.where} {row.message}" for _, row in peeked if isinstance(row, Problem)), f"{path} is empty: nothing to read.")
+        reason = next(
+            (f"{row.where} {row.message}" for _, row in peeked if isinstance(row, Problem)),
+            f"{path} is empty: nothing to read.",
+        )
         raise DataError(reason)
     names = list(dict.fromkeys(key for row in objects for key in row))
 
@@ -67,12 +70,12 @@ def open_jsonl(path: Path, file: IO[bytes], headerless: bool) -> Opened:
     return Opened(names, pick)
 
 
-def open_parquet(path: Path, file: IO[bytes], headerless: bool) -> Opened:
+def open_parquet(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
     """Read a batch of rows at a time, only the columns asked for."""
     import pyarrow
     from pyarrow import parquet
 
-    del headerless
+    del positions
     seekable = io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
     try:
         table = parquet.ParquetFile(seekable)
@@ -95,7 +98,9 @@ def open_parquet(path: Path, file: IO[bytes], headerless: bool) -> Opened:
 OPENERS = {".csv": open_csv, ".tsv": open_tsv, ".jsonl": open_jsonl, ".parquet": open_parquet}
 
 
-def _open_delimited(path: Path, file: IO[bytes], headerless: bool, parse: Callable[[Iterator[str]], Any]) -> Opened:
+def _open_delimited(
+    path: Path, file: IO[bytes], positions: Collection[str], parse: Callable[[Iterator[str]], Any]
+) -> Opened:
     undecodable: list[int] = []
     reader = parse(_lines(path, file, undecodable))
     rows = _records(path, reader)
@@ -104,7 +109,7 @@ def _open_delimited(path: Path, file: IO[bytes], headerless: bool, parse: Callab
         raise DataError(f"{path} is empty: nothing to read.")
     if undecodable:
         raise DataError(f"{place(path, number)} is not UTF-8: save the table as UTF-8.")
-    bare = headerless and not any(name.isdecimal() for name in first)
+    bare = bool(positions) and not set(positions) <= set(first)
     names = [str(position) for position in range(len(first))] if bare else first
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -160,7 +165,7 @@ def _json_row(path: Path, number: int, line: bytes) -> tuple[int, dict[str, Any]
     except ValueError as error:
         return number, Problem("error", "malformed-row", place(path, number), f"is no JSON: {error}.")
     if not isinstance(row, dict):
-        return number, Problem("error", "malformed-row", place(path, number), "is no JSON object, {\"name\": value, …}.")
+        return number, Problem("error", "malformed-row", place(path, number), 'is no JSON object, {"name": value, …}.')
     return number, row
 
 

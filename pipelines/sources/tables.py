@@ -1,11 +1,12 @@
-"""Tables: .csv, .tsv, .jsonl and .parquet, each also .gz. Values of text tables stay text until the task interprets them.
+"""Tables: .csv, .tsv, .jsonl and .parquet, each also .gz. Values of text tables stay text: the task interprets them.
 
-CSV is quoted as RFC 4180 says; TSV knows no quotes. Where all mapped columns are numbers that are no name in the first
-line (`text=0 label=1`), the table has no header and they are positions.
+CSV is quoted as RFC 4180 says; TSV knows no quotes. Where all mapped columns are numbers, and not all
+of them names in the first line (`text=0 label=1`), the table has no header and they are positions.
 """
 
 import difflib
 import gzip
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,17 +80,17 @@ def read_table(
 def open_rows(
     path: Path, columns: Mapping[str, str] | None, required: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[list[str], Iterator[Row]]]:
-    """The task's names that were found, and the rows streamed, their values in that order. Arguments as in read_table."""
+    """The task's names that were found, and the rows streamed, values in that order. Arguments as in read_table."""
     suffix = table_suffix(path)
     with _translated(path), _binary(path, suffix.endswith(".gz")) as file:
-        opened = OPENERS[suffix.removesuffix(".gz")](path, file, _headerless(columns))
+        opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns))
         found = _resolve(path, opened, dict(columns or {}), required, optional)
         yield list(found), opened.rows(list(found.values()))
 
 
 def as_text(value: Any) -> str:
     """A value as a text table would hold it: '' for none."""
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -110,8 +111,10 @@ def _binary(path: Path, compressed: bool) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
-def _headerless(columns: Mapping[str, str] | None) -> bool:
-    return bool(columns) and all(name.isdecimal() for name in (columns or {}).values())
+def _positions(columns: Mapping[str, str] | None) -> list[str]:
+    """The columns asked for, if all are numbers: perhaps they are positions."""
+    names = list((columns or {}).values())
+    return names if all(name.isdecimal() for name in names) else []
 
 
 def _resolve(
@@ -121,11 +124,15 @@ def _resolve(
     for name in columns:
         if name not in known:
             raise DataError(f"columns maps {name!r}, which the task has no use for{_did_you_mean(name, known)}")
-    found = {name: columns.get(name, name) for name in known if name in required or name in columns or name in opened.names}
+    found = {
+        name: columns.get(name, name) for name in known if name in required or name in columns or name in opened.names
+    }
     for name, column in found.items():
         if column not in opened.names:
             remedy = f" (for {name})" if name in columns else f" (map one with columns: {name}=COLUMN)"
-            raise DataError(f"{path} has no column {column!r}{remedy}{_did_you_mean(column, opened.names)}{opened.hint}")
+            raise DataError(
+                f"{path} has no column {column!r}{remedy}{_did_you_mean(column, opened.names)}{opened.hint}"
+            )
     return found
 
 

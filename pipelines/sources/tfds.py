@@ -1,14 +1,14 @@
 """TensorFlow Datasets: the serialized records of each split, in random access, and what their features are.
 
-ArrayRecord files are read by their own C++ reader, a batch in one call. TFRecord files have no index, so theirs is made by
-one walk over the record headers; the files are then memory-mapped as they lie. Neither needs TensorFlow; only a data set
-that has to be downloaded or written first does.
+ArrayRecord files are read by their own C++ reader, a batch in one call. TFRecord files have no index, so theirs is made
+by one walk over the record headers; the files are then memory-mapped as they lie. Neither needs TensorFlow; only a data
+set that has to be downloaded or written first does.
 """
 
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +57,9 @@ def open_dataset(spec: str) -> Dataset:
     found = _SPEC.fullmatch(spec)
     if not found:
         raise DataError(f"{spec!r} is no TensorFlow data set: write tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:1.0.0.")
-    folder = _on_disk(found["name"], found["config"], found["version"]) or _download(spec, found["name"], found["config"], found["version"])
+    folder = _on_disk(found["name"], found["config"], found["version"]) or _download(
+        spec, found["name"], found["config"], found["version"]
+    )
     import tensorflow_datasets as tfds
 
     try:
@@ -66,12 +68,36 @@ def open_dataset(spec: str) -> Dataset:
     except (AssertionError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(f"{spec}: {folder} cannot be read: {_first_line(error)} Prepare the data set again.") from error
     supervised = info.supervised_keys
-    return Dataset(info.full_name, folder, info.features, supervised if supervised and len(supervised) == 2 else None, splits)
+    return Dataset(
+        info.full_name, folder, info.features, supervised if supervised and len(supervised) == 2 else None, splits
+    )
 
 
 def data_folder() -> Path:
     """Where TensorFlow Datasets keeps its data: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+
+
+def is_image(feature: Any) -> bool:
+    """Whether a feature holds one encoded image."""
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.Image)
+
+
+def parse(record: bytes) -> Mapping[str, Any]:
+    """The features of a serialized example, each with bytes_list, int64_list and float_list.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    try:
+        features: Mapping[str, Any] = tf_example_pb2.Example.FromString(record).features.feature
+    except Exception as error:  # protobuf's DecodeError; protobuf has no types
+        raise ValueError("no serialized example") from error
+    return features
 
 
 class ArrayRecords:
@@ -83,7 +109,9 @@ class ArrayRecords:
         for file in files:
             os.stat(file)  # the reader says nothing of a file that is not there
         # No read-ahead: it would load a whole buffer for each record of a shuffled batch.
-        self._readers = [ArrayRecordReader(file, options="readahead_buffer_size:0", file_reader_buffer_size=32768) for file in files]
+        self._readers = [
+            ArrayRecordReader(file, options="readahead_buffer_size:0", file_reader_buffer_size=32768) for file in files
+        ]
         self._files = files
         self._starts = np.cumsum([0] + [reader.num_records() for reader in self._readers])
 
@@ -110,7 +138,9 @@ class TFRecords:
     def __init__(self, files: Sequence[str]) -> None:
         self._files = files
         self._maps = [np.memmap(file, np.uint8, "r") for file in files if os.path.getsize(file)]
-        spans = [_spans(file, data) for file, data in zip((f for f in files if os.path.getsize(f)), self._maps, strict=True)]
+        spans = [
+            _spans(file, data) for file, data in zip((f for f in files if os.path.getsize(f)), self._maps, strict=True)
+        ]
         self._shard = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
         self._spans = np.concatenate([*spans, np.zeros((0, 2), np.int64)])
         self._counts = np.array([len(span) for span in spans], np.int64)
@@ -137,7 +167,9 @@ def _on_disk(name: str, config: str | None, version: str | None) -> Path | None:
     if not _versions(folder, version):
         configs = sorted(path.name for path in folder.iterdir() if path.is_dir() and _versions(path, version))
         if len(configs) > 1:
-            raise DataError(f"tfds:{name} is on disk in several configs: name one, tfds:{name}/{configs[0]}; there are {', '.join(configs)}.")
+            raise DataError(
+                f"tfds:{name} is on disk in several configs ({', '.join(configs)}): name one, tfds:{name}/{configs[0]}."
+            )
         if configs:
             folder = folder / configs[0]
     versions = _versions(folder, version)
@@ -146,8 +178,14 @@ def _on_disk(name: str, config: str | None, version: str | None) -> Path | None:
 
 def _versions(folder: Path, version: str | None) -> list[str]:
     """Finished versions, oldest first."""
-    there = [path.name for path in folder.iterdir() if _VERSION.fullmatch(path.name) and (path / "dataset_info.json").is_file()]
-    return sorted((name for name in there if version in (None, name)), key=lambda name: [int(part) for part in name.split(".")])
+    there = [
+        path.name
+        for path in folder.iterdir()
+        if _VERSION.fullmatch(path.name) and (path / "dataset_info.json").is_file()
+    ]
+    return sorted(
+        (name for name in there if version in (None, name)), key=lambda name: [int(part) for part in name.split(".")]
+    )
 
 
 def _download(spec: str, name: str, config: str | None, version: str | None) -> Path:
@@ -160,7 +198,7 @@ def _download(spec: str, name: str, config: str | None, version: str | None) -> 
     except Exception as error:  # downloads and other people's builders fail in any way
         raise DataError(
             f"{spec} is not in {data_folder()} and could not be prepared: {type(error).__name__}: {_first_line(error)} "
-            "Offline: prepare it where there is a network (tfds build), copy its folder there, or point TFDS_DATA_DIR at it."
+            "Offline: prepare it where there is a network (tfds build) and copy its folder there, or set TFDS_DATA_DIR."
         ) from error
     return Path(str(builder.data_dir))
 
@@ -175,7 +213,7 @@ def _records(split: Any) -> Records:
 
 
 def _spans(file: str, data: np.ndarray) -> np.ndarray:
-    """int64 [records, 2], start and length. A record is its length (8 bytes), a check sum (4), the bytes, a check sum (4)."""
+    """int64 [records, 2], start and length. A record: its length (8 bytes), a check sum (4), its bytes, another."""
     spans = []
     at, end = 0, len(data)
     view: memoryview = data.data

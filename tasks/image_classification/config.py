@@ -10,20 +10,39 @@ from pipelines.config import RunConfig, setting
 class Config(RunConfig):
     """What can be set for image classification."""
 
-    image_size: int | None = setting(
-        None, "Side of the square the model sees; by default the images' own if all alike and at most 64, else 96.", group="model", ge=8, le=1024
+    batch_size: int = setting(64, "Examples of one update, over all devices.", group="training", ge=1)
+    learning_rate: float = setting(3e-3, "Peak learning rate.", group="training", gt=0)
+    weight_decay: float = setting(
+        0.05, "Decoupled weight decay; biases and norms are left alone.", group="training", ge=0
     )
-    color: Literal["auto", "grey", "rgb"] = setting("auto", "Channels the model sees; auto: as the data has.", group="model")
+    image_size: int | None = setting(
+        None,
+        "Side of the square the model sees; by default the images' own if all alike and at most 64, else 96.",
+        group="model",
+        ge=8,
+        le=1024,
+    )
+    color: Literal["auto", "grey", "rgb"] = setting(
+        "auto", "Channels the model sees; auto: as the data has.", group="model"
+    )
     backbone: Literal["cnn", "mlp", "lenet", "alexnet"] = setting(
         "cnn", "cnn (a small residual network), mlp, lenet or alexnet.", group="model"
     )
     width: int = setting(32, "Channels of the first stage of cnn.", group="model", ge=4, le=512)
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((128, 64), "Units of the hidden layers of mlp.", group="model")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting(
+        (128, 64), "Units of the hidden layers of mlp.", group="model"
+    )
     dropout: float = setting(0.0, "Share of features dropped before the last layer.", group="model", ge=0, lt=1)
-    augment: Literal["none", "flip", "flip-crop", "crop"] = setting("flip-crop", "How training images are varied.", group="data")
+    augment: Literal["auto", "none", "flip", "crop", "flip-crop"] = setting(
+        "auto",
+        "How training images are varied; auto: flip-crop in colour, crop in grey, where mirrored signs would mislead.",
+        group="data",
+    )
     label_smoothing: float = setting(0.0, "Share of the target spread over all classes.", group="training", ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: every class counts the same in the loss, however rare.", group="training"
     )
     top_k: int = setting(5, "The k of top-k accuracy and of the labels listed by predict.", group="model", ge=1)
-    baseline_iterations: int = setting(100, "Most iterations of the logistic regression beside the model.", group="training", ge=1)
+    baseline_iterations: int = setting(
+        100, "Most iterations of the logistic regression beside the model.", group="training", ge=1
+    )

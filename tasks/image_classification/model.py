@@ -7,6 +7,7 @@ import keras
 
 from pipelines.devices import forward
 from pipelines.predict import batched_predictor
+from pipelines.scoring import softmax
 from pipelines.task import Assets, Built, Metric, Predictor, Record
 from tasks.image_classification.config import Config
 from tasks.image_classification.pixels import channels_of, encode
@@ -35,7 +36,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     temperature = assets.get("temperature", 1.0)
 
     def record(name: str, logits: Any) -> Record:
-        return Record(name, answer(logits, classes, k, temperature), logits)
+        return Record(name, answer(softmax(logits, temperature), classes, k), logits)
 
     return batched_predictor(encode(config, assets, training=False), forward(model), record)
 
@@ -54,7 +55,8 @@ def correct(y: Any, logits: Any) -> Any:
 
 
 def _cnn(x: Any, config: Config) -> Any:
-    """A residual network of three stages (He et al., 2016), wider and shallower than ResNet-20: faster on CPUs, no worse here."""
+    """A residual network of three stages (He et al., 2016), wider and shallower than ResNet-20: faster on CPUs, no
+    worse here."""
     width = config.width
     x = _convolution(x, width, 2 if x.shape[1] > _LARGEST_STAGE else 1)
     while x.shape[1] > _LARGEST_STAGE:
@@ -83,7 +85,8 @@ def _lenet(x: Any, config: Config) -> Any:
 
 
 def _alexnet(x: Any, config: Config) -> Any:
-    """AlexNet (Krizhevsky et al., 2012) without its local normalisation; images under 128 pixels skip the stride of its first layer."""
+    """AlexNet (Krizhevsky et al., 2012) without its local normalisation; images under 128 pixels skip the stride of
+    its first layer."""
     large = x.shape[1] >= 128
     x = keras.layers.Conv2D(96, 11 if large else 5, 4 if large else 1, padding="same", activation="relu")(x)
     x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)

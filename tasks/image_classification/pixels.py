@@ -1,6 +1,8 @@
-"""From what a person has (a path, a photo's bytes, an array) to the square of pixels that the model sees; TensorFlow graphs only."""
+"""From what a person has (a path, a photo's bytes, an array) to the square of pixels that the model sees;
+TensorFlow graphs only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,16 @@ from pipelines.stream import uniform
 from pipelines.task import Assets, Encoder, Store
 from tasks.image_classification.config import Config
 
+_SHIFT = 12
+"""Part of the side by which `crop` shifts at most; images under 12 pixels stay where they are, a pixel is too much
+there."""
 _EXIF_BYTES = 4096
 """How far into a JPEG the orientation is looked for: the directory that holds it stands near the file's head."""
 
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:
-    """The encoder: x uint8 [rows, size, size, channels], y int32 [rows], weight float32 [rows] (the class's weight in training)."""
+    """The encoder: x uint8 [rows, size, size, channels], y int32 [rows], weight float32 [rows] (the class's weight
+    in training)."""
     size, channels = config.image_size, channels_of(config)
     assert size is not None
     weights = tf.constant(assets.get("class_weights", [1.0]), tf.float32)
@@ -24,7 +30,7 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         images = _pixels(raw, size, channels)
         if "crop" in augment:
-            images = shift(images, keys, size // 8)
+            images = shift(images, keys, size // _SHIFT)
         if "flip" in augment:
             images = flip(images, keys)
         label = raw.get("label")
@@ -41,12 +47,18 @@ def channels_of(config: Config) -> int:
 
 
 def pixels(store: Store, batches: Iterable[np.ndarray], config: Config, size: int) -> Iterator[np.ndarray]:
-    """uint8 [rows, size, size, channels] of the examples at each batch of indices, as the model would see them at that size."""
-    channels = channels_of(config)
-    compiled = tf.function(lambda raw: _pixels(raw, size, channels), reduce_retracing=True)
+    """uint8 [rows, size, size, channels] of the examples at each batch of indices, as the model would see them at
+    that size."""
+    compiled = _compiled(size, channels_of(config))
     for indices in batches:
         raw = {name: tf.constant(value) for name, value in store.fetch(indices).items() if name != "label"}
         yield compiled(raw).numpy()
+
+
+@lru_cache(maxsize=8)
+def _compiled(size: int, channels: int) -> Callable[[Any], tf.Tensor]:
+    compiled: Callable[[Any], tf.Tensor] = tf.function(lambda raw: _pixels(raw, size, channels), reduce_retracing=True)
+    return compiled
 
 
 def flip(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
@@ -66,7 +78,9 @@ def shift(images: tf.Tensor, keys: tf.Tensor, most: int) -> tf.Tensor:
         if axis == 1:
             padded = tf.gather(padded, places, axis=1, batch_dims=1)
         else:
-            padded = tf.transpose(tf.gather(tf.transpose(padded, [0, 2, 1, 3]), places, axis=1, batch_dims=1), [0, 2, 1, 3])
+            padded = tf.transpose(
+                tf.gather(tf.transpose(padded, [0, 2, 1, 3]), places, axis=1, batch_dims=1), [0, 2, 1, 3]
+            )
     return padded
 
 
@@ -100,20 +114,15 @@ def _colour(images: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _fit(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize so that the shorter side is `size`, and cut the middle square: uint8 [rows, size, size, channels]."""
+    """Cut the middle square and resize it: uint8 [rows, size, size, channels]."""
     if images.shape[1] == size and images.shape[2] == size:
         return images
     height, width = tf.shape(images)[1], tf.shape(images)[2]
-    shorter = tf.minimum(height, width)
-    new = tf.stack([_scaled(height, size, shorter), _scaled(width, size, shorter)])
-    resized = tf.image.resize(images, new, antialias=True)
-    top, left = (new[0] - size) // 2, (new[1] - size) // 2
-    square = resized[:, top : top + size, left : left + size]
-    return tf.cast(tf.clip_by_value(tf.round(square), 0, 255), tf.uint8)
-
-
-def _scaled(side: tf.Tensor, size: int, shorter: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(tf.cast(side * size, tf.float64) / tf.cast(shorter, tf.float64)), tf.int32)
+    side = tf.minimum(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[:, top : top + side, left : left + side]
+    resized = tf.image.resize(square, (size, size), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
 def orientation(content: tf.Tensor) -> tf.Tensor:
@@ -131,17 +140,24 @@ def _orientation_tag(head: tf.Tensor) -> tf.Tensor:
     length = tf.maximum(tf.size(head) - len(marker), 0)
     found = tf.reduce_all(tf.stack([head[i : length + i] == byte for i, byte in enumerate(marker)]), axis=0)
     found = tf.concat([found, [True]], 0)  # nowhere: the block is then empty, and says nothing
-    tiff = tf.concat([head[tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 6 :], tf.zeros([32], tf.int32)], 0)
+    tiff = tf.concat(
+        [head[tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 6 :], tf.zeros([32], tf.int32)], 0
+    )
     little = tiff[0] == ord("I")
 
     def number(values: tf.Tensor) -> tf.Tensor:
         ordered = tf.where(little, tf.reverse(values, [-1]), values)
-        return tf.reduce_sum(ordered * tf.constant([256 ** (values.shape[-1] - 1 - i) for i in range(values.shape[-1])]), -1)
+        return tf.reduce_sum(
+            ordered * tf.constant([256 ** (values.shape[-1] - 1 - i) for i in range(values.shape[-1])]), -1
+        )
 
     start = tf.clip_by_value(number(tf.ensure_shape(tiff[4:8], [4])), 0, tf.size(tiff) - 2)
     count = tf.minimum(number(tf.ensure_shape(tiff[start : start + 2], [2])), (tf.size(tiff) - start - 2) // 12)
     entries = tf.reshape(tiff[start + 2 : start + 2 + 12 * count], [-1, 12])
-    tags, values = number(tf.ensure_shape(entries[:, :2], [None, 2])), number(tf.ensure_shape(entries[:, 8:10], [None, 2]))
+    tags, values = (
+        number(tf.ensure_shape(entries[:, :2], [None, 2])),
+        number(tf.ensure_shape(entries[:, 8:10], [None, 2])),
+    )
     value = tf.reduce_max(tf.concat([tf.where(tags == 0x0112, values, 0), [0]], 0))
     return tf.where((value >= 1) & (value <= 8), value, 1)
 

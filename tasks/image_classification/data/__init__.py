@@ -1,17 +1,20 @@
-"""Image data: from a source to splits of encoded images, and the checks that say what is wrong with it. Imports no TensorFlow."""
+"""Image data: from a source to splits of encoded images, and what is wrong with it. Imports no TensorFlow."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.splits import Splits
-from pipelines.task import CheckReport, Data, Problem, Raw, Store
+from pipelines.splits import Splits, first
+from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.image_classification.config import Config
-from tasks.image_classification.data.assembly import assemble, examine, refuse, split, summarise
+from tasks.image_classification.data.assembly import assemble, examine, given_rows, refuse_bad, split, summarise
 from tasks.image_classification.data.inputs import inputs
 from tasks.image_classification.data.stores import ImageStore
 
-__all__ = ["check_data", "inputs", "load_data", "load_evaluation", "references", "resolve"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "references", "resolve"]
 
 _LARGEST_OWN = 64
 _USUAL = 96
@@ -25,27 +28,28 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
     examined = examine(config, advance)
-    if examined.bad and config.on_bad == "fail":
-        raise refuse(examined.bad, sum(len(part.labels) for part in examined.parts.values()))
-    return assemble(config, examined, split(config, examined))
+    refuse_bad(config, examined)
+    data = assemble(config, examined, split(config, examined))
+    return replace(data, assets={**data.assets, "class_weights": _class_weights(config, data)})
 
 
-def load_evaluation(config: Config, classes: list[str]) -> Data:
-    """What a finished model is scored on: config.data's test split, or all of it, as the only split, test.
+def load_test(config: Config, assets: Assets) -> Data:
+    """What a finished model is scored on, as the only split, test: all of config.data, or its test split if it has one.
 
     Raises:
         DataError: as load_data; also for labels that are no class of the model.
     """
-    examined = examine(config.model_copy(update={"valid": None, "test": None}), None, classes)
-    name = next(name for name in ("test", "valid", "train") if name in examined.parts)
-    if examined.bad and config.on_bad == "fail":
-        raise refuse(examined.bad, sum(len(part.labels) for part in examined.parts.values()))
-    rows = examined.good[name]
+    examined = examine(config, None, assets["classes"])
+    refuse_bad(config, examined)
+    rows = examined.good["test"]
+    if config.limit is not None:
+        rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]
     if not len(rows):
         raise DataError(f"{config.data} holds no usable example to score.")
-    which = "all" if len(examined.parts) == 1 else f"the {name} split,"
-    protocol = f"Scored on {which} {len(rows):,} examples of {config.data}, as given."
-    return assemble(config, examined, Splits({"test": (name, rows)}, protocol, {"total": 0, "across_splits": 0}))
+    protocol = (
+        f"Scored on {len(rows):,} of the {len(examined.good['test']):,} examples given for the test in {config.data}."
+    )
+    return assemble(config, examined, Splits({"test": ("test", rows)}, protocol, {"total": 0, "across_splits": 0}))
 
 
 def check_data(config: Config, advance: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -59,7 +63,8 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
         DataError: a source as a whole cannot be used.
     """
     examined = examine(config, advance)
-    problems = examined.bad + examined.warnings
+    level: Literal["error", "warning"] = "error" if config.on_bad == "fail" else "warning"
+    problems = [replace(problem, level=level) for problem in examined.bad] + examined.warnings
     splits = None
     try:
         splits = split(config, examined)
@@ -69,18 +74,28 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
 
 
 def resolve(config: Config, data: Data) -> Config:
-    """image_size and color filled in where the config leaves them to the data."""
+    """image_size, color and augment filled in where the config leaves them to the data."""
     update: dict[str, Any] = {}
     if config.image_size is None:
         update["image_size"] = _own_size(data.summary["image_sizes"])
     if config.color == "auto":
         update["color"] = "grey" if set(data.summary["channels"]) == {"grey"} else "rgb"
+    if config.augment == "auto":
+        update["augment"] = "crop" if update.get("color", config.color) == "grey" else "flip-crop"
     return config.model_copy(update=update)
 
 
 def references(store: Store) -> Raw:
     """The truth about every example: label int32 [n]."""
     return {"label": cast(ImageStore, store).label}
+
+
+def _class_weights(config: Config, data: Data) -> list[float]:
+    """Of each class in the loss: 1, or inverse to its share of train, 1 on average (scikit-learn's "balanced")."""
+    if config.class_weights == "none":
+        return [1.0] * len(data.assets["classes"])
+    counts = np.bincount(references(data.splits["train"])["label"], minlength=len(data.assets["classes"]))
+    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).round(6).tolist()  # type: ignore[no-any-return]
 
 
 def _own_size(sizes: dict[str, Any]) -> int:

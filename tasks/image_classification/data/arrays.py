@@ -30,7 +30,7 @@ def as_pixels(images: dict[str, np.ndarray], name: str) -> tuple[dict[str, Pixel
     scale = 255 if high <= 1 and (fractions or all(array.dtype.kind == "b" for array in shaped.values())) else 1
     if low < 0 or high > 255:
         raise DataError(
-            f"{name} holds pixels from {low:g} to {high:g}: they must lie in 0..255, or in 0..1 as fractions. Rescale them."
+            f"{name} holds pixels from {low:g} to {high:g}: rescale them to 0..255, or to 0..1 as fractions."
         )
     types = ", ".join(sorted({str(array.dtype) for array in shaped.values()}))
     note = f"{types} pixels in 0..{255 // scale} were converted to uint8 in 0..255."
@@ -46,11 +46,15 @@ def as_labels(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"{name} labels have shape {labels.shape}: one label an example is needed (one-hot: argmax them).")
+        raise DataError(
+            f"{name} labels have shape {labels.shape}: one label an example is needed (one-hot: argmax them)."
+        )
     if labels.dtype.kind == "f":
         fraction = np.flatnonzero(labels != np.round(labels))
         if len(fraction):
-            raise DataError(f"{name}[{fraction[0]}] has the label {labels[fraction[0]]}: classes must be whole numbers or text.")
+            raise DataError(
+                f"{name}[{fraction[0]}] has the label {labels[fraction[0]]}: classes must be whole numbers or text."
+            )
         labels = labels.astype(np.int64)
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
@@ -83,10 +87,14 @@ def _shaped(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4:
-        raise DataError(f"{name} images have shape {array.shape}: [n, height, width] or [n, height, width, channels] is needed.")
+        raise DataError(
+            f"{name} images have shape {array.shape}: [n, height, width] or [n, height, width, channels] is needed."
+        )
     if array.shape[3] not in (1, 3):
         first = " They look channels-first: move axis 1 to the end." if array.shape[1] in (1, 3) else ""
-        raise DataError(f"{name} images have {array.shape[3]} channels in the last axis: 1 (grey) or 3 (RGB) are needed.{first}")
+        raise DataError(
+            f"{name} images have {array.shape[3]} channels in the last axis: 1 (grey) or 3 (RGB) are needed.{first}"
+        )
     if not min(array.shape[1:]):
         raise DataError(f"{name} images have no pixels (shape {array.shape}).")
     return array

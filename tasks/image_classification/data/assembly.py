@@ -1,4 +1,4 @@
-"""From parts to data: which examples are good, which classes there are, who goes to which split, and what to say about it all."""
+"""From parts to data: which examples are good, which classes there are, who goes to which split, what to say of it."""
 
 import hashlib
 from collections import Counter
@@ -34,9 +34,15 @@ class Examined:
     """Examples that cannot, whatever the reason."""
     warnings: list[Problem]
 
+    @property
+    def examples(self) -> int:
+        """How many were read, good and bad."""
+        malformed = sum(row is None for part in self.parts.values() for row, _ in part.bad)
+        return sum(len(part.labels) for part in self.parts.values()) + malformed
+
 
 def examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None = None) -> Examined:
-    """Read and scan every source of a run.
+    """Read and scan every source of a run; or, for a model whose classes are given, what config.data scores it on.
 
     Args:
         config: names the sources.
@@ -49,12 +55,12 @@ def examine(config: Config, advance: Callable[[int, int], None] | None, classes:
     meter = Meter(advance)
     main = read_source(config.data, config.columns, meter)
     readings = [main]
-    parts = dict(main.parts)
-    for split, spec in (("valid", config.valid), ("test", config.test)):
-        if spec is not None:
+    parts = main.parts if classes is None else {"test": main.parts[_scored(main.parts)]}
+    for name, spec in (("valid", config.valid), ("test", config.test)):
+        if spec is not None and classes is None:
             reading = read_source(spec, config.columns, meter)
             readings.append(reading)
-            parts[split] = _one_part(reading, split)
+            parts = {**parts, name: _one_part(reading, name)}
     if config.columns and not any(reading.source.kind in ("table", "tables", "tfds") for reading in readings):
         raise DataError(f"columns were given and {config.data} has none: they are for tables and tfds.")
     warnings = [problem for reading in readings for problem in reading.warnings]
@@ -70,7 +76,7 @@ def split(config: Config, examined: Examined) -> Splits:
     if len(examined.classes) < 2:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
         raise DataError(f"{config.data} holds {there} to train on: at least two classes are needed.")
-    given = {name: _rows(examined, name) for name in SPLITS if name in examined.parts}
+    given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
     splits = make_splits(given, config.split, config.limit)
     rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
     return Splits(rows, splits.protocol, splits.duplicates)
@@ -112,12 +118,19 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
     }
 
 
-def refuse(bad: list[Problem], examples: int) -> DataError:
+def refuse_bad(config: Config, examined: Examined) -> None:
     """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many there are."""
+    bad = examined.bad
+    if not bad or config.on_bad == "skip":
+        return
     lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
-    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists all)."] if len(bad) > _NAMED else []
-    head = f"{len(bad):,} of {examples:,} examples cannot be used (mend them, or leave them out with --on-bad skip):"
-    return DataError("\n".join([head, *lines, *more]))
+    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
+    head = f"{len(bad):,} of {examined.examples:,} examples cannot be used (mend them, or leave them out: on_bad skip):"
+    raise DataError("\n".join([head, *lines, *more]))
+
+
+def _scored(parts: dict[str, Part]) -> str:
+    return next(name for name in ("test", "valid", "train") if name in parts)
 
 
 def _one_part(reading: Reading, split: str) -> Part:
@@ -127,27 +140,34 @@ def _one_part(reading: Reading, split: str) -> Part:
     if list(reading.parts) == ["train"]:
         return reading.parts["train"]
     there = ", ".join(reading.parts)
-    raise DataError(f"{reading.source.spec} (given as {split}) brings the splits {there} and no {split}: name the folder or file that is meant.")
+    raise DataError(
+        f"{reading.source.spec} (given as {split}) brings the splits {there}, not {split}: name the one that is meant."
+    )
 
 
 def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warnings: list[Problem]) -> Examined:
     bad = [problem for part in parts.values() for _, problem in part.bad]
-    good = {name: np.setdiff1d(np.arange(len(part.labels)), [row for row, _ in part.bad if row is not None]) for name, part in parts.items()}
-    if classes is None:
-        train = parts.get("train", next(iter(parts.values())))
-        rows = good.get("train", next(iter(good.values())))
-        classes = sort_classes([train.names[code] for code in np.unique(train.labels[rows]).tolist()])
-    places = {name: place for place, name in enumerate(classes)}
+    good = {
+        name: np.setdiff1d(
+            np.arange(len(part.labels)), np.array([row for row, _ in part.bad if row is not None], np.int64)
+        )
+        for name, part in parts.items()
+    }
+    chosen = classes or _classes(parts["train"], good["train"])
+    places = {name: place for place, name in enumerate(chosen)}
     labels = {}
     for name, part in parts.items():
-        table = np.array([places.get(label, -1) for label in part.names] + [-1], np.int32)
-        labels[name] = table[part.labels]
-        unknown = good[name][labels[name][good[name]] < 0]
-        bad += [_unknown_label(part, row, classes) for row in unknown.tolist()]
-        good[name] = np.setdiff1d(good[name], unknown)
-    examined = Examined(kind, parts, classes, labels, {name: rows.astype(np.int64) for name, rows in good.items()}, bad, warnings)
-    warnings += findings.about_classes(parts, examined.good, classes, labels) + findings.about_contents(parts, examined.good, labels)
-    return examined
+        labels[name] = np.array([places.get(label, -1) for label in part.names] + [-1], np.int32)[part.labels]
+        unknown = labels[name][good[name]] < 0
+        bad += [_unknown_label(part, row, chosen) for row in good[name][unknown].tolist()]
+        good[name] = good[name][~unknown]
+    if classes is None:
+        warnings = warnings + findings.about_classes(parts, good, chosen, labels)
+    return Examined(kind, parts, chosen, labels, good, bad, warnings + findings.about_contents(parts, good, labels))
+
+
+def _classes(train: Part, good: np.ndarray) -> list[str]:
+    return sort_classes([train.names[code] for code in np.unique(train.labels[good]).tolist()])
 
 
 def sort_classes(names: list[str]) -> list[str]:
@@ -161,18 +181,21 @@ def sort_classes(names: list[str]) -> list[str]:
 def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:
     label = part.names[int(part.labels[row])]
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-    message = f"has the label {label!r}, which no training example has (those are {shown})."
+    message = f"has the label {label!r}, which the training examples do not ({shown})."
     return Problem("error", "unknown-label", part.images.where(row), message)
 
 
-def _rows(examined: Examined, name: str) -> Rows:
+def given_rows(examined: Examined, name: str) -> Rows:
+    """What splits go by: the good rows of a part."""
     part, good = examined.parts[name], examined.good[name]
     return Rows(part.hashes[good], examined.labels[name][good], None if part.groups is None else part.groups[good])
 
 
 def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:
     part = examined.parts[source]
-    return ImageStore(part.images, rows, examined.labels[source][rows], None if part.groups is None else part.groups[rows])
+    return ImageStore(
+        part.images, rows, examined.labels[source][rows], None if part.groups is None else part.groups[rows]
+    )
 
 
 def _image_sizes(facts: np.ndarray) -> dict[str, Any]:

@@ -23,8 +23,8 @@ _Input = tuple[str, bytes]
 def inputs(paths: Sequence[str], config: Config, batch: int = 64) -> Iterator[tuple[list[str], Raw]]:
     """Batches of (ids, {"path": object [rows], of bytes}), in order.
 
-    A path is an image; a folder, of which every picture is taken, however deep; a table, of which the image column names
-    files; or -, for one path a line on stdin. What does not exist comes out all the same, for its record to say so.
+    A path is an image; a folder, of which every picture is taken, however deep; a table, of which the image column
+    names files; or -, for one path a line on stdin. What does not exist comes out too, for its record to say so.
 
     Raises:
         DataError: a table is damaged or has no such column.

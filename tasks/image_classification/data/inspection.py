@@ -1,4 +1,4 @@
-"""What an image's bytes hold: whether they decode, their size and channels. Pillow alone, quickly: a JPEG at an eighth of its size."""
+"""What an image's bytes hold: whether they decode, their size and channels. By Pillow, a JPEG at an eighth."""
 
 import os
 import stat
@@ -15,21 +15,43 @@ from pipelines.sources.scan import BadExample, content_hash
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 """What the decoder takes; a format's place here is its code."""
 
-EXTENSIONS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP"}
+EXTENSIONS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+}
 OTHER_EXTENSIONS = (".gif", ".tif", ".tiff", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".tga", ".ico")
 """Pictures too, but not of a supported format."""
 
 FACTS = 4
 """width, height, channels (1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha), format."""
 
-_CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "I;16N": 1, "LA": 2, "La": 2, "RGBA": 4, "RGBa": 4, "PA": 4}
+_CHANNELS = {
+    "1": 1,
+    "L": 1,
+    "I": 1,
+    "F": 1,
+    "I;16": 1,
+    "I;16B": 1,
+    "I;16L": 1,
+    "I;16N": 1,
+    "LA": 2,
+    "La": 2,
+    "RGBA": 4,
+    "RGBa": 4,
+    "PA": 4,
+}
 _ORIENTATION = 0x0112
 _LARGEST_FILE = 1 << 30
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Around a scan, outside its threads (filters are the whole process's): only decompression bombs matter, and they are errors."""
+    """Around a scan, outside its threads, as filters are the whole process's: decompression bombs become errors."""
     Image.init()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,11 +122,16 @@ def _format(image: Any, data: bytes) -> int:
     if name == "GIF":
         raise BadExample("unsupported-format", "is a GIF, which is for animations: convert it to PNG or JPEG.")
     if name not in FORMATS:
-        raise BadExample("unsupported-format", f"is {name}, which is not supported: convert it to {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+        raise BadExample(
+            "unsupported-format",
+            f"is {name}, which is not supported: convert it to {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
+        )
     if name == "WEBP" and getattr(image, "is_animated", False):
         raise BadExample("unsupported-format", "is an animated WebP: save one frame of it.")
     # The decoder reads palette indices as shades of grey, and knows neither run lengths nor 1, 4 or 16 bits.
-    if name == "BMP" and (image.mode in ("P", "1") or data[28:30] not in (b"\x08\0", b"\x18\0", b"\x20\0") or data[30] in (1, 2)):
+    if name == "BMP" and (
+        image.mode in ("P", "1") or data[28:30] not in (b"\x08\0", b"\x18\0", b"\x20\0") or data[30] in (1, 2)
+    ):
         raise BadExample("unsupported-format", "is a BMP with a palette, compression or 16 bits: convert it to PNG.")
     return FORMATS.index(name)
 

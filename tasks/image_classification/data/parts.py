@@ -1,4 +1,4 @@
-"""A source read into parts, one for each split it brings: the images, their labels, and what a scan found out about each."""
+"""A source read into parts, one for each split it brings: the images, their labels, and what a scan found out."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -157,7 +157,9 @@ def table_paths(table: Path, values: Iterable[Any]) -> np.ndarray:
     folder = os.fsencode(table.parent)
     for value in values:
         if not isinstance(value, str | None):
-            raise DataError(f"{table}: the image column holds {type(value).__name__} values, not paths of image files: map another column.")
+            raise DataError(
+                f"{table}: the image column holds {type(value).__name__} values, not paths: map another column."
+            )
         paths.append(os.path.join(folder, value.encode("utf-8", "surrogateescape")) if value else b"")
     column = np.empty(len(paths), object)
     column[:] = paths
@@ -169,7 +171,9 @@ def _scan_files(name: str, files: Files, labels: np.ndarray, names: list[str], m
     found = scan(
         file_keys(paths.tolist()), lambda row: inspect(read_file(paths[row])), FACTS, f"image|{_VERSION}|{name}", meter
     )
-    warnings = [_wrong_extension(files, row, int(found.facts[row, 3])) for row in range(len(paths)) if row not in found.bad]
+    warnings = [
+        _wrong_extension(files, row, int(found.facts[row, 3])) for row in range(len(paths)) if row not in found.bad
+    ]
     return Part(
         files, labels, names, found.hashes, found.facts, _bad(files, found, labels), None, [w for w in warnings if w]
     )
@@ -180,14 +184,18 @@ def _bad(images: Images, found: Scan, labels: np.ndarray) -> list[tuple[int | No
         (row, Problem("error", example.kind, images.where(row), example.message)) for row, example in found.bad.items()
     ]
     empty = [row for row in np.flatnonzero(labels < 0).tolist() if row not in found.bad]
-    return bad + [(row, Problem("error", "empty-label", images.where(row), "has no label: fill it in.")) for row in empty]
+    return bad + [
+        (row, Problem("error", "empty-label", images.where(row), "has no label: fill it in.")) for row in empty
+    ]
 
 
 def _wrong_extension(files: Files, row: int, code: int) -> Problem | None:
     claimed = claimed_format(files.paths[row])
     if claimed in (None, FORMATS[code]):
         return None
-    return Problem("warning", "wrong-extension", files.where(row), f"is {FORMATS[code]} inside, not {claimed}: rename it.")
+    return Problem(
+        "warning", "wrong-extension", files.where(row), f"is {FORMATS[code]} inside, not {claimed}: rename it."
+    )
 
 
 def _read_tfds(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:

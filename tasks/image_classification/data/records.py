@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.sources.scan import BadExample, Scan, scan
-from pipelines.sources.tfds import Dataset
+from pipelines.sources.tfds import Dataset, is_image, parse
 from tasks.image_classification.data.inspection import FACTS, inspect
 from tasks.image_classification.data.stores import Encoded
 
@@ -21,13 +21,13 @@ def features(dataset: Dataset, columns: Mapping[str, str] | None) -> tuple[str, 
     Raises:
         DataError: there are none.
     """
-    import tensorflow_datasets as tfds
-
     columns = columns or {}
     for name in columns:
         if name not in ("image", "label"):
-            raise DataError(f"columns maps {name!r}, which a tfds source of images has no use for: there are image and label.")
-    image = _feature(dataset, columns, "image", 0, lambda feature: isinstance(feature, tfds.features.Image))
+            raise DataError(
+                f"columns maps {name!r}, which a tfds source of images has no use for: there are image and label."
+            )
+    image = _feature(dataset, columns, "image", 0, is_image)
     label = _feature(dataset, columns, "label", 1, _is_label)
     return image, label
 
@@ -36,22 +36,16 @@ def scan_records(
     dataset: Dataset, split: str, image: str, label: str, version: str, advance: Callable[[int], None]
 ) -> tuple[Encoded, Scan, np.ndarray, list[str]]:
     """The images, what is known of each, their labels (int32 into names, -1 for none) and the names."""
-    from tensorflow_datasets.proto import tf_example_pb2
-
     stored = dataset.splits[split]
 
     def look(row: int) -> tuple[int, tuple[int, ...]]:
         record = stored.read(np.array([row]))[0]
         try:
-            parsed = tf_example_pb2.Example.FromString(record).features.feature
+            parsed = parse(record)
             data = parsed[image].bytes_list.value[0]
             number = parsed[label].int64_list.value[0]
-        except (ValueError, IndexError, RuntimeError) as error:
-            raise BadExample("undecodable", f"is no example with {image} and {label}: {error}.") from error
-        except Exception as error:
-            if type(error).__name__ != "DecodeError":
-                raise
-            raise BadExample("undecodable", "is no serialized example: the file is damaged.") from error
+        except (ValueError, IndexError) as error:
+            raise BadExample("undecodable", f"is no example with {image} and {label}: the file is damaged.") from error
         content, facts = inspect(data)
         # The image's bytes stand in the record as they are: where, is all that fetching needs.
         return content, (*facts, number, record.find(data), len(data))
@@ -74,9 +68,7 @@ def _is_label(feature: Any) -> bool:
     return hasattr(feature, "num_classes") or (not feature.shape and np.issubdtype(feature.np_dtype, np.integer))
 
 
-def _feature(
-    dataset: Dataset, columns: Mapping[str, str], name: str, place: int, fits: Callable[[Any], bool]
-) -> str:
+def _feature(dataset: Dataset, columns: Mapping[str, str], name: str, place: int, fits: Callable[[Any], bool]) -> str:
     there = list(dataset.features)
     if name in columns and columns[name] not in there:
         near = difflib.get_close_matches(columns[name], there, n=1)
@@ -89,4 +81,6 @@ def _feature(
         if candidate in fitting:
             return candidate
     choice = ", ".join(fitting) or f"none of {', '.join(there)}"
-    raise DataError(f"{dataset.name} does not say which feature is the {name}: map one with columns, as in {name}=FEATURE; fitting: {choice}.")
+    raise DataError(
+        f"{dataset.name} does not say which feature is the {name}: map columns {name}=FEATURE; there are {choice}."
+    )

@@ -1,4 +1,4 @@
-"""Random access to images: as pixels in an array, as files, or as encoded bytes in records. Decoding comes later, in the graph."""
+"""Random access to images: an array, files, or encoded bytes in records. Decoding comes later, in the graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ class ImageStore:
         return [self.images.where(row) for row in rows]
 
     def fetch(self, indices: np.ndarray) -> Raw:
-        """One of pixels uint8 [rows, height, width, channels], path and bytes (object [rows], of bytes); and label int32 [rows]."""
+        """label int32 [rows]; and pixels uint8 [rows, height, width, channels], or path or bytes, object [rows]."""
         return {self.images.column: self.images.take(self.rows[indices]), "label": self.label[indices]}
 
 

@@ -1,0 +1,80 @@
+"""A child of test_contract.py: a run of a task in a process of its own.
+
+python contract_run.py losses TASK FOLDER DEVICES     20 steps of SGD without dropout on so many logical CPUs,
+losses into FOLDER/losses-DEVICES.json
+python contract_run.py run TASK FOLDER                a small run into FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+SMALL = {"limit": 80, "epochs": 2, "batch_size": 16}
+
+
+def losses(task_name: str, folder: Path, logical: int) -> None:
+    """The loss of each of 20 steps."""
+    import numpy as np
+
+    from pipelines import devices, registry
+    from pipelines.config import load_config
+    from pipelines.devices.settings import StepSettings
+
+    devices.import_backend("tensorflow")
+    import tensorflow as tf
+
+    if logical > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
+    # 5 steps an epoch, the last of each partial.
+    options = {
+        **SMALL,
+        "limit": 76,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "schedule": "constant",
+        "warmup": 0,
+        "device": "cpu",
+        "epochs": 4,
+    }
+    config: Any = load_config(task_name, options=options).config
+    runtime = devices.start(config)
+    assert runtime.replicas == logical
+    from pipelines.stream import Stream
+    from pipelines.training import make_optimizer
+
+    task = registry.task(task_name)
+    data = task.load_data(config)
+    config = task.resolve(config, data)
+    with runtime.scope():
+        built = task.build_model(config, data.assets)
+        optimizer = make_optimizer(config, built.model)
+    steps = runtime.steps(built, optimizer, StepSettings())
+    stream = Stream(
+        data.splits["train"], task.encode(config, data.assets, True), task.batching(config), 0, training=True
+    )
+    found = []
+    for block in stream.blocks(0, 20, 4):
+        sums = [
+            steps.train(tuple(part[i : i + 1] for part in block), np.array([0.01], np.float32))
+            for i in range(block[0].shape[0])
+        ]
+        found += [float(one[0] / one[1]) for one in sums]
+    (folder / f"losses-{logical}.json").write_text(json.dumps(found))
+
+
+def run(task_name: str, folder: Path) -> None:
+    """A small run, or the repetition of one from its run.yaml."""
+    from pipelines.config import load_config
+    from pipelines.engine import execute
+
+    other = folder.parent / "first" / "run.yaml"
+    source: dict[str, Any] = {"file": other} if other.exists() else {"options": SMALL}
+    config = load_config(task_name, **source).config.model_copy(update={"run_dir": str(folder)})
+    execute(task_name, config, ["contract"])
+
+
+if __name__ == "__main__":
+    verb, name, place, *rest = sys.argv[1:]
+    {"losses": losses, "run": run}[verb](name, Path(place), *map(int, rest))
