@@ -53,7 +53,7 @@ def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:
 def predict(folder: str | Path, inputs: Iterable[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
     """A record for each input (files, folders, tables), in order; a broken one has an `error`."""
     from pipelines.artefact import load_predictor
-    from pipelines.predict import as_json
+    from pipelines.prediction import as_json
 
     loaded = load_predictor(Path(folder), options)
     records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config))

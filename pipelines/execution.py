@@ -91,7 +91,7 @@ class Execution:
 
     def score(self) -> None:
         """Score the best epoch on the test split, calibrated on validation."""
-        from pipelines.predict import whole_file, write_records
+        from pipelines.prediction import whole_file, write_records
         from pipelines.report import save_figures
 
         records = self.predict("test")

@@ -5,6 +5,7 @@ Nothing here has hidden state: the order of an epoch comes from (seed, epoch), a
 of several batches of one shape, so that one Python call and one device call serve many small steps.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -219,7 +220,7 @@ def uniform(keys: tf.Tensor, lane: int) -> tf.Tensor:
 def reason(error: Any) -> str:
     """The first line of a TensorFlow error, without the graph's names."""
     line = str(error.message).strip().splitlines()[0]
-    return line.partition(" [Op:")[0].partition("{{")[0].strip()
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*", "", line).strip() or type(error).__name__
 
 
 def _buckets(store: Store, batching: Batching) -> np.ndarray:

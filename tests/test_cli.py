@@ -227,7 +227,7 @@ def test_config_show_says_where_values_come_from(tmp_path: Path, capsys: pytest.
     assert rows["setting"].split() == ["value", "from"]
     assert rows["epochs"].split(maxsplit=1) == ["3", f"{file} line 1"]
     assert rows["seed"].split() == ["4", "--seed"]
-    assert rows["batch_size"].split() == ["32", "default"]
+    assert rows["batch_size"].split() == ["64", "default"]
 
 
 def test_config_show_yaml_prints_a_file_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +344,7 @@ def test_evaluate_where_the_output_cannot_be_written(
 
 def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     counts = types.SimpleNamespace(records=3, bad=1)
-    calls = fake("pipelines.predict", "predict", counts)
+    calls = fake("pipelines.prediction", "predict", counts)
     words = "predict runs/a photo.jpg - --top-k 3 --format csv --output out.csv --max-bad 0.5 --columns image=a"
     assert main(words.split()) == 0
     assert calls == [

@@ -46,7 +46,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"split": "1.1,-0.1,0"}, "--split 1.1,-0.1,0: shares and counts cannot be negative."),
     ({"split": "0,10,10"}, "--split 0,10,10: the first count, of training examples, must be at least 1."),
     ({"split": "0,0.5,0.5"}, "--split 0,0.5,0.5: the first share, of training examples, must be above 0."),
-    ({"hidden": "128,wide"}, "--hidden takes whole numbers, as in 128,64, not 128,wide."),
+    ({"hidden": "128,wide"}, "--hidden takes whole numbers of at least 1, as in 128,64, not 128,wide."),
     (
         {"columns": "path"},
         "--columns path: write name=column pairs, as in image=path label=class; 'path' is none.",

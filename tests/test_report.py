@@ -75,8 +75,8 @@ def run_folder(
 ) -> Path:
     """A finished run as the runtime writes it, without model and state."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = "task: image-classification\ndata: ../fashion_mnist\nepochs: 8\nbatch_size: 64\n"
-    settings += "image_size: 28\ncolor: grey\nbackbone: cnn\nlearning_rate: 0.001\nsplit: [0.8, 0.1, 0.1]\n"
+    settings = "task: image-classification\ndata: ../fashion_mnist\nepochs: 8\nbatch_size: 32\n"
+    settings += "image_size: 28\ncolor: grey\nbackbone: cnn\nlearning_rate: 0.003\nsplit: [0.8, 0.1, 0.1]\n"
     settings += "seed: 0\nvalid: null\n"
     (folder / "run.yaml").write_text(settings, encoding="utf-8")
     counts = {split: dict.fromkeys(names, size) for split, size in (("train", 540), ("valid", 60), ("test", 100))}

@@ -18,8 +18,8 @@ HEAD = """# The command line
 Written by `python -m pipelines.cli.docs` from the commands themselves; a test fails when it is stale.
 
 Results go to standard output, notes and progress to standard error. Exit codes: 0 done; 2 usage or settings; 3 data;
-4 a required device is missing; 5 the run cannot succeed as configured; 75 stopped with its state saved, run it again to
-go on; 78 a run's state cannot be used; 130 interrupted; 1 anything else, with a traceback.
+4 a required device is missing; 5 the run cannot succeed as configured; 78
+a run folder cannot be used; 130 interrupted; 1 anything else, with a traceback.
 
 ## Settings
 

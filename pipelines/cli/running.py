@@ -95,7 +95,7 @@ def _predict(
 ) -> None:
     options["columns"] = _columns(options["columns"])
     given = {name: value for name, value in options.items() if value is not None}
-    from pipelines.predict import predict
+    from pipelines.prediction import predict
 
     counts = predict(run, list(input), output=output, format=format, options=given, max_bad=max_bad)
     where = f" in {output}" if output else ""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from pipelines.devices import forward
-from pipelines.predict import batched_predictor
+from pipelines.prediction import batched_predictor
 from pipelines.scoring import softmax
 from pipelines.task import Assets, Built, Metric, Predictor, Record
 from tasks.image_classification.config import Config

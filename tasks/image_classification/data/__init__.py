@@ -30,7 +30,9 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
     examined = examine(config, advance)
     refuse_bad(config, examined)
     data = assemble(config, examined, split(config, examined))
-    return replace(data, assets={**data.assets, "class_weights": _class_weights(config, data)})
+    if config.class_weights == "balanced":
+        return replace(data, assets={**data.assets, "class_weights": _balanced_weights(data)})
+    return data
 
 
 def load_test(config: Config, assets: Assets) -> Data:
@@ -90,12 +92,11 @@ def references(store: Store) -> Raw:
     return {"label": cast(ImageStore, store).label}
 
 
-def _class_weights(config: Config, data: Data) -> list[float]:
-    """Of each class in the loss: 1, or inverse to its share of train, 1 on average (scikit-learn's "balanced")."""
-    if config.class_weights == "none":
-        return [1.0] * len(data.assets["classes"])
+def _balanced_weights(data: Data) -> list[float]:
+    """Of each class in the loss: inverse to its share of train, so that all classes count the same."""
     counts = np.bincount(references(data.splits["train"])["label"], minlength=len(data.assets["classes"]))
-    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).round(6).tolist()  # type: ignore[no-any-return]
+    weights: list[float] = (counts.sum() / (len(counts) * np.maximum(counts, 1))).round(6).tolist()
+    return weights
 
 
 def _own_size(sizes: dict[str, Any]) -> int:

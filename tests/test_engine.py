@@ -1,0 +1,220 @@
+"""A run and its folder: finished, cut off, changed, overwritten, damaged."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines import evaluate, predict, run
+from pipelines.errors import ConfigError, DataError, RunError, SixfoldError, StateError
+from pipelines.execution import Execution
+from pipelines.prediction import predict as predict_to
+from pipelines.runs import Run
+
+SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 2, "batch_size": 16, "baseline_iterations": 5}
+
+
+def small(folder: Path, **settings: Any) -> Any:
+    return run("image-classification", **{**SMALL, "run_dir": str(folder), **settings})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "finished"
+    small(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    random = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 128)):
+        (folder / label).mkdir(parents=True)
+        for i in range(20):
+            pixels = random.integers(low, low + 128, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+    return folder
+
+
+def stages(folder: Path) -> list[tuple[str, str]]:
+    return [(event["name"], event["status"]) for event in Run(folder).events("stage")]
+
+
+def test_a_finished_run_has_nothing_to_do(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = stages(finished)
+    result = small(finished)
+    assert "is finished: nothing to do" in capsys.readouterr().err
+    assert stages(finished) == before
+    assert 0 <= result.headline <= 1
+
+
+def test_a_folder_of_other_settings_is_refused(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"other settings \(epochs 2 there, 3 here\): choose another folder"):
+        small(finished, epochs=3)
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(copied: Path, tmp_path: Path) -> None:
+    (copied / "note.txt").write_text("old")
+    small(copied, epochs=1, overwrite=True)
+    assert not (copied / "note.txt").exists()
+    assert len(Run(copied).events("epoch")) == 1
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="is not empty and no run folder"):
+        small(tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("stage", ["train", "score", "report"])
+def test_a_run_that_was_cut_off_goes_on(
+    finished: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Any) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Execution, stage, cut)
+        with pytest.raises(KeyboardInterrupt):
+            small(folder)
+    assert not Run(folder).finished
+    small(folder)
+    assert Run(folder).finished
+    assert stages(folder).count((stage, "start")) == 2
+    assert stages(folder).count(("data", "start")) == 1
+    for file in ("metrics.json", "predictions.jsonl", "run.yaml"):
+        assert (folder / file).read_bytes() == (finished / file).read_bytes()
+
+
+def test_the_epochs_of_a_training_begun_again_are_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import training
+
+    judge = training._judge
+
+    def cut(trainer: Any, progress: Any, valid: Any) -> bool:
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        return judge(trainer, progress, valid)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_judge", cut)
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path)
+    small(tmp_path)
+    assert [event["epoch"] for event in Run(tmp_path).events("epoch")] == [1, 2]
+
+
+def test_data_that_changed_since_the_run_began_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, settings = tmp_path / "run", {"data": str(photos), "limit": None}
+    with monkeypatch.context() as patched:
+        patched.setattr(Execution, "fit_baseline", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            small(folder, **settings)
+    next((photos / "dark").iterdir()).unlink()
+    with pytest.raises(StateError, match="the data has changed"):
+        small(folder, **settings)
+
+
+def test_a_nan_loss_ends_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="the loss is not a number any more"):
+        small(tmp_path, learning_rate=1e30, optimizer="sgd", epochs=5)
+
+
+def test_max_minutes_is_repeatable(tmp_path: Path) -> None:
+    small(tmp_path / "a", epochs=4, max_minutes=1e-6)
+    assert Run(tmp_path / "a").events("end")[0]["status"] == "stopped by budget"
+    again = run("image-classification", config=tmp_path / "a" / "run.yaml", run_dir=str(tmp_path / "b"))
+    assert (tmp_path / "a" / "predictions.jsonl").read_bytes() == (again.folder / "predictions.jsonl").read_bytes()
+
+
+def test_the_manifest_names_every_file(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["files"] == Run(finished).checksums()
+    assert set(manifest["seconds"]) == {"data", "train", "baseline", "score", "export", "report"}
+
+
+def test_predict_takes_files_folders_and_tables(finished: Path, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("image\nphotos/dark/0.png\nphotos/light/none.png\n")
+    records = list(predict(finished, [photos / "dark" / "1.png", photos / "light", table]))
+    assert len(records) == 1 + 20 + 2
+    assert records[0]["id"].endswith("1.png")
+    assert set(records[0]) == {"id", "label", "probability", "top_k"}
+    assert set(records[-1]) == {"id", "error"}
+
+
+def test_too_many_bad_inputs_are_an_error_and_the_records_are_written(
+    finished: Path, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "dark" / "broken.png").write_bytes(b"\x89PNG nothing")
+    output = tmp_path / "records.jsonl"
+
+    def written(max_bad: float) -> int:
+        counts = predict_to(
+            finished, [str(photos)], output=output, format="jsonl", options={"top_k": 2}, max_bad=max_bad
+        )
+        return counts.bad
+
+    assert written(0.05) == 1
+    with pytest.raises(DataError, match="1 of 41 inputs could not be read, more than --max-bad 0.01"):
+        written(0.01)
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(lines) == 41
+    assert {len(line["top_k"]) for line in lines if "top_k" in line} == {2}
+
+
+def test_evaluate_on_other_data_scores_with_the_models_classes(finished: Path, photos: Path, tmp_path: Path) -> None:
+    assert evaluate(finished)["baseline"]["name"]
+    digits = tmp_path / "digits" / "3"
+    digits.mkdir(parents=True)
+    for i in range(4):
+        Image.new("L", (8, 8), 60 * i).save(digits / f"{i}.png")
+    metrics = evaluate(finished, data=str(digits.parent))
+    assert metrics["examples"] == 4
+    assert "baseline" not in metrics
+    with pytest.raises(DataError, match="dark"):
+        evaluate(finished, data=str(photos))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda run: (run / "model" / "model.keras").write_bytes(b"tampered"), "not the file that the run wrote"),
+        (lambda run: (run / "model" / "classes.json").write_text('["a"]'), "not the file that the run wrote"),
+        (lambda run: (run / "model" / "model.keras").unlink(), "holds no model"),
+        (lambda run: (run / "run.yaml").unlink(), "no run folder"),
+        (lambda run: (run / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda run: (run / "manifest.json").unlink(), "no manifest.json"),
+        (shutil.rmtree, "there is no run folder"),
+    ],
+)
+def test_a_damaged_folder_is_refused(copied: Path, damage: Any, sentence: str) -> None:
+    damage(copied)
+    with pytest.raises(SixfoldError, match=sentence):
+        list(predict(copied, ["a.png"]))
+
+
+def test_readme_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("photo.jpg")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "'label'" in capsys.readouterr().out

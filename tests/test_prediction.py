@@ -1,0 +1,100 @@
+"""Predicting: order, broken inputs, formats, memory."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.prediction import Counts, batched_predictor, write_records
+from pipelines.task import Raw, Record
+
+
+def halve(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+    """Even numbers only; an odd one cannot be encoded."""
+    even = tf.debugging.assert_equal(raw["number"] % 2, 0, message="the number is odd")
+    with tf.control_dependencies([even]):
+        return raw["number"] // 2, None, None
+
+
+def predictor(calls: list[int] | None = None) -> Any:
+    def forward(x: Any) -> np.ndarray:
+        if calls is not None:
+            calls.append(len(x))
+        return np.asarray(x, np.float32)
+
+    return batched_predictor(halve, forward, lambda name, output: Record(name, {"half": float(output)}, output))
+
+
+def batches(numbers: list[int], size: int = 3) -> Iterator[tuple[list[str], Raw]]:
+    for start in range(0, len(numbers), size):
+        part = numbers[start : start + size]
+        yield [str(n) for n in part], {"number": np.array(part, np.int32)}
+
+
+def test_records_come_in_order() -> None:
+    records = list(predictor()(batches(list(range(0, 100, 2)))))
+    assert [record.id for record in records] == [str(n) for n in range(0, 100, 2)]
+    assert [record.answer["half"] for record in records] == list(range(50))
+
+
+def test_a_broken_input_is_a_record_among_the_others() -> None:
+    records = list(predictor()(batches([0, 2, 3, 4, 6, 8, 11, 13, 15, 16])))
+    assert [record.id for record in records if record.error] == ["3", "11", "13", "15"]
+    assert "the number is odd" in str(records[2].error)
+    assert "{{" not in str(records[2].error)
+    assert [record.answer["half"] for record in records if not record.error] == [0, 1, 2, 3, 4, 8]
+
+
+def test_nothing_in_nothing_out() -> None:
+    assert list(predictor()(iter([]))) == []
+
+
+def test_only_a_few_batches_are_read_ahead() -> None:
+    taken = 0
+
+    def endless() -> Iterator[tuple[list[str], Raw]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield [str(taken)], {"number": np.array([2 * taken], np.int32)}
+
+    records = predictor()(endless())
+    assert [next(records).id for _ in range(20)] == [str(n) for n in range(1, 21)]
+    assert taken <= 26
+
+
+def test_an_error_of_the_source_comes_through() -> None:
+    def failing() -> Iterator[tuple[list[str], Raw]]:
+        yield ["2"], {"number": np.array([2], np.int32)}
+        raise ValueError("the table is damaged")
+
+    with pytest.raises(ValueError, match="the table is damaged"):
+        list(predictor()(failing()))
+
+
+RECORDS = [
+    Record("a,1", {"label": "x", "top": [{"label": "x", "probability": 0.5}]}, np.zeros(2)),
+    Record("b", {}, error="it is broken"),
+]
+
+
+def test_json_lines() -> None:
+    file = io.StringIO()
+    assert write_records(RECORDS, file, "jsonl", ["label", "top"]) == Counts(2, 1)
+    first, second = (json.loads(line) for line in file.getvalue().splitlines())
+    assert first == {"id": "a,1", "label": "x", "top": [{"label": "x", "probability": 0.5}]}
+    assert second == {"id": "b", "error": "it is broken"}
+
+
+def test_csv_has_the_same_columns_whatever_comes_first() -> None:
+    for records in (RECORDS, RECORDS[::-1]):
+        file = io.StringIO()
+        write_records(records, file, "csv", ["label", "top"])
+        lines = file.getvalue().splitlines()
+        assert lines[0] == "id,label,top,error"
+        assert "b,,,it is broken" in lines
+        assert '"a,1",x,"[{""label"": ""x"", ""probability"": 0.5}]",' in lines
