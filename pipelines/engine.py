@@ -8,7 +8,7 @@ from pipelines import devices
 from pipelines.api import Result
 from pipelines.config import RunConfig, load_config, shown, write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SixfoldError
 from pipelines.execution import Execution
 from pipelines.report.words import standing
 from pipelines.runs import Run, open_run, start_manifest
@@ -28,14 +28,18 @@ def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
     if config.overwrite:
         _empty(run)
     config = _continued(run, task_name, config)
+    begun = run.settings.exists()
     if run.finished:
         Console().say(f"{run.path} is finished: nothing to do.")
         return finished_result(run)
     execution = _prepare(run, task_name, config, command)
-    for name, stage in execution.stages().items():
-        if name not in run.finished_stages():
-            with run.stage(name):
-                stage()
+    try:
+        execution.go_on()
+    except SixfoldError:
+        if not begun and not run.finished_stages():
+            # Nothing was done yet: the next try shall not find a folder in its way.
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
     run.record("end", status=execution.status(), best_epoch=execution.best_epoch())
     run.update_manifest(seconds=run.seconds(), files=run.checksums())
     result = finished_result(run)

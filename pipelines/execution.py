@@ -1,6 +1,5 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import RunError, StateError
 from pipelines.evaluation import Head, metrics_json, predict_store, scores_json
-from pipelines.runs import Run
+from pipelines.runs import STAGES, Run
 from pipelines.state import load_arrays, write_bytes
 from pipelines.task import Assets, Data, Record, Scores
 
@@ -29,12 +28,13 @@ class Execution:
         self._built: Any = None
         self._assets: Assets | None = None
 
-    def stages(self) -> dict[str, Callable[[], None]]:
-        """The ledger, in order."""
-        return {
-            "data": self.read_data, "train": self.train, "baseline": self.fit_baseline,
-            "score": self.score, "export": self.export, "report": self.report,
-        }  # fmt: skip
+    def go_on(self) -> None:
+        """Do what the ledger does not say is done, in its order."""
+        todo = [self.read_data, self.train, self.fit_baseline, self.score, self.export, self.report]
+        for name, stage in zip(STAGES, todo, strict=True):
+            if name not in self.run.finished_stages():
+                with self.run.stage(name):
+                    stage()
 
     @property
     def data(self) -> Data:

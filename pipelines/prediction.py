@@ -88,7 +88,7 @@ def batched_predictor(
     """
     import tensorflow as tf
 
-    compiled = tf.function(lambda raw: encode(raw, tf.zeros([1], tf.int64))[0], reduce_retracing=True)
+    compiled = tf.function(lambda raw: encode(raw, tf.zeros([1], tf.int64))[0], autograph=False, reduce_retracing=True)
 
     def encode_rows(raw: Raw) -> Any:
         return compiled({name: tf.constant(column) for name, column in raw.items()})

@@ -130,6 +130,13 @@ def test_data_that_changed_since_the_run_began_is_refused(
         small(folder, **settings)
 
 
+def test_a_run_that_fails_on_its_data_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
+    (photos / "dark" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"0\.png.* is empty"):
+        small(tmp_path / "runs" / "one", data=str(photos))
+    assert not (tmp_path / "runs" / "one").exists()
+
+
 def test_a_nan_loss_ends_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the loss is not a number any more"):
         small(tmp_path, learning_rate=1e30, optimizer="sgd", epochs=5)

@@ -177,7 +177,9 @@ class TensorFlowSteps:
 
 def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     """See devices.forward."""
-    compiled = tf.function(lambda x: tf.cast(model(x, training=False), tf.float32), reduce_retracing=True)
+    compiled = tf.function(
+        lambda x: tf.cast(model(x, training=False), tf.float32), autograph=False, reduce_retracing=True
+    )
     return lambda x: np.asarray(compiled(x))
 
 

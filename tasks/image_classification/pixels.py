@@ -57,7 +57,9 @@ def pixels(store: Store, batches: Iterable[np.ndarray], config: Config, size: in
 
 @lru_cache(maxsize=8)
 def _compiled(size: int, channels: int) -> Callable[[Any], tf.Tensor]:
-    compiled: Callable[[Any], tf.Tensor] = tf.function(lambda raw: _pixels(raw, size, channels), reduce_retracing=True)
+    compiled: Callable[[Any], tf.Tensor] = tf.function(
+        lambda raw: _pixels(raw, size, channels), autograph=False, reduce_retracing=True
+    )
     return compiled
 
 
