@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py [--images 2000]
 
-The images are 96x96 JPEGs in class folders, made by a seeded generator. Each run is a process of its own with the default network
-at --stop-step 30, so both train on as many batches; what is printed is the peak resident memory of each, and the growth.
+The images are 96x96 JPEGs in class folders, made by a seeded generator. Each run is a process of its own with the
+default network and --stop-step 30, so both train on as many batches. Printed are the peak resident memory of each run
+and the growth.
 """
 
 import argparse

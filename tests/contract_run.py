@@ -64,17 +64,20 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     (folder / f"losses-{logical}.json").write_text(json.dumps(found))
 
 
-def run(task_name: str, folder: Path) -> None:
+def run(task_name: str, folder: Path, backend: str = "tensorflow") -> None:
     """A small run, or the repetition of one from its run.yaml."""
     from pipelines.config import load_config
     from pipelines.engine import execute
 
     other = folder.parent / "first" / "run.yaml"
-    source: dict[str, Any] = {"file": other} if other.exists() else {"options": SMALL}
+    source: dict[str, Any] = {"file": other} if other.exists() else {"options": {**SMALL, "backend": backend}}
     config = load_config(task_name, **source).config.model_copy(update={"run_dir": str(folder)})
     execute(task_name, config, ["contract"])
 
 
 if __name__ == "__main__":
     verb, name, place, *rest = sys.argv[1:]
-    {"losses": losses, "run": run}[verb](name, Path(place), *map(int, rest))
+    if verb == "losses":
+        losses(name, Path(place), int(rest[0]))
+    else:
+        run(name, Path(place), *rest)

@@ -96,6 +96,15 @@ def test_two_devices_follow_one(task: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_it_runs_on_jax(task: str, tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+    child("run", task, tmp_path / "run", "jax")
+    assert "JAX" in json.loads((tmp_path / "run" / "manifest.json").read_text())["device"]
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["scores"][metrics["headline"]]["value"] > 0
+
+
 def test_the_same_settings_give_the_same_bits(runs: tuple[str, Path]) -> None:
     _, folder = runs
     (first, _), (second, _) = (

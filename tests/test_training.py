@@ -1,6 +1,9 @@
 """The loop: what an update computes, which epoch is kept, when it stops."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from pipelines.state import load_arrays
 from pipelines.stream import Stream
 from pipelines.task import Batching, Built, Metric, Raw
 from pipelines.training import Trainer, choose_jit, choose_steps, evaluate, make_optimizer, train
+
+BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
+"""test_on_jax runs this file again in a process with the other backend."""
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)
@@ -74,6 +80,7 @@ def configured(**settings: Any) -> RunConfig:
             "optimizer": "sgd",
             "learning_rate": 0.05,
             "steps_per_execution": 2,
+            "backend": BACKEND,
             **settings,
         }
     )
@@ -94,16 +101,22 @@ def trainer_for(folder: Path, config: RunConfig, built: Built | None = None, y: 
     return Trainer(Run(folder), config, built, steps_for(config, built), streams[0], streams[1], Console(), "point")
 
 
+def variables(steps: Steps, built: Built) -> list[np.ndarray]:
+    """The trainable variables as they are now. JAX holds them itself until it is asked."""
+    weights = {id(v): array for v, array in zip(built.model.variables, steps.weights().values(), strict=True)}
+    return [weights[id(v)] for v in built.model.trainable_variables]
+
+
 def weights_after(folder: Path, **settings: Any) -> list[np.ndarray]:
     folder.mkdir()
     trainer = trainer_for(folder, configured(**settings))
     train(trainer)
-    return [np.array(v) for v in trainer.built.model.trainable_variables]
+    return variables(trainer.steps, trainer.built)
 
 
 def test_the_loss_of_a_partial_batch_is_the_mean_of_its_real_rows(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, configured())
-    outputs = trainer.built.model(X).numpy()
+    outputs = np.asarray(trainer.built.model(X))
     found = evaluate(trainer.steps, trainer.valid, trainer.built, 2)
     np.testing.assert_allclose(found["loss"], np.mean((Y - outputs) ** 2), rtol=1e-5)
     np.testing.assert_allclose(found["absolute"], np.mean(np.abs(Y - outputs)), rtol=1e-5)
@@ -117,9 +130,11 @@ def test_an_update_is_that_of_the_weighted_mean(tmp_path: Path) -> None:
     error = x @ kernel + bias - y
     slope = 2 * weight[:, None] * error / weight.sum()
     block = tuple(tf.constant(a[None].astype(np.float32)) for a in (x, y, weight))
-    sums = steps_for(config, built).train(block, np.array([0.1], np.float32))
-    np.testing.assert_allclose(built.model.trainable_variables[0], kernel - 0.1 * x.T @ slope, rtol=1e-4)
-    np.testing.assert_allclose(built.model.trainable_variables[1], bias - 0.1 * slope.sum(0), rtol=1e-4)
+    steps = steps_for(config, built)
+    sums = steps.train(block, np.array([0.1], np.float32))
+    new_kernel, new_bias = variables(steps, built)
+    np.testing.assert_allclose(new_kernel, kernel - 0.1 * x.T @ slope, rtol=1e-4)
+    np.testing.assert_allclose(new_bias, bias - 0.1 * slope.sum(0), rtol=1e-4)
     np.testing.assert_allclose(sums[:2], [np.sum(weight * error[:, 0] ** 2), 3.5], rtol=1e-4)
 
 
@@ -149,8 +164,9 @@ def test_clipping_bounds_the_global_norm(tmp_path: Path) -> None:
     built = build([keras.layers.Dense(1)])
     before = [np.array(v) for v in built.model.trainable_variables]
     block = tuple(tf.constant(a[None]) for a in (X * 100, Y, np.ones(50, np.float32)))
-    steps_for(configured(clip_norm=0.5, momentum=0.0), built).train(block, np.array([1.0], np.float32))
-    moved = [np.array(v) - old for v, old in zip(built.model.trainable_variables, before, strict=True)]
+    steps = steps_for(configured(clip_norm=0.5, momentum=0.0), built)
+    steps.train(block, np.array([1.0], np.float32))
+    moved = [new - old for new, old in zip(variables(steps, built), before, strict=True)]
     np.testing.assert_allclose(np.sqrt(sum(np.sum(m**2) for m in moved)), 0.5, rtol=1e-4)
 
 
@@ -159,30 +175,39 @@ def test_decay_and_penalties_leave_biases_alone(settings: dict[str, Any], change
     built = build([keras.layers.Dense(1, bias_initializer="ones")])
     kernel = np.array(built.model.trainable_variables[0])
     block = (tf.zeros([1, 4, 3]), tf.ones([1, 4, 1]), tf.ones([1, 4]))
-    steps_for(configured(momentum=0.0, **settings), built).train(block, np.array([0.1], np.float32))
-    np.testing.assert_allclose(built.model.trainable_variables[0], kernel * change, rtol=1e-5)
-    np.testing.assert_allclose(built.model.trainable_variables[1], [1.0], rtol=1e-6)
+    steps = steps_for(configured(momentum=0.0, **settings), built)
+    steps.train(block, np.array([0.1], np.float32))
+    new_kernel, bias = variables(steps, built)
+    np.testing.assert_allclose(new_kernel, kernel * change, rtol=1e-5)
+    np.testing.assert_allclose(bias, [1.0], rtol=1e-6)
 
 
 def test_l1_pulls_kernels_towards_zero_by_a_constant() -> None:
     built = build([keras.layers.Dense(1)])
     kernel = np.array(built.model.trainable_variables[0])
     block = (tf.zeros([1, 4, 3]), tf.zeros([1, 4, 1]), tf.ones([1, 4]))
-    steps_for(configured(momentum=0.0, l1=0.5), built).train(block, np.array([0.1], np.float32))
-    np.testing.assert_allclose(built.model.trainable_variables[0], kernel - 0.05 * np.sign(kernel), rtol=1e-5)
-
-
-def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path: Path) -> None:
-    built = build([keras.layers.Dense(1)])
-    steps = steps_for(configured(average=0.5, momentum=0.0), built)
-    first = np.array(built.model.trainable_variables[0])
-    block = tuple(tf.constant(a[None]) for a in (X, Y, np.ones(50, np.float32)))
+    steps = steps_for(configured(momentum=0.0, l1=0.5), built)
     steps.train(block, np.array([0.1], np.float32))
-    now = np.array(built.model.trainable_variables[0])
-    decay = 2 / 11  # at the first update the average still forgets fast
-    kept = next(iter(steps.weights().values()))
-    np.testing.assert_allclose(kept, first + (1 - decay) * (now - first), rtol=1e-5)
-    np.testing.assert_array_equal(built.model.trainable_variables[0], now)
+    np.testing.assert_allclose(variables(steps, built)[0], kernel - 0.05 * np.sign(kernel), rtol=1e-5)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_kept() -> None:
+    block = tuple(tf.constant(a[None]) for a in (X, Y, np.ones(50, np.float32)))
+
+    def after(average: float | None, updates: int) -> np.ndarray:
+        built = build([keras.layers.Dense(1)])
+        steps = steps_for(configured(average=average, momentum=0.0), built)
+        for _ in range(updates):
+            variables(steps, built)  # looking at the average must not disturb the training
+            steps.train(block, np.array([0.1], np.float32))
+        return variables(steps, built)[0]
+
+    start, one, two = (after(None, updates) for updates in range(3))
+    first = start + (1 - 2 / 11) * (
+        one - start
+    )  # the decay grows from 2/11, so that the first weights are soon forgotten
+    np.testing.assert_allclose(after(0.9, 1), first, rtol=1e-5)
+    np.testing.assert_allclose(after(0.9, 2), first + (1 - 3 / 12) * (two - first), rtol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion"])
@@ -274,3 +299,12 @@ def test_events_are_lines_of_json(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert {line["event"] for line in lines} == {"step", "epoch"}
     assert {"train", "valid", "learning_rate", "examples_per_second", "best"} <= lines[-1].keys()
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
+def test_on_jax() -> None:
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -136,9 +136,10 @@ def _start_jax(config: RunConfig) -> Runtime:
     import jax
     import tensorflow as tf
 
-    # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
-    tf.config.set_visible_devices([], "GPU")
-    devices = jax.devices()
+    with _quiet():
+        # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
+        tf.config.set_visible_devices([], "GPU")
+        devices = jax.devices()
     kind = "cpu" if devices[0].platform == "cpu" else "gpu"
     if config.device not in ("auto", kind):
         raise DeviceError(

@@ -125,7 +125,8 @@ def refuse_bad(config: Config, examined: Examined) -> None:
         return
     lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
     more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
-    head = f"{len(bad):,} of {examined.examples:,} examples cannot be used (mend them, or leave them out with --on-bad skip):"
+    count = f"{len(bad):,} of {examined.examples:,}"
+    head = f"{count} examples cannot be used (mend them, or leave them out with --on-bad skip):"
     raise DataError("\n".join([head, *lines, *more]))
 
 
