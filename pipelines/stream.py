@@ -17,6 +17,8 @@ import tensorflow as tf
 from pipelines.errors import DataError
 from pipelines.task import Batching, Encoder, Raw, Store
 
+# Encoders are written as graphs; converting them would only cost time, and leave files in the temporary folder.
+_graph = tf.autograph.experimental.do_not_convert
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
@@ -125,12 +127,12 @@ class Stream:
             part = self.order.blocks(max(first, start), min(last, start + self.steps_per_epoch), longest)
             return np.array(list(part), np.int64).reshape(-1, 2)
 
-        starts = epochs.flat_map(
-            lambda epoch: tf.data.Dataset.from_tensor_slices(
-                tf.ensure_shape(tf.numpy_function(table, [epoch], tf.int64, stateful=False), [None, 2])
-            )
-        )
-        return starts.map(self._block, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
+        def rows(epoch: tf.Tensor) -> tf.data.Dataset:
+            found = tf.numpy_function(table, [epoch], tf.int64, stateful=False)
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(found, [None, 2]))
+
+        starts = epochs.flat_map(_graph(rows))
+        return starts.map(_graph(self._block), num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
 
     def iterate(self, first: int, last: int, longest: int) -> Iterator[Any]:
         """The same blocks, one by one.

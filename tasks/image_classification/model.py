@@ -111,8 +111,8 @@ def _convolution(x: Any, filters: int, stride: int = 1, activation: str | None =
 
 
 def _residual(x: Any, filters: int) -> Any:
-    """Halve the sides: two convolutions beside a pooled 1x1 shortcut (He et al., 2019, ResNet-D)."""
-    y = _convolution(_convolution(x, filters, 2), filters, activation=None)
-    shortcut = keras.layers.AveragePooling2D(2, padding="same")(x)
-    shortcut = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal")(shortcut)
+    """Halve the sides by max pooling, then two convolutions beside a 1x1 shortcut."""
+    x = keras.layers.MaxPooling2D(2, padding="same")(x)
+    y = _convolution(_convolution(x, filters), filters, activation=None)
+    shortcut = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal")(x)
     return keras.layers.Activation("relu")(keras.layers.Add()([y, shortcut]))
