@@ -1,5 +1,6 @@
 """The model that a run leaves: saved with its assets, checked, loaded, ready to predict."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,19 @@ def save_model(run: Run, model: Any, assets: Assets) -> None:
     run.model.mkdir(exist_ok=True)
     aside = run.model / ".aside.keras"
     keras.saving.save_model(model, aside)
+    _forget_times(aside)
     aside.replace(run.model / "model.keras")
     for name, value in assets.items():
         run.write_json(f"model/{name}.json", value)
+
+
+def _forget_times(archive: Path) -> None:
+    """Write a zip archive again without the times of its entries, so that equal models are equal files."""
+    with zipfile.ZipFile(archive) as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(archive, "w") as new:
+        for name, content in entries.items():
+            new.writestr(zipfile.ZipInfo(name), content)
 
 
 def load_model(run: Run) -> tuple[Any, Assets]:

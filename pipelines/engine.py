@@ -1,7 +1,10 @@
 """One run, from its config to its report: a ledger of stages; where a run was cut off, it starts again."""
 
+import os
 import shlex
 import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from pipelines import devices
@@ -30,8 +33,10 @@ def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
     config = _continued(run, task_name, config)
     begun = run.settings.exists()
     if run.finished:
-        Console().say(f"{run.path} is finished: nothing to do.")
-        return finished_result(run)
+        result = finished_result(run)
+        Console().say(f"{run.path} is finished ({run.events('end')[-1]['status']}): nothing to do.")
+        _say_result(Console(), run, result)
+        return result
     execution = _prepare(run, task_name, config, command)
     try:
         execution.go_on()
@@ -39,6 +44,11 @@ def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
         if not begun and not run.finished_stages():
             # Nothing was done yet: the next try shall not find a folder in its way.
             shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    except KeyboardInterrupt:
+        execution.console.say(
+            f"interrupted: to go on, give the same command with --run-dir {shlex.quote(str(run.path))}"
+        )
         raise
     run.record("end", status=execution.status(), best_epoch=execution.best_epoch())
     run.update_manifest(seconds=run.seconds(), files=run.checksums())
@@ -58,7 +68,8 @@ def _prepare(run: Run, task_name: str, config: RunConfig, command: list[str]) ->
     console = Console()
     runtime = devices.start(config)
     console.say(f"device: {runtime.description}")
-    console.say(f"run: {run.path}")
+    if run.finished_stages():
+        console.say(f"run: {run.path} goes on; done before: {', '.join(run.finished_stages())}")
     if not run.settings.exists():
         run.write_json("manifest.json", start_manifest(task_name, run.path, command, config.seed, runtime.description))
         write_bytes(run.settings, write_config(config, task_name).encode())
@@ -83,7 +94,9 @@ def _continued(run: Run, task_name: str, config: RunConfig) -> RunConfig:
             f"run_dir: {run.path} holds a run with other settings ({'; '.join(different)}): "
             "choose another folder, or replace it with --overwrite."
         )
-    return began
+    return began.model_copy(
+        update={"max_minutes": config.max_minutes, "stop_step": config.stop_step or began.stop_step}
+    )
 
 
 def _empty(run: Run) -> None:
@@ -104,7 +117,13 @@ def _say_result(console: Console, run: Run, result: Result) -> None:
         + (f" {verdict.sentence}" if verdict else "")
     )
     console.result(f"report: {result.report}")
-    console.result(f"predict: sixfold predict {shlex.quote(str(run.path))} INPUT")
+    console.result(f"predict: {_program()} predict {shlex.quote(str(run.path))} INPUT")
+
+
+def _program() -> str:
+    """How the command is called here: by name, or by its path where that is on no search path."""
+    beside = Path(sys.executable).parent / "sixfold"
+    return "sixfold" if shutil.which("sixfold") or not beside.exists() else shlex.quote(os.path.relpath(beside))
 
 
 def _shown(score: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from pipelines.artefact import load_predictor
 from pipelines.config import load_config
+from pipelines.errors import ConfigError
+from pipelines.sources import locate
 from pipelines.task import Data, Predictor, Raw, Record, Scores, Store
 
 _ROWS = 256
@@ -53,16 +55,23 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         run_dir: the run folder.
-        settings: data settings that replace the run's; all of `data` is then the test.
+        settings: `data`, another source (its test split, or all of it where it has none), and for it `columns`, by
+            default the run's where the source has columns, and `on_bad`.
 
     Returns: the shape of metrics.json; the baseline only where the data are the run's own.
+
+    Raises:
+        DataError: an example cannot be read, or has a label that the model does not know (on_bad: skip leaves it out).
     """
     loaded = load_predictor(run_dir, {})
     given = {name: value for name, value in settings.items() if value is not None}
+    if given and "data" not in given:
+        raise ConfigError(f"{', '.join(given)}: these say how to read other data; name it with data.")
     config = loaded.config
     if given:
-        options = {name: value for name, value in config if name in ("on_bad", "columns", "image_size", "color")}
-        config = load_config(loaded.task_name, options={**options, **given}).config
+        has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
+        inherited = {"columns": config.columns} if has_columns and config.columns else {}
+        config = load_config(loaded.task_name, options={**inherited, **given}).config
     data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)

@@ -54,7 +54,9 @@ class Execution:
         self._change(**dict(self.task.resolve(self.config, data)))
         self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
-        self.console.say(f"data: {self.config.data}: {counts} {self.task.unit}s. {data.protocol}")
+        self.console.say(f"run: {self.run.path}")
+        left_out = f" {len(data.summary['skipped']):,} left out as unusable." if data.summary.get("skipped") else ""
+        self.console.say(f"data: {self.config.data}: {counts} {self.task.unit}s.{left_out} {data.protocol}")
         for warning in data.summary.get("warnings", []):
             self.console.say(f"warning: {warning}")
 
@@ -84,9 +86,12 @@ class Execution:
 
     def fit_baseline(self) -> None:
         """Fit the classical model and score it on the same split."""
-        with self.console.bar("baseline", None, "") as _:
-            baseline = self.task.baseline(self.config, self.data)
-            scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
+        self.console.say("baseline: fitting …")
+        baseline = self.task.baseline(self.config, self.data)
+        scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
+        self.console.say(
+            f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
+        )
         self.run.write_json("baseline.json", {"name": baseline.name, "note": baseline.note, **scores_json(scores)})
 
     def score(self) -> None:
@@ -94,15 +99,17 @@ class Execution:
         from pipelines.prediction import whole_file, write_records
         from pipelines.report import save_figures
 
+        self.console.say(f"scoring: {len(self.data.splits['test']):,} test {self.task.unit}s …")
         records = self.predict("test")
         scores = self._score(records, self.assets)
         metrics = metrics_json(self.task_name, scores, self.data, len(records))
         baseline = self.run.read_json("baseline.json")
         metrics["baseline"] = {key: baseline[key] for key in ("name", "note", "scores")}
-        with whole_file(self.run.path / "predictions.jsonl") as file:
-            write_records(records, file, "jsonl", self.task.answer)
         store = self.data.splits["test"]
         references = self.task.references(store)
+        with whole_file(self.run.path / "predictions.jsonl") as file:
+            targets = self.task.targets(references, self.assets)
+            write_records(records, file, "jsonl", self.task.answer, targets)
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store))
         self.run.write_json("metrics.json", metrics)
 
@@ -184,13 +191,13 @@ class Execution:
         from pipelines.training import choose_jit, choose_steps
 
         model, config = self.built.model, self.config
-        jit = "on" if choose_jit(config, model, self.runtime.device) else "off"
+        jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         self._change(jit=jit, steps_per_execution=steps)
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
         about = {"name": model.name, "parameters": model.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)
-        self.console.say(f"model: {model.name}, {trainable:,} trainable parameters; {steps} steps a call, XLA {jit}")
+        self.console.say(f"model: {model.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
 
     def _change(self, **settings: Any) -> None:
         """Replace settings, here and in run.yaml."""

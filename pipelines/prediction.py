@@ -54,15 +54,20 @@ def predict(
     return counts
 
 
-def write_records(records: Iterable[Record], file: TextIO, format: str, fields: Sequence[str]) -> Counts:
-    """JSON lines, or CSV with the columns id, the answer's fields and error, nested values as JSON."""
+def write_records(
+    records: Iterable[Record], file: TextIO, format: str, fields: Sequence[str], targets: Sequence[Any] | None = None
+) -> Counts:
+    """JSON lines, or CSV with the columns id, the answer's fields and error, nested values as JSON.
+
+    With targets, which are the truth about each record, a JSON line has them as `target` after its id.
+    """
     total = bad = 0
     table = csv.DictWriter(file, ["id", *fields, "error"], restval="") if format == "csv" else None
     if table:
         table.writeheader()
-    for record in records:
+    for place, record in enumerate(records):
         total, bad = total + 1, bad + (record.error is not None)
-        row = as_json(record)
+        row = as_json(record) if targets is None else {"id": record.id, "target": targets[place], **as_json(record)}
         if table:
             table.writerow(
                 {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()}
@@ -96,7 +101,7 @@ def batched_predictor(
     def encode_batch(raw: Raw) -> tuple[Any, dict[int, str]]:
         try:
             return encode_rows(raw), {}
-        except tf.errors.OpError:
+        except (tf.errors.OpError, UnicodeDecodeError):  # the latter where a path in the message is not UTF-8
             return _encode_singly(encode_rows, raw)
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
@@ -118,6 +123,8 @@ def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, di
     for row in range(len(next(iter(raw.values())))):
         try:
             good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
+        except UnicodeDecodeError:
+            errors[row] = "it cannot be read, and its name is not UTF-8"
         except tf.errors.OpError as error:
             errors[row] = reason(error)
     return tf.concat(good, 0) if good else None, errors

@@ -112,6 +112,11 @@ class Stream:
         }
 
     @property
+    def examples(self) -> int:
+        """Examples of an epoch."""
+        return len(self._store)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
         return self.order.steps
@@ -221,8 +226,11 @@ def uniform(keys: tf.Tensor, lane: int) -> tf.Tensor:
 
 def reason(error: Any) -> str:
     """The first line of a TensorFlow error, without the graph's names."""
-    line = str(error.message).strip().splitlines()[0]
-    return re.sub(r"\{\{.*?\}\}|\[Op:.*", "", line).strip() or type(error).__name__
+    line = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error.message).strip().splitlines()[0]).strip()
+    if isinstance(error, tf.errors.NotFoundError):
+        return "there is no such file" if line.partition(";")[0] else "no file is named"
+    line = line.removeprefix("assertion failed: [").partition("] [Condition")[0].removesuffix("]")
+    return line or type(error).__name__
 
 
 def _buckets(store: Store, batching: Batching) -> np.ndarray:

@@ -201,6 +201,8 @@ class Task:
     """(model, config, assets, options) -> the predictor."""
     references: "Callable[[Store], Raw]"
     """The truth about every example of a split, without its inputs."""
+    targets: "Callable[[Raw, Assets], list[Any]]"
+    """(references, assets) -> the truth about each example as a person reads it, in JSON values."""
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
     """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go
     through it alike."""

@@ -98,9 +98,8 @@ def _train_epoch(trainer: Trainer, progress: Progress, blocks: Any) -> None:
     progress.epoch += 1
     end = min(progress.epoch * trainer.train.steps_per_epoch, trainer.last)
     totals = np.zeros(2 + len(trainer.built.metrics))
-    with trainer.console.bar(
-        f"epoch {progress.epoch}/{config.epochs}", (end - first) * config.batch_size, trainer.unit + "s"
-    ) as advance:
+    examples = min((end - first) * config.batch_size, trainer.train.examples)
+    with trainer.console.bar(f"epoch {progress.epoch}/{config.epochs}", examples, trainer.unit + "s") as advance:
         while progress.step < end:
             block = next(blocks)
             count = int(block[2].shape[0])
@@ -110,13 +109,14 @@ def _train_epoch(trainer: Trainer, progress: Progress, blocks: Any) -> None:
             _check_finite(trainer, progress, sums)
             totals += sums
             _record_step(trainer, progress, sums, rates, count)
-            advance((progress.step - first) * config.batch_size, f"loss {sums[0] / max(sums[1], 1e-12):.4f}")
+            done = min((progress.step - first) * config.batch_size, examples)
+            advance(done, f"loss {sums[0] / max(sums[1], 1e-12):.4f}")
     seconds = time.perf_counter() - started
     with trainer.steps.averaged():
         valid = evaluate(trainer.steps, trainer.valid, trainer.built, trainer.longest)
     better = _judge(trainer, progress, valid)
     values = {"train": means(totals, trainer.built), "valid": valid, "learning_rate": float(rates[-1])}
-    rate = (progress.step - first) * config.batch_size / seconds
+    rate = examples / seconds
     trainer.run.record(
         "epoch",
         epoch=progress.epoch,

@@ -54,7 +54,7 @@ def stages(folder: Path) -> list[tuple[str, str]]:
 def test_a_finished_run_has_nothing_to_do(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = stages(finished)
     result = small(finished)
-    assert "is finished: nothing to do" in capsys.readouterr().err
+    assert "is finished (done): nothing to do" in capsys.readouterr().err
     assert stages(finished) == before
     assert 0 <= result.headline <= 1
 
@@ -196,6 +196,72 @@ def test_evaluate_on_other_data_scores_with_the_models_classes(finished: Path, p
     assert "baseline" not in metrics
     with pytest.raises(DataError, match="dark"):
         evaluate(finished, data=str(photos))
+    (digits.parent / "wasp").mkdir()
+    (digits / "0.png").rename(digits.parent / "wasp" / "0.png")
+    with pytest.raises(DataError, match="wasp"):
+        evaluate(finished, data=str(digits.parent))
+    left = evaluate(finished, data=str(digits.parent), on_bad="skip")
+    assert left["examples"] == 3
+    assert "3 of the 4 examples" in left["protocol"]
+    assert "1 left out as unusable" in left["protocol"]
+
+
+def test_evaluate_uses_the_runs_columns_for_tables_only(copied: Path, tmp_path: Path) -> None:
+    settings = copied / "run.yaml"
+    text = settings.read_text().replace("columns: null", "columns: {image: path, label: class}")
+    assert "image: path" in text
+    settings.write_text(text)
+    (tmp_path / "folder" / "3").mkdir(parents=True)
+    Image.new("L", (8, 8), 90).save(tmp_path / "folder" / "3" / "0.png")
+    (tmp_path / "table.csv").write_text("path,class\nfolder/3/0.png,3\n")
+    assert evaluate(copied, data=str(tmp_path / "folder"))["examples"] == 1
+    assert evaluate(copied, data=str(tmp_path / "table.csv"))["examples"] == 1
+
+
+def test_a_budget_holds_for_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Execution, "train", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            small(tmp_path)
+    small(tmp_path, max_minutes=1e-6)
+    assert Run(tmp_path).events("end")[0]["status"] == "stopped by budget"
+
+
+def test_predictions_stand_beside_the_truth(finished: Path) -> None:
+    rows = [json.loads(line) for line in (finished / "predictions.jsonl").read_text().splitlines()]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert np.mean([row["label"] == row["target"] for row in rows]) == metrics["scores"]["accuracy"]["value"]
+
+
+def test_what_the_data_check_refuses_predict_refuses_too(finished: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.gif")
+    Image.new("P", (8, 8)).save(tmp_path / "b.bmp")
+    records = list(
+        predict(
+            finished,
+            [
+                tmp_path / "a.gif",
+                tmp_path / "b.bmp",
+                tmp_path / "c.png",
+                b"caf\xe9.jpg".decode("utf-8", "surrogateescape"),
+            ],
+        )
+    )
+    assert [record["error"] for record in records[:3]] == [
+        "it is a GIF, which is for animations: convert it to PNG or JPEG",
+        "it is a BMP of less than 24 bits: convert it to PNG",
+        "there is no such file",
+    ]
+    assert "not UTF-8" in records[3]["error"]
+    json.dumps(records).encode("ascii")
+
+
+def test_predict_says_what_it_does_not_take(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    for path, sentence in ((tmp_path / "empty", "holds no image"), (tmp_path / "a.npz", "not arrays")):
+        with pytest.raises(DataError, match=sentence):
+            list(predict(finished, [path]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from pipelines.console import Console
 if TYPE_CHECKING:
     from pipelines.task import CheckReport
 
+CLASSES = 20
+"""Classes of a split that the text counts."""
+
 SHOWN = 20
 """Problems of one kind that the text lists; --json has them all."""
 
@@ -47,8 +50,16 @@ def report_text(report: "CheckReport") -> str:
     splits = report.summary.get("counts")
     if isinstance(splits, dict):
         lines.append("read: " + ", ".join(f"{name} {count:,}" for name, count in splits.items()))
+        lines += [f"{name}: {_classes(counts)}" for name, counts in (report.summary.get("classes") or {}).items()]
+        lines += [report.summary["protocol"]] if report.summary.get("protocol") else []
     errors, total = len(report.errors), len(report.problems)
     return "\n".join([*lines, f"{_many(errors, 'error')}, {_many(total - errors, 'warning')}"])
+
+
+def _classes(counts: dict[str, int]) -> str:
+    """'ant 97, bee 120', the first of many."""
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:CLASSES]]
+    return ", ".join([*shown, f"… {len(counts)} classes"] if len(counts) > CLASSES else shown)
 
 
 def _many(count: int, noun: str) -> str:

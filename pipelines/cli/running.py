@@ -27,8 +27,8 @@ def _run(chosen: Chosen) -> None:
 run = TaskGroup("run", _run, help="Train, score and report: one run folder with everything in it.")
 
 
-def _evaluate(run: Path, data: str | None, columns: tuple[str, ...], as_json: bool, output: Path | None) -> None:
-    settings: dict[str, Any] = {"data": data, "columns": _columns(columns)}
+def _evaluate(run: Path, as_json: bool, output: Path | None, columns: tuple[str, ...], **settings: Any) -> None:
+    settings["columns"] = _columns(columns)
     from pipelines.evaluation import evaluate
     from pipelines.state import write_bytes
 
@@ -50,8 +50,17 @@ evaluate = PairsCommand(
     help="Score a run's model again, on its own test split or on other data.",
     params=[
         RUN,
-        click.Option(["--data"], metavar="SOURCE", help="A source as `sixfold run` takes; all of it is the test."),
+        click.Option(
+            ["--data"],
+            metavar="SOURCE",
+            help="A source as `sixfold run` takes; its test split is scored, or all of it where it has none.",
+        ),
         COLUMNS,
+        click.Option(
+            ["--on-bad"],
+            type=click.Choice(["fail", "skip"]),
+            help="What to do with examples of SOURCE that cannot be scored; default: fail.",
+        ),
         click.Option(["as_json", "--json"], is_flag=True, help="Print what metrics.json holds."),
         click.Option(["--output"], type=click.Path(path_type=Path), metavar="FILE", help="Also write that to a file."),
     ],
@@ -97,6 +106,7 @@ def _predict(
     given = {name: value for name, value in options.items() if value is not None}
     from pipelines.prediction import predict
 
+    output = None if output == Path("-") else output
     counts = predict(run, list(input), output=output, format=format, options=given, max_bad=max_bad)
     where = f" in {output}" if output else ""
     bad = f", {counts.bad:,} of them errors" if counts.bad else ""

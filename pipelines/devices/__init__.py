@@ -2,6 +2,7 @@
 by itself."""
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -80,8 +81,11 @@ def import_backend(backend: str) -> None:
             import tensorflow  # noqa: F401  # loaded here so that its start-up notices stay in the quiet
     except ModuleNotFoundError as error:
         raise DeviceError(
-            f"the {backend} backend needs the package {error.name}: pip install 'sixfold[{backend}]'."
+            f"the {backend} backend needs the package {error.name}, the extra [{backend}]: in a checkout of Sixfold, "
+            f"pip install -c constraints.txt '.[{backend}]'."
         ) from error
+    # Each run makes its functions anew; that they are traced again is no news to anybody.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if keras.backend.backend() != backend:
         raise DeviceError(
             f"Keras was already started on {keras.backend.backend()}, and this run wants {backend}: "

@@ -65,7 +65,7 @@ def _code(value: Any) -> _Code:
 
 
 def _weakest(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The classes with the lowest F1 among those that the split holds."""
+    """The classes with the lowest F1 among those that the split holds, faultless ones left out."""
     rows = (metrics.get("breakdowns") or {}).get("per_class") or {}
-    known = [(name, row) for name, row in rows.items() if row.get("f1") is not None and row.get("support")]
+    known = [(name, row) for name, row in rows.items() if row.get("f1") not in (None, 1.0) and row.get("support")]
     return sorted(known, key=lambda pair: float(pair[1]["f1"]))[:_WEAKEST]

@@ -52,7 +52,7 @@ def line_chart(title: str, series: Mapping[str, Points], across: str, marked: fl
     if marked is not None:
         x = frame.x(marked)
         parts.append(f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
-        parts.append(_text(x, _TOP - 4, "best", "middle"))
+        parts.append(_text(x, _TOP - 4, "best", "end" if marked > 0.9 * max(xs) else "middle"))
     parts += [_line(frame, name, points) for name, points in series.items()]
     keys = "".join(f'<span class="key {escape(name)}">{escape(name)}</span>' for name in series)
     legend = keys if len(series) > 1 else ""

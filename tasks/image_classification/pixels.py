@@ -99,9 +99,23 @@ def _pixels(raw: Any, size: int, channels: int) -> tf.Tensor:
 
 
 def _decode(content: tf.Tensor, size: int, channels: int) -> tf.Tensor:
-    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    with tf.control_dependencies(_refusals(content)):
+        image = tf.io.decode_image(content, channels=3, expand_animations=False)
     image = _upright(image, orientation(content))
     return _fit(_colour(image[None], channels), size)[0]
+
+
+def _refusals(content: tf.Tensor) -> list[Any]:
+    """What the data check refuses is refused here too: formats that the decoder takes, but not as they are meant."""
+    gif = tf.strings.substr(content, 0, 3) == b"GIF"
+    # The decoder reads the indices of a palette as shades of grey. Byte 28 of a BMP is its bits per pixel.
+    palette = (tf.strings.substr(content, 0, 2) == b"BM") & tf.strings.regex_full_match(
+        tf.strings.substr(content, 28, 1), b"[\\x00-\\x17]"
+    )
+    return [
+        tf.debugging.Assert(~gif, ["it is a GIF, which is for animations: convert it to PNG or JPEG"]),
+        tf.debugging.Assert(~palette, ["it is a BMP of less than 24 bits: convert it to PNG"]),
+    ]
 
 
 def _colour(images: tf.Tensor, channels: int) -> tf.Tensor:

@@ -38,6 +38,11 @@ def answer(probabilities: np.ndarray, classes: Sequence[str], k: int) -> dict[st
     return {**top[0], "top_k": top}
 
 
+def targets(references: Raw, assets: Assets) -> list[Any]:
+    """The true label of each image."""
+    return [assets["classes"][label] for label in references["label"].tolist()]
+
+
 def calibrate(config: Config, assets: Assets, records: Sequence[Record], references: Raw) -> Assets:
     """The assets with the temperature that fits the validation split."""
     return {**assets, "temperature": scoring.fit_temperature(_logits(records, references), references["label"])}

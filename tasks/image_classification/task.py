@@ -23,6 +23,7 @@ TASK = Task(
     calibrate=scores.calibrate,
     predictor=model.predictor,
     references=data.references,
+    targets=scores.targets,
     score=scores.score,
     figures=scores.figures,
     inputs=data.inputs,

@@ -48,9 +48,9 @@ def load_test(config: Config, assets: Assets) -> Data:
         rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]
     if not len(rows):
         raise DataError(f"{config.data} holds no usable example to score.")
-    protocol = (
-        f"Scored on {len(rows):,} of the {len(examined.good['test']):,} examples given for the test in {config.data}."
-    )
+    given = len(examined.good["test"]) + len(examined.bad)
+    left_out = f", {len(examined.bad):,} left out as unusable" if examined.bad else ""
+    protocol = f"Scored on {len(rows):,} of the {given:,} examples given for the test in {config.data}{left_out}."
     return assemble(config, examined, Splits({"test": ("test", rows)}, protocol, {"total": 0, "across_splits": 0}))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.errors import DataError
 from pipelines.sources.folders import walk
 from pipelines.sources.tables import open_rows, table_suffix
 from pipelines.task import Problem, Raw
@@ -40,10 +41,24 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
     if path == "-":
         return _from_lines(sys.stdin.buffer)
     if os.path.isdir(path):
-        return ((_name(file), os.fsencode(file)) for file in walk(path) if is_picture(file))
+        return _from_folder(path)
+    if os.path.splitext(path)[1].lower() == ".npz":
+        raise DataError(
+            f"{path}: predict takes images, folders, tables and lists of paths, not arrays: save images first."
+        )
     if table_suffix(Path(path)) and os.path.isfile(path):
         return _from_table(Path(path), config)
     return [(_name(path), os.fsencode(path))]
+
+
+def _from_folder(folder: str) -> Iterator[_Input]:
+    empty = True
+    for file in walk(folder):
+        if is_picture(file):
+            empty = False
+            yield _name(file), os.fsencode(file)
+    if empty:
+        raise DataError(f"{folder} holds no image: name a folder that does.")
 
 
 def is_picture(path: str) -> bool:
@@ -65,7 +80,7 @@ def _from_table(table: Path, config: Config) -> Iterator[_Input]:
                 yield row.where, b""
             else:
                 path = table_paths(table, row)[0]
-                yield row[0] or "", path
+                yield printable(path) or f"{table}: a row that names no file", path
 
 
 def _name(path: str) -> str:

@@ -160,7 +160,8 @@ def table_paths(table: Path, values: Iterable[Any]) -> np.ndarray:
             raise DataError(
                 f"{table}: the image column holds {type(value).__name__} values, not paths: map another column."
             )
-        paths.append(os.path.join(folder, value.encode("utf-8", "surrogateescape")) if value else b"")
+        name = value.encode("utf-8", "surrogateescape") if value else b""
+        paths.append(os.path.normpath(os.path.join(folder, name)) if name else b"")
     column = np.empty(len(paths), object)
     column[:] = paths
     return column
