@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines import devices, registry
 from pipelines.config import load_config
-from pipelines.errors import StateError
+from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, find_run
 from pipelines.task import Assets, Predictor, Task
 
@@ -31,16 +31,28 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
         StateError: the folder is none, or its model is missing, changed or damaged.
     """
     run = find_run(run_dir)
-    name = run.read_json("manifest.json")["task"]
+    name = run.manifest()["task"]
     if not (run.model / "model.keras").is_file():
         raise StateError(f"{run_dir} holds no model, its run was cut short: start it again with --run-dir {run_dir}.")
-    config = load_config(name, file=run.settings).config
+    config = read_settings(run, name)
     devices.import_backend(config.backend)
     task = registry.task(name)
     model, assets = load_model(run)
     given = {key: value for key, value in options.items() if value is not None}
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
     return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, given))
+
+
+def read_settings(run: Run, task_name: str) -> Any:
+    """The config that a run folder holds.
+
+    Raises:
+        StateError: it is no longer one of this task.
+    """
+    try:
+        return load_config(registry.check_name(task_name), file=run.settings).config
+    except ConfigError as error:
+        raise StateError(f"{run.settings} is damaged: {error}") from error
 
 
 def save_model(run: Run, model: Any, assets: Assets) -> None:
@@ -73,9 +85,12 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     """
     import keras
 
-    expected = run.read_json("manifest.json").get("files", {})
-    for name, found in run.checksums("model").items():
-        if expected.get(name, found) != found:
+    expected = run.manifest().get("files", {})
+    found = run.checksums()
+    for name in [name for name in expected if name.startswith("model/") or name == "run.yaml"]:
+        if name not in found:
+            raise StateError(f"{run.path / name} is missing: restore it or train again.")
+        if expected[name] != found[name]:
             raise StateError(
                 f"{run.path / name} is not the file that the run wrote (its checksum differs): "
                 "restore it or train again."

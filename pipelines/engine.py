@@ -9,9 +9,10 @@ from typing import Any
 
 from pipelines import devices
 from pipelines.api import Result
-from pipelines.config import RunConfig, load_config, shown, write_config
+from pipelines.artefact import read_settings
+from pipelines.config import RunConfig, shown, write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError, SixfoldError
+from pipelines.errors import ConfigError
 from pipelines.execution import Execution
 from pipelines.report.words import standing
 from pipelines.runs import Run, open_run, start_manifest
@@ -19,6 +20,11 @@ from pipelines.state import write_bytes
 
 _MAY_DIFFER = {"run_dir", "overwrite", "max_minutes", "stop_step"}
 """Settings that say nothing about what a run computes up to where it stops."""
+_ENTRIES = {
+    *("run.yaml", "manifest.json", "events.jsonl", "metrics.json", "baseline.json", "predictions.jsonl", "report.html"),
+    *("MODEL_CARD.md", "model", "state", "figures", "export", "tensorboard", "lock"),
+}
+"""What a run folder holds; anything else in it is somebody's own."""
 
 
 def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
@@ -27,33 +33,32 @@ def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
     Raises:
         SixfoldError: with the exit code that fits.
     """
+    existed = config.run_dir is not None and Path(config.run_dir).exists()
     run = open_run(config.run_dir, task_name, write_config(config, task_name))
-    if config.overwrite:
-        _empty(run)
-    config = _continued(run, task_name, config)
-    begun = run.settings.exists()
-    if run.finished:
-        result = finished_result(run)
-        Console().say(f"{run.path} is finished ({run.events('end')[-1]['status']}): nothing to do.")
-        _say_result(Console(), run, result)
-        return result
-    execution = _prepare(run, task_name, config, command)
+    replaced = _set_aside(run) if config.overwrite else None
+    fresh = not any(run.path.iterdir())
     try:
-        execution.go_on()
-    except SixfoldError:
-        if not begun and not run.finished_stages():
-            # Nothing was done yet: the next try shall not find a folder in its way.
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
+        asked = config.model_copy(update={"run_dir": None, "overwrite": False})
+        config = _continued(run, task_name, asked)
+        if run.finished:
+            Console().say(f"{run.path} is finished ({run.events('end')[-1]['status']}): nothing to do.")
+        else:
+            execution = _prepare(run, task_name, config, asked, command)
+            for stage in execution.go_on():
+                if stage == "data" and replaced:
+                    shutil.rmtree(replaced)
+            run.record("end", status=execution.status(), best_epoch=execution.best_epoch())
+            run.update_manifest(seconds=run.seconds(), files=run.checksums())
     except KeyboardInterrupt:
-        execution.console.say(
-            f"interrupted: to go on, give the same command with --run-dir {shlex.quote(str(run.path))}"
-        )
+        if run.finished_stages():
+            Console().say(f"to go on, give the same command with --run-dir {shlex.quote(str(run.path))}")
         raise
-    run.record("end", status=execution.status(), best_epoch=execution.best_epoch())
-    run.update_manifest(seconds=run.seconds(), files=run.checksums())
+    finally:
+        if fresh and not run.finished_stages():
+            # Nothing was done: leave all as it was.
+            _take_back(run, replaced, existed=existed)
     result = finished_result(run)
-    _say_result(execution.console, run, result)
+    _say_result(Console(), run, result)
     return result
 
 
@@ -63,7 +68,7 @@ def finished_result(run: Run) -> Result:
     return Result(run.path, metrics, run.path / "report.html")
 
 
-def _prepare(run: Run, task_name: str, config: RunConfig, command: list[str]) -> Execution:
+def _prepare(run: Run, task_name: str, config: RunConfig, asked: RunConfig, command: list[str]) -> Execution:
     """Start the devices, then write down what is about to happen."""
     console = Console()
     runtime = devices.start(config)
@@ -71,39 +76,64 @@ def _prepare(run: Run, task_name: str, config: RunConfig, command: list[str]) ->
     if run.finished_stages():
         console.say(f"run: {run.path} goes on; done before: {', '.join(run.finished_stages())}")
     if not run.settings.exists():
-        run.write_json("manifest.json", start_manifest(task_name, run.path, command, config.seed, runtime.description))
+        about = start_manifest(task_name, run.path, command, config.seed, runtime.description)
+        run.write_json("manifest.json", {**about, "asked": asked.model_dump(mode="json")})
         write_bytes(run.settings, write_config(config, task_name).encode())
     return Execution(run, task_name, config, runtime, console)
 
 
-def _continued(run: Run, task_name: str, config: RunConfig) -> RunConfig:
-    """The config to go on with: the given one in a new folder, the run's own (which must agree) in an existing one."""
-    config = config.model_copy(update={"run_dir": None, "overwrite": False})
+def _continued(run: Run, task_name: str, asked: RunConfig) -> RunConfig:
+    """The config to go on with: the asked one in a new folder, the run's own in an existing one, which must agree.
+
+    The run's own says what was asked when it began, and what the data made of it: either may be asked again.
+    """
     if not run.settings.exists():
         if any(run.path.iterdir()):
             raise ConfigError(f"run_dir: {run.path} is not empty and no run folder: choose another.")
-        return config
-    began = load_config(task_name, file=run.settings).config
+        return asked
+    began, first = read_settings(run, task_name), run.manifest().get("asked", {})
     different = [
         f"{name} {shown(getattr(began, name))} there, {shown(value)} here"
-        for name, value in config
-        if name not in _MAY_DIFFER and value not in (None, "auto", getattr(began, name))
+        for name, value in asked
+        if name not in _MAY_DIFFER
+        and value != getattr(began, name)
+        and asked.model_dump(mode="json")[name] != first.get(name)
     ]
-    if different:
+    if run.manifest()["task"] != task_name or different:
+        reason = "; ".join(different) or f"of {run.manifest()['task']}"
         raise ConfigError(
-            f"run_dir: {run.path} holds a run with other settings ({'; '.join(different)}): "
+            f"run_dir: {run.path} holds a run with other settings ({reason}): "
             "choose another folder, or replace it with --overwrite."
         )
-    return began.model_copy(
-        update={"max_minutes": config.max_minutes, "stop_step": config.stop_step or began.stop_step}
-    )
+    stop = asked.stop_step or began.stop_step
+    config: RunConfig = began.model_copy(update={"max_minutes": asked.max_minutes, "stop_step": stop})
+    return config
 
 
-def _empty(run: Run) -> None:
-    """Remove the run that is to be overwritten; anything that is no run is left alone."""
-    if run.settings.exists():
-        shutil.rmtree(run.path)
-        run.path.mkdir()
+def _set_aside(run: Run) -> Path | None:
+    """Move the run that is to be overwritten aside, until the new one has read its data; only ever a run."""
+    if not any(run.path.iterdir()):
+        return None
+    run.manifest()
+    own = sorted(entry.name for entry in run.path.iterdir() if entry.name not in _ENTRIES)
+    if own:
+        raise ConfigError(
+            f"run_dir: {run.path} holds more than a run ({', '.join(own[:5])}): move that, or choose another."
+        )
+    place = run.path.resolve()
+    aside = place.with_name(f".{place.name}.replaced-{os.getpid()}")
+    place.rename(aside)
+    place.mkdir()
+    return aside
+
+
+def _take_back(run: Run, replaced: Path | None, *, existed: bool) -> None:
+    place = run.path.resolve()
+    shutil.rmtree(place, ignore_errors=True)
+    if replaced:
+        replaced.rename(place)
+    elif existed:
+        place.mkdir()
 
 
 def _say_result(console: Console, run: Run, result: Result) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.artefact import load_predictor
 from pipelines.config import load_config
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, StateError
 from pipelines.sources import locate
 from pipelines.task import Data, Predictor, Raw, Record, Scores, Store
 
@@ -73,6 +73,8 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
         config = load_config(loaded.task_name, options={**inherited, **given}).config
     data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
+    if not given and data.fingerprint != loaded.run.manifest().get("fingerprint"):
+        raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)
     scores = loaded.task.score(records, loaded.task.references(store), loaded.config, loaded.assets)

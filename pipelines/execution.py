@@ -1,5 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,20 +29,21 @@ class Execution:
         self._built: Any = None
         self._assets: Assets | None = None
 
-    def go_on(self) -> None:
-        """Do what the ledger does not say is done, in its order."""
+    def go_on(self) -> Iterator[str]:
+        """Do what the ledger does not say is done, in its order; each stage's name when it is done."""
         todo = [self.read_data, self.train, self.fit_baseline, self.score, self.export, self.report]
         for name, stage in zip(STAGES, todo, strict=True):
             if name not in self.run.finished_stages():
                 with self.run.stage(name):
                     stage()
+                yield name
 
     @property
     def data(self) -> Data:
         """Read once; checked against the fingerprint that the run began with."""
         if self._data is None:
             self._data = self.task.load_data(self.config)
-            known = self.run.read_json("manifest.json").get("fingerprint")
+            known = self.run.manifest().get("fingerprint")
             if known not in (None, self._data.fingerprint):
                 raise StateError(
                     f"the data has changed since {self.run.path} began: choose another --run-dir, or --overwrite."
@@ -52,6 +54,13 @@ class Execution:
         """Read the data; write run.yaml with all that it decides."""
         data = self.data
         self._change(**dict(self.task.resolve(self.config, data)))
+        parts = self.config.accumulate * self.runtime.replicas
+        largest = -(-len(data.splits["train"]) // parts) * parts
+        if self.config.batch_size > largest:
+            self.console.say(
+                f"batch size: {largest}, as there are {len(data.splits['train']):,} {self.task.unit}s to train on"
+            )
+            self._change(batch_size=largest)
         self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
         self.console.say(f"run: {self.run.path}")
@@ -170,9 +179,9 @@ class Execution:
 
         weights, _ = load_arrays(self.run.best)
         for name, variable in named(self.built.model.variables).items():
-            if name not in weights:
+            if name not in weights or weights[name].shape != tuple(variable.shape):
                 raise StateError(
-                    f"{self.run.best} does not fit the model ({name} is missing): start again with --overwrite."
+                    f"{self.run.best} does not fit the model ({name} differs): start again with --overwrite."
                 )
             variable.assign(weights[name])
 

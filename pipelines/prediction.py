@@ -99,6 +99,8 @@ def batched_predictor(
         return compiled({name: tf.constant(column) for name, column in raw.items()})
 
     def encode_batch(raw: Raw) -> tuple[Any, dict[int, str]]:
+        if any(value[:1] == b"\0" for value in raw.get("path", ())):
+            return _encode_singly(encode_rows, raw)
         try:
             return encode_rows(raw), {}
         except (tf.errors.OpError, UnicodeDecodeError):  # the latter where a path in the message is not UTF-8
@@ -121,6 +123,10 @@ def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, di
 
     good, errors = [], {}
     for row in range(len(next(iter(raw.values())))):
+        path = raw["path"][row] if "path" in raw else b""
+        if path[:1] == b"\0":
+            errors[row] = path[1:].decode("utf-8", "replace")
+            continue
         try:
             good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
         except UnicodeDecodeError:
@@ -161,7 +167,10 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    if not output.parent.is_dir() or output.is_dir() or not os.access(output.parent, os.W_OK):
+    # What is no plain file, as /dev/null or a link, is written through, not replaced.
+    through = output.is_symlink() or (output.exists() and not output.is_file())
+    place = output if through else output.parent
+    if not output.parent.is_dir() or output.is_dir() or (place.exists() and not os.access(place, os.W_OK)):
         raise ConfigError(f"output: {output} cannot be written: choose another file with --output.")
-    with whole_file(output) as file:
+    with output.open("w", encoding="utf-8", newline="") if through else whole_file(output) as file:
         yield file

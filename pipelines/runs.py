@@ -46,13 +46,15 @@ class Run:
     def record(self, event: str, **values: Any) -> None:
         """Append one line to events.jsonl."""
         line = json.dumps({"time": _now(), "event": event, **values}, default=_plain)
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with (self.path / "events.jsonl").open("ab+") as file:
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+                file.write(b"\n")  # a crash cut the last line short: it must not swallow this one
+            file.write(f"{line}\n".encode())
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
         """The recorded events, but for the steps of a training that was begun again and a line cut short by a crash."""
         file = self.path / "events.jsonl"
-        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
         found = [parsed for line in lines if (parsed := _parse(line)) is not None]
         begun = [
             place for place, one in enumerate(found) if (one["event"], one.get("name"), one.get("status")) == _TRAINING
@@ -106,9 +108,24 @@ class Run:
         except (OSError, ValueError) as error:
             raise StateError(f"{self.path / name} cannot be read: {error}.") from error
 
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json.
+
+        Raises:
+            StateError: it is missing or damaged.
+        """
+        manifest = self.read_json("manifest.json")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("task"), str):
+            raise StateError(f"{self.path / 'manifest.json'} is damaged: it names no task. Restore it or run again.")
+        if not isinstance(manifest.get("files", {}), dict):
+            raise StateError(
+                f"{self.path / 'manifest.json'} is damaged: its checksums are gone. Restore it or run again."
+            )
+        return manifest
+
     def update_manifest(self, **values: Any) -> None:
         """Add to manifest.json."""
-        old = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        old = self.manifest() if (self.path / "manifest.json").exists() else {}
         self.write_json("manifest.json", {**old, **values})
 
     def checksums(self, part: str = "") -> dict[str, str]:
@@ -217,10 +234,10 @@ def _now() -> str:
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:
-        parsed: dict[str, Any] = json.loads(line)
-    except ValueError:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return parsed
+    return parsed if isinstance(parsed, dict) and isinstance(parsed.get("event"), str) else None
 
 
 def _plain(value: Any) -> Any:

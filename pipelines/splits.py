@@ -90,17 +90,18 @@ def _assign(given: Mapping[str, Rows], shares: Sequence[float]) -> dict[str, tup
     further = [name for name in ("test", "valid") if name in given]
     if len(further) == 2:
         return {name: (name, np.arange(len(given[name].hashes))) for name in SPLITS}
+    whole = not _are_counts(shares)
     if not further:
-        parts = _cut(train, _counts(len(train.hashes), shares))
+        parts = _cut(train, _counts(len(train.hashes), shares, whole), whole)
         return {name: ("train", part) for name, part in zip(SPLITS, parts, strict=True)}
-    kept, valid, _ = _cut(train, _counts(len(train.hashes), (*shares[:2], 0)))
+    kept, valid, _ = _cut(train, _counts(len(train.hashes), (*shares[:2], 0), whole), whole)
     test = np.arange(len(given[further[0]].hashes))
     return {"train": ("train", kept), "valid": ("train", valid), "test": (further[0], test)}
 
 
-def _counts(examples: int, shares: Sequence[float]) -> list[int]:
-    """Examples of each split, as shares of all or as asked for."""
-    if _are_counts(shares):
+def _counts(examples: int, shares: Sequence[float], whole: bool) -> list[int]:
+    """Examples of each split, as shares of the whole or as asked for."""
+    if not whole:
         asked = [int(count) for count in shares]
         if sum(asked) > examples:
             raise DataError(
@@ -112,11 +113,13 @@ def _counts(examples: int, shares: Sequence[float]) -> list[int]:
 
 
 def _are_counts(shares: Sequence[float]) -> bool:
-    return max(shares) > 1
+    # Shares add up to 1, within rounding; counts are whole numbers that add up to more.
+    return sum(shares) > 1.5
 
 
-def _cut(rows: Rows, counts: Sequence[int]) -> list[np.ndarray]:
-    """Rows of train, valid and test. Test takes the first by rank, so that adding rows moves few across."""
+def _cut(rows: Rows, counts: Sequence[int], whole: bool) -> list[np.ndarray]:
+    """Rows of train, valid and test, all of them if whole. Test takes the first by rank, so that adding rows moves few
+    across."""
     unit, key, label, size = _units(rows)
     order = np.lexsort((key, label))
     edges = np.flatnonzero(np.diff(label[order], prepend=-1, append=-1))
@@ -129,12 +132,13 @@ def _cut(rows: Rows, counts: Sequence[int]) -> list[np.ndarray]:
     split = np.full(len(order), -1)
     for (start, end), quotas in zip(classes, np.stack([tests, valids, trains], axis=1), strict=True):
         members = order[start:end]
-        split[members] = _walk(size[members], quotas)
+        split[members] = _walk(size[members], quotas, whole)
     return [np.flatnonzero(split[unit] == number) for number in range(3)]
 
 
-def _walk(sizes: np.ndarray, quotas: np.ndarray) -> np.ndarray:
-    """The split of each unit of a class, by rank: each quota is met as nearly as whole units allow, by one at least."""
+def _walk(sizes: np.ndarray, quotas: np.ndarray, whole: bool) -> np.ndarray:
+    """The split of each unit of a class, by rank: each quota is met as nearly as whole units allow, by one at least. If
+    whole, train takes whatever the others leave."""
     ends = np.cumsum(sizes)
     middles = ends - sizes / 2
     split = np.full(len(sizes), -1)
@@ -142,7 +146,7 @@ def _walk(sizes: np.ndarray, quotas: np.ndarray) -> np.ndarray:
     for number, quota in ((2, quotas[0]), (1, quotas[1]), (0, quotas[2])):
         most = len(sizes) if number == 0 else len(sizes) - 1
         near = max(int(np.searchsorted(middles, filled + quota, side="right")), first + 1) if quota else first
-        last = max(first, min(near, most))
+        last = most if whole and number == 0 else max(first, min(near, most))
         split[first:last] = number
         filled = int(ends[last - 1]) if last else 0
         first = last

@@ -98,7 +98,8 @@ class Record:
 
 
 Predictor = Callable[[Iterable[tuple[list[str], Raw]]], Iterator[Record]]
-"""Batches of (ids, raw examples) in, records out, in order. A broken input becomes a record with an error."""
+"""Batches of (ids, raw examples) in, records out, in order. A broken input becomes a record with an error; so does one
+whose `path` is no path but NUL and the reason why it was refused."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ class Progress:
 
     step: int = 0
     epoch: int = 0
-    best: float | None = None
+    best: tuple[float, float] | None = None
+    """The monitored value, higher is better, and minus the validation loss, which decides between equals."""
     best_epoch: int = 0
     factor: float = 1.0
     """Of the learning rate, lowered by `plateau`."""
@@ -176,7 +177,7 @@ def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
 
 def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
     """Steps of one call, from the cost of a step alone, so that the choice is the same every time."""
-    batch = next(iter(stream.blocks(0, 1, 1)))
+    batch = next(stream.iterate(0, 1, 1))
     size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
     operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))
     count = min(_OPERATIONS_PER_EXECUTION / max(operations, 1), _BYTES_PER_EXECUTION / max(size, 1), 500)
@@ -228,7 +229,8 @@ def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> boo
     """Whether this epoch is the best so far; if so its weights are saved."""
     name, metric = next(iter(trainer.built.metrics.items()))
     follow_loss = trainer.config.monitor == "loss"
-    value = -valid["loss"] if follow_loss else valid[name] * (1 if metric.higher_is_better else -1)
+    score = -valid["loss"] if follow_loss else valid[name] * (1 if metric.higher_is_better else -1)
+    value = (score, -valid["loss"])
     _check_finite(trainer, progress, np.array(list(valid.values())))
     progress.waited += 1
     better = progress.best is None or value > progress.best

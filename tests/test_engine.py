@@ -64,16 +64,68 @@ def test_a_folder_of_other_settings_is_refused(finished: Path) -> None:
         small(finished, epochs=3)
 
 
-def test_overwrite_replaces_a_run_and_nothing_else(copied: Path, tmp_path: Path) -> None:
-    (copied / "note.txt").write_text("old")
+def test_overwrite_replaces_a_run(copied: Path) -> None:
     small(copied, epochs=1, overwrite=True)
-    assert not (copied / "note.txt").exists()
     assert len(Run(copied).events("epoch")) == 1
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    assert [entry.name for entry in copied.parent.iterdir()] == [copied.name]
+
+
+def test_overwrite_takes_nothing_but_a_run(copied: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "run.yaml").write_text("epochs: 1")
+    (mine / "thesis.txt").write_text("precious")
+    with pytest.raises(StateError, match=r"no manifest\.json"):
+        small(mine, overwrite=True)
+    with pytest.raises(SixfoldError):
+        small(mine)
+    assert (mine / "thesis.txt").read_text() == "precious"
+    (copied / "note.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds more than a run \(note\.txt\)"):
+        small(copied, overwrite=True)
+    assert (copied / "note.txt").exists()
+
+
+@pytest.mark.parametrize("broken", [{"data": "nowhere"}, {"device": "gpu"}])
+def test_overwrite_waits_until_the_data_are_read(copied: Path, broken: dict[str, str]) -> None:
+    before = Run(copied).checksums()
+    with pytest.raises(SixfoldError):
+        small(copied, overwrite=True, **broken)
+    assert Run(copied).checksums() == before
+    assert [entry.name for entry in copied.parent.iterdir()] == [copied.name]
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="is not empty and no run folder"):
-        small(tmp_path / "mine", overwrite=True)
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+        small(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("setting", [{"limit": None}, {"clip_norm": 1.0}, {"color": "rgb"}])
+def test_no_difference_is_passed_over_when_a_run_goes_on(copied: Path, setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="other settings"):
+        small(copied, **setting)
+    assert run("image-classification", config=copied / "run.yaml", run_dir=str(copied)).headline >= 0
+
+
+def test_an_event_survives_a_line_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text('{"event": "epoch", "epoch": 1}\n{"event": "ep')
+    Run(tmp_path).record("stage", name="train", status="start")
+    assert [event["event"] for event in Run(tmp_path).events()] == ["stage"]
+
+
+def test_a_batch_larger_than_the_data_is_cut_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small(tmp_path, batch_size=10**8)
+    assert "batch size: 60, as there are 60 images to train on" in capsys.readouterr().err
+    assert "batch_size: 60" in (tmp_path / "run.yaml").read_text()
+
+
+def test_evaluate_notices_that_its_data_changed(photos: Path, tmp_path: Path) -> None:
+    small(tmp_path / "run", data=str(photos), limit=None)
+    (photos / "dark").rename(photos / "black")
+    with pytest.raises(StateError, match="has changed since the run"):
+        evaluate(tmp_path / "run")
 
 
 @pytest.mark.parametrize("stage", ["train", "score", "report"])
@@ -211,6 +263,7 @@ def test_evaluate_uses_the_runs_columns_for_tables_only(copied: Path, tmp_path: 
     text = settings.read_text().replace("columns: null", "columns: {image: path, label: class}")
     assert "image: path" in text
     settings.write_text(text)
+    Run(copied).update_manifest(files=Run(copied).checksums())
     (tmp_path / "folder" / "3").mkdir(parents=True)
     Image.new("L", (8, 8), 90).save(tmp_path / "folder" / "3" / "0.png")
     (tmp_path / "table.csv").write_text("path,class\nfolder/3/0.png,3\n")
@@ -273,6 +326,11 @@ def test_predict_says_what_it_does_not_take(finished: Path, tmp_path: Path) -> N
         (lambda run: (run / "run.yaml").unlink(), "no run folder"),
         (lambda run: (run / "manifest.json").write_text("{"), "cannot be read"),
         (lambda run: (run / "manifest.json").unlink(), "no manifest.json"),
+        (lambda run: (run / "manifest.json").write_text("[]"), "names no task"),
+        (lambda run: (run / "manifest.json").write_text('{"task": "image-classification", "files": []}'), "checksums"),
+        (lambda run: (run / "model" / "temperature.json").unlink(), r"temperature\.json is missing"),
+        (lambda run: (run / "run.yaml").write_text("image_size: 1"), "damaged"),
+        (lambda run: (run / "run.yaml").write_text("image_size: 16\nseed: 1"), "not the file that the run wrote"),
         (shutil.rmtree, "there is no run folder"),
     ],
 )

@@ -147,3 +147,23 @@ def test_an_empty_split_says_what_to_do(examples: int, shares: tuple[float, floa
 def test_no_train_split_is_refused() -> None:
     with pytest.raises(DataError, match="brings only test, no train split"):
         make_splits({"test": rows(5)}, (0.8, 0.1, 0.1))
+
+
+def test_shares_leave_nothing_unused_however_large_groups_and_duplicates_are() -> None:
+    random = np.random.default_rng(3)
+    groups = random.integers(0, 12, 500)
+    hashes = random.integers(0, 40, 500).astype(np.uint64)
+    for given in (Rows(rows(500).hashes, rows(500).labels, groups), Rows(hashes, rows(500).labels)):
+        for sources in ({"train": given}, {"train": given, "test": rows(9, seed=1)}):
+            splits = make_splits(sources, (0.8, 0.1, 0.1))
+            taken = [chosen for source, chosen in splits.rows.values() if source == "train"]
+            assert sorted(np.concatenate(taken).tolist()) == list(range(500))
+            assert "unused" not in splits.protocol
+
+
+def test_ones_are_counts() -> None:
+    splits = make_splits({"train": rows(300, 1)}, (1, 1, 1))
+    assert [len(splits.rows[name][1]) for name in SPLITS] == [1, 1, 1]
+    assert "297 unused" in splits.protocol
+    splits = make_splits({"train": rows(300, 1), "test": rows(5, seed=1)}, (1, 1, 1))
+    assert [len(splits.rows[name][1]) for name in SPLITS] == [1, 1, 5]

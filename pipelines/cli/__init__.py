@@ -1,8 +1,13 @@
 """The command line. It imports no TensorFlow: a verb loads what it needs when it runs."""
 
+import codecs
+import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import TextIO
 
 import click
 
@@ -36,7 +41,13 @@ for command in (tasks, run, recipes, config, data, evaluate, predict, report):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; anything that is no SixfoldError keeps its traceback."""
+    """Run the command line and return its exit code.
+
+    A SixfoldError, and what the system refuses about a file, is one sentence; anything else keeps its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="sixfold-escape")
     completion = os.environ.get(COMPLETION)
     if completion:
         from click.shell_completion import shell_complete
@@ -46,10 +57,42 @@ def main(args: Sequence[str] | None = None) -> int:
         code = _dispatch(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone, as `head` does.
+        _give_up(sys.stdout)
         return 141
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return _refused(error)
     return code
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """What an output's encoding has no sign for, as \\uXXXX: unlike Python's own \\xXX, JSON stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error("sixfold-escape", _escape)
+
+
+def _refused(error: OSError) -> int:
+    """A full disk, a folder that cannot be written, a name that is too long: a sentence and exit 1."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up(sys.stdout)
+    # A rename's second name is the one that the user knows.
+    file = error.filename2 or error.filename
+    with suppress(OSError):
+        _fail(f"{os.fsdecode(file)}: {error.strerror}" if isinstance(file, str | bytes) else f"{error.strerror}", 1)
+    return 1
+
+
+def _give_up(stream: TextIO) -> None:
+    """Write no more: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(words: list[str]) -> int:

@@ -59,7 +59,7 @@ class Chosen:
         """The checked config."""
         from pipelines.config import load_config
 
-        return load_config(self.task, recipe=self.recipe, file=self.file, options=self.options)
+        return load_config(self.task, recipe=self.recipe, file=self.file, options=self.options, typed=True)
 
 
 class PairsCommand(click.Command):

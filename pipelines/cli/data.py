@@ -10,6 +10,7 @@ import click
 from pipelines import registry
 from pipelines.cli.commands import Chosen, TaskGroup, Verbs
 from pipelines.console import Console
+from pipelines.errors import DataError
 
 if TYPE_CHECKING:
     from pipelines.task import CheckReport
@@ -24,14 +25,26 @@ SHOWN = 20
 def _check(chosen: Chosen) -> None:
     config = chosen.load().config
     check_data = registry.load_data_module(chosen.task).check_data
-    with Console().bar("check", None, "examples") as advance:
-        report: CheckReport = check_data(config, lambda done, total: advance(done, total=total))
+    try:
+        with Console().bar("check", None, "examples") as advance:
+            report: "CheckReport" = check_data(config, lambda done, total: advance(done, total=total))
+    except DataError as error:
+        # Of the source as a whole: there is nothing to list but this. The sentence itself goes to standard error.
+        if chosen.switches["as_json"]:
+            from pipelines.task import CheckReport, Problem
+
+            click.echo(_as_json(CheckReport([Problem("error", "source", config.data, str(error))], {})))
+        raise
     if chosen.switches["as_json"]:
-        click.echo(json.dumps(asdict(report) | {"errors": len(report.errors)}, indent=2, ensure_ascii=False))
+        click.echo(_as_json(report))
     else:
         click.echo(report_text(report))
     if report.errors:
         click.get_current_context().exit(3)
+
+
+def _as_json(report: "CheckReport") -> str:
+    return json.dumps(asdict(report) | {"errors": len(report.errors)}, indent=2, ensure_ascii=False)
 
 
 def report_text(report: "CheckReport") -> str:

@@ -29,19 +29,30 @@ run = TaskGroup("run", _run, help="Train, score and report: one run folder with 
 
 def _evaluate(run: Path, as_json: bool, output: Path | None, columns: tuple[str, ...], **settings: Any) -> None:
     settings["columns"] = _columns(columns)
+    if output == Path("-"):
+        output, as_json = None, True
     from pipelines.evaluation import evaluate
-    from pipelines.state import write_bytes
 
     metrics = evaluate(run, {name: value for name, value in settings.items() if value is not None})
     text = json.dumps(metrics, indent=2, ensure_ascii=False)
     if output is not None:
         try:
-            write_bytes(output, f"{text}\n".encode())
+            _write(output, f"{text}\n")
         except OSError as error:
             raise ConfigError(
                 f"--output {output} cannot be written ({error.strerror}): choose another file."
             ) from error
     click.echo(text if as_json else metrics_text(metrics))
+
+
+def _write(output: Path, text: str) -> None:
+    """Put the text into a file in one step; what is no plain file, as /dev/null or a link, is written through."""
+    from pipelines.state import write_bytes
+
+    if output.is_symlink() or (output.exists() and not output.is_file()):
+        output.write_text(text, encoding="utf-8")
+    else:
+        write_bytes(output, text.encode())
 
 
 evaluate = PairsCommand(
@@ -62,7 +73,7 @@ evaluate = PairsCommand(
             help="What to do with examples of SOURCE that cannot be scored; default: fail.",
         ),
         click.Option(["as_json", "--json"], is_flag=True, help="Print what metrics.json holds."),
-        click.Option(["--output"], type=click.Path(path_type=Path), metavar="FILE", help="Also write that to a file."),
+        click.Option(["--output"], type=click.Path(path_type=Path), metavar="FILE", help="Also write that to a file; - prints it as --json does."),
     ],
 )
 
@@ -161,8 +172,11 @@ predict = PairsCommand(
 
 def _report(run: Path) -> None:
     from pipelines.report import write_report
+    from pipelines.runs import Run
 
     click.echo(write_report(run))
+    if not Run(run).finished:
+        click.echo(f"note: the run in {run} is unfinished, and so is its report, which says what is missing.", err=True)
 
 
 report = click.Command("report", callback=_report, params=[RUN], help="Write a run's report.html again from its files.")

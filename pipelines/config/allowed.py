@@ -53,6 +53,8 @@ def read_value(value: Any, rule: Allowed) -> Any:
         return _whole(value)
     if rule.kind == "text" and not value.strip():
         raise ValueError("cannot be empty")
+    if rule.kind == "text" and "\0" in value:
+        raise ValueError("cannot hold a zero byte")
     return value
 
 

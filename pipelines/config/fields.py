@@ -1,5 +1,6 @@
 """The settings that every task shares, and how a task declares its own."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +20,9 @@ from pydantic.fields import FieldInfo
 from pipelines.config.allowed import allowed, read_value
 
 GROUPS = ("data", "model", "training", "runtime")
+
+MOST_BYTES = 255
+"""Of a file's name, on the file systems there are."""
 
 
 def setting(default: Any, help: str, *, group: str, **constraints: Any) -> Any:
@@ -164,6 +168,13 @@ class RunConfig(BaseModel):
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         return read_value(value, allowed(cls.model_fields[info.field_name]))
+
+    @field_validator("run_dir")
+    @classmethod
+    def _nameable(cls, value: str | None) -> str | None:
+        if any(len(os.fsencode(part)) > MOST_BYTES for part in (value or "").split("/")):
+            raise ValueError(f"a name in it has more than {MOST_BYTES} bytes: choose a shorter one")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

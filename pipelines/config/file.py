@@ -81,10 +81,15 @@ def _is_plain(node: yaml.Node) -> bool:
 def _value(node: yaml.Node) -> Any:
     """The node as texts, one level deep."""
     if isinstance(node, yaml.SequenceNode):
-        return [str(item.value) for item in node.value]
+        return [_text(item) for item in node.value]
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): str(item.value) for key, item in node.value}
+        return {_text(key): _text(item) for key, item in node.value}
     return node.value
+
+
+def _text(node: yaml.Node) -> str:
+    """A scalar as it is written. What is nested is a fault and never written out: aliases can make it endless."""
+    return node.value if isinstance(node, yaml.ScalarNode) else "…"
 
 
 def _fault(node: yaml.Node) -> str:

@@ -18,13 +18,17 @@ from pipelines.config.writing import shown
 from pipelines.errors import ConfigError
 
 
+LISTED = 20
+"""Faults that an error lists; the rest is counted."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A checked config, and for each field where its value came from."""
 
     config: RunConfig
     origins: dict[str, str]
-    """'default', 'recipe NAME line N', 'FILE line N' or '--option'."""
+    """'default', 'recipe NAME line N', 'FILE line N', '--option' or, from Python, 'argument'."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Given:
     value: Any
     origin: str
     subject: str
-    """How an error begins: 'run.yaml line 3: epochs' or '--epochs'."""
+    """How an error begins: 'run.yaml line 3: epochs', '--epochs' or, from Python, 'epochs'."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ def load_config(
     recipe: str | None = None,
     file: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    typed: bool = False,
 ) -> Loaded:
     """The task's config; what is set later wins: defaults, recipe, file, options.
 
     Options are keyed by field name and hold either values or texts as typed; the text 'none' resets an optional field.
+    Where they were typed on the command line, errors and origins name the option, --batch-size for batch_size.
     Raises ConfigError with one sentence for each thing that is wrong.
     """
     config_class = registry.config_class(task)
@@ -63,7 +69,7 @@ def load_config(
         layers.append(_from_file(find_recipe(task, recipe), f"recipe {recipe}", task, config_class))
     if file is not None:
         layers.append(_from_file(Path(file), str(file), task, config_class))
-    layers.append(_from_options(options or {}, config_class))
+    layers.append(_from_options(options or {}, config_class, typed))
     given = {name: entry for layer in layers for name, entry in layer.given.items()}
     wrong = [sentence for layer in layers for sentence in layer.wrong]
     config = _check(config_class, given, wrong)
@@ -95,7 +101,8 @@ def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig])
             if entry.value != task:
                 wrong.append(f"{where}: this file is for the task {shown(entry.value)}, not {task}.")
         elif entry.key not in config_class.model_fields:
-            wrong.append(f"{where}: {_unknown_key(entry, config_class)}")
+            # Looking for the nearest name takes long, and nobody reads more than are listed.
+            wrong.append(f"{where}: {_unknown_key(entry, config_class)}" if len(wrong) < LISTED else "")
         elif entry.fault:
             wrong.append(f"{where}: {entry.key} {entry.fault}.")
         else:
@@ -113,19 +120,24 @@ def _unknown_key(entry: Entry, config_class: type[RunConfig]) -> str:
     return f"unknown setting {entry.key!r}{near or '; `sixfold config show TASK` lists those there are.'}"
 
 
-def _from_options(options: Mapping[str, Any], config_class: type[RunConfig]) -> Layer:
+def _from_options(options: Mapping[str, Any], config_class: type[RunConfig], typed: bool) -> Layer:
     given: dict[str, Given] = {}
     wrong: list[str] = []
     for name, value in options.items():
         if name not in config_class.model_fields:
-            near = nearest(name, config_class.model_fields)
-            hint = re.sub(r"mean (\w+)", lambda match: f"mean {option_name(match[1])}", near)
-            wrong.append(f"unknown option {option_name(name)}{hint or '; --help lists those there are.'}")
+            wrong.append(_unknown_option(name, config_class) if typed else _unknown_key(Entry(name, value, 0), config_class))
             continue
         rule = allowed(config_class.model_fields[name])
         reset = rule.optional and _is_none(value)
-        given[name] = Given(None if reset else value, option_name(name, value), option_name(name))
+        origin, subject = (option_name(name, value), option_name(name)) if typed else ("argument", name)
+        given[name] = Given(None if reset else value, origin, subject)
     return Layer(given, wrong)
+
+
+def _unknown_option(name: str, config_class: type[RunConfig]) -> str:
+    near = nearest(name, config_class.model_fields)
+    hint = re.sub(r"mean (\w+)", lambda match: f"mean {option_name(match[1])}", near)
+    return f"unknown option {option_name(name)}{hint or '; --help lists those there are.'}"
 
 
 def _is_none(value: Any) -> bool:
@@ -151,7 +163,9 @@ def _check(config_class: type[RunConfig], given: dict[str, Given], wrong: list[s
         return config
     if len(wrong) == 1:
         raise ConfigError(wrong[0])
-    raise ConfigError(f"{len(wrong)} settings are wrong:" + "".join(f"\n  {sentence}" for sentence in wrong))
+    more = [f"and {len(wrong) - LISTED:,} more"] if len(wrong) > LISTED else []
+    lines = "".join(f"\n  {sentence}" for sentence in [*wrong[:LISTED], *more])
+    raise ConfigError(f"{len(wrong):,} settings are wrong:{lines}")
 
 
 def _sentence(fault: Any, entry: Given, rule: Allowed) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RunConfig
-from pipelines.errors import DeviceError
+from pipelines.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
     import keras
@@ -157,7 +157,7 @@ def _start_jax(config: RunConfig) -> Runtime:
 def check_divisible(config: RunConfig, replicas: int) -> None:
     """Every replica takes an equal part of each batch."""
     if config.batch_size // config.accumulate % replicas:
-        raise DeviceError(
+        raise ConfigError(
             f"batch_size {config.batch_size} (in {config.accumulate} part(s)) cannot be shared equally "
             f"by {replicas} devices: choose a multiple of {config.accumulate * replicas}."
         )

@@ -81,5 +81,5 @@ def averaged_variables(model: keras.Model) -> list[Any]:
 
 
 def named(variables: list[Any]) -> dict[str, Any]:
-    """Variables by a name that is unique and stable: place and path."""
-    return {f"{place:04d}/{variable.path}": variable for place, variable in enumerate(variables)}
+    """Variables by a name that is unique and stable: place and own name. Paths are not: Keras numbers layers on."""
+    return {f"{place:04d}/{variable.name}": variable for place, variable in enumerate(variables)}

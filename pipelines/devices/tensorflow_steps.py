@@ -133,6 +133,12 @@ class TensorFlowSteps:
             return place + 1, [a + b for a, b in zip(total, more, strict=True)], sums + values
 
         variables = self._model.trainable_variables
+        if self._replicas > 1:
+            # Synchronized norms talk between replicas, which no loop inside a replica allows (keras#20582).
+            each = [self._gradient(_at(split, place), share, 1.0 / parts) for place in range(parts)]
+            return [tf.add_n(list(column)) for column in zip(*(g for g, _ in each), strict=True)], sum(
+                s for _, s in each
+            )
         start = (
             tf.constant(0),
             [tf.zeros(v.shape, v.dtype) for v in variables],

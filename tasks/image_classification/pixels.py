@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.stream import uniform
+from pipelines.errors import DataError
+from pipelines.stream import reason, uniform
 from pipelines.task import Assets, Encoder, Store
 from tasks.image_classification.config import Config
 
@@ -52,7 +53,12 @@ def pixels(store: Store, batches: Iterable[np.ndarray], config: Config, size: in
     compiled = _compiled(size, channels_of(config))
     for indices in batches:
         raw = {name: tf.constant(value) for name, value in store.fetch(indices).items() if name != "label"}
-        yield compiled(raw).numpy()
+        try:
+            yield compiled(raw).numpy()
+        except tf.errors.OpError as error:
+            raise DataError(
+                f"an image cannot be read any more ({reason(error)}): was it changed during the run?"
+            ) from error
 
 
 @lru_cache(maxsize=8)
