@@ -71,7 +71,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if given:
         has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
-        config = load_config(loaded.task_name, options={**inherited, **given}).config
+        config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
     data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
     if not given and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")

@@ -154,7 +154,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name only when it is whole."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
+        with aside.open("w", encoding="utf-8", errors="replace", newline="") as file:
             yield file
         aside.replace(path)
     finally:

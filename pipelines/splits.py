@@ -60,7 +60,7 @@ def make_splits(given: Mapping[str, Rows], shares: Sequence[float], limit: int |
     protocol = _protocol(given, rows)
     if limit is not None:
         rows = {name: (source, first(given[source], chosen, limit)) for name, (source, chosen) in rows.items()}
-        protocol = f"{protocol[:-1]}; each split limited to its first {limit:,} examples by content hash."
+        protocol = f"{protocol[:-1]}; each split limited to its first {_spelt(limit)} by content hash."
     return Splits(rows, protocol, count_duplicates({name: part.hashes for name, part in given.items()}))
 
 
@@ -105,7 +105,7 @@ def _counts(examples: int, shares: Sequence[float], whole: bool) -> list[int]:
         asked = [int(count) for count in shares]
         if sum(asked) > examples:
             raise DataError(
-                f"split asks for {sum(asked):,} examples and there are {examples:,}: ask for fewer, or give shares."
+                f"split asks for {_spelt(sum(asked))} and there are {examples:,}: ask for fewer, or give shares."
             )
         return asked
     weights = np.array([round(share * 1_000_000) for share in shares])
@@ -203,9 +203,13 @@ def first(rows: Rows, chosen: np.ndarray, limit: int) -> np.ndarray:
 def _empty(name: str, examples: int, shares: Sequence[float]) -> str:
     split = ",".join(f"{share:g}" for share in shares)
     return (
-        f"the {_SPOKEN[name]} split would be empty: {examples:,} examples cut by split {split} leave none for it. "
+        f"the {_SPOKEN[name]} split would be empty: {_spelt(examples)} cut by split {split} leave none for it. "
         f"Give more data, a larger share in split, or a source of its own with {name if name != 'train' else 'data'}."
     )
+
+
+def _spelt(count: int, noun: str = "example") -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _protocol(given: Mapping[str, Rows], rows: Mapping[str, tuple[str, np.ndarray]]) -> str:
@@ -215,16 +219,16 @@ def _protocol(given: Mapping[str, Rows], rows: Mapping[str, tuple[str, np.ndarra
     cut = f"cut by content hash within each class, {together} kept together"
     source = rows["test"][0]
     if len(given) == 3:
-        return f"Scored on the given test split ({count['test']:,} examples); train and validation are as given too."
+        return f"Scored on the given test split ({_spelt(count['test'])}); train and validation are as given too."
     if source == "train":
         unused = total - sum(count.values())
         left = f", {unused:,} unused" if unused else ""
         return (
-            f"Scored on the test split, {count['test']:,} of {total:,} examples {cut} "
+            f"Scored on the test split, {count['test']:,} of {_spelt(total)} {cut} "
             f"(train {count['train']:,}, validation {count['valid']:,}{left})."
         )
     which = "test split" if source == "test" else "validation split as the test set"
     return (
-        f"Scored on the given {which} ({count['test']:,} examples); "
-        f"validation is {count['valid']:,} of the {total:,} training examples {cut}."
+        f"Scored on the given {which} ({_spelt(count['test'])}); "
+        f"validation is {count['valid']:,} of the {_spelt(total, 'training example')} {cut}."
     )

@@ -1,5 +1,6 @@
 """The verbs: what they print, where, and how they exit. What computes is replaced by fakes."""
 
+import errno
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from pipelines.cli import main
 from pipelines.cli.commands import spread_columns
 from pipelines.cli.data import SHOWN
 from pipelines.cli.docs import PAGE, page
-from pipelines.errors import RunError
+from pipelines.errors import DataError, RunError
 from pipelines.task import CheckReport, Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -301,6 +302,22 @@ def test_data_check_json_and_long_lists(monkeypatch: pytest.MonkeyPatch, capsys:
     assert (len(report["problems"]), report["errors"], report["summary"]["counts"]["test"]) == (SHOWN + 3, 0, 2)
 
 
+def test_data_check_json_of_a_source_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check_data(config: Any, advance: Callable[[int, int], None]) -> CheckReport:
+        raise DataError("photos does not exist.")
+
+    module = types.ModuleType("fake data")
+    monkeypatch.setattr(module, "check_data", check_data, raising=False)
+    monkeypatch.setattr(registry, "load_data_module", lambda task: module)
+    assert main(["data", "check", TASK, "--data", "photos", "--json"]) == 3
+    out, err = capsys.readouterr()
+    problem = {"level": "error", "kind": "source", "where": "photos", "message": "photos does not exist."}
+    assert json.loads(out) == {"problems": [problem], "summary": {}, "errors": 1}
+    assert err == "error: photos does not exist.\n"
+
+
 METRICS = {
     "task": TASK,
     "split": "test",
@@ -331,6 +348,43 @@ def test_evaluate(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["evaluate", "runs/a", "--json", "--output", str(output)]) == 0
     assert calls[1]["args"] == (Path("runs/a"), {})
     assert json.loads(capsys.readouterr().out) == METRICS == json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_evaluate_writes_through_what_is_no_plain_file(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake("pipelines.evaluation", "evaluate", METRICS)
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    for _ in range(2):
+        assert main(["evaluate", "runs/a", "--output", str(link)]) == 0
+        assert json.loads(file.read_text(encoding="utf-8")) == METRICS
+    assert link.is_symlink()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert main(["evaluate", "runs/a", "--output", str(fifo)]) == 0
+    assert json.loads(os.read(reading, 10_000)) == METRICS
+    os.close(reading)
+    assert fifo.is_fifo()
+    assert main(["evaluate", "runs/a", "--output", os.devnull]) == 0
+    assert Path(os.devnull).is_char_device()
+    capsys.readouterr()
+    assert main(["evaluate", "runs/a", "--output", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == METRICS
+
+
+def test_predictions_are_written_through_what_is_no_plain_file(tmp_path: Path) -> None:
+    from pipelines.prediction import _opened
+
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    for output in (link, Path(os.devnull)):
+        with _opened(output) as opened:
+            opened.write("a record\n")
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8") == "a record\n"
+    assert Path(os.devnull).is_char_device()
 
 
 def test_evaluate_where_the_output_cannot_be_written(
@@ -365,7 +419,64 @@ def test_report(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     calls = fake("pipelines.report", "write_report", Path("runs/a/report.html"))
     assert main(["report", "runs/a"]) == 0
     assert calls[0]["args"] == (Path("runs/a"),)
-    assert capsys.readouterr().out == "runs/a/report.html\n"
+    out, err = capsys.readouterr()
+    assert out == "runs/a/report.html\n"
+    assert err == "note: the run in runs/a is unfinished, and so is its report, which says what is missing.\n"
+
+
+def test_report_of_a_finished_run_has_no_note(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("pipelines.report", "write_report", tmp_path / "report.html")
+    (tmp_path / "events.jsonl").write_text('{"event": "end", "status": "done"}\n', encoding="utf-8")
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_in_the_report_s_place_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text(f"task: {TASK}\n", encoding="utf-8")
+    (tmp_path / "report.html").mkdir()
+    assert main(["report", str(tmp_path)]) == 1
+    assert capsys.readouterr() == ("", f"error: {tmp_path}/report.html: Is a directory\n")
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.ENAMETOOLONG]
+)
+def test_what_the_system_refuses_is_one_sentence(number: int, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("pipelines.report", "write_report", OSError(number, os.strerror(number), "runs/a/report.html"))
+    assert main(["report", "runs/a"]) == 1
+    assert capsys.readouterr() == ("", f"error: runs/a/report.html: {os.strerror(number)}\n")
+
+
+def test_an_error_without_a_number_keeps_its_traceback(fake: Fake) -> None:
+    fake("pipelines.report", "write_report", OSError("a bug"))
+    with pytest.raises(OSError, match="a bug"):
+        main(["report", "runs/a"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipelines.cli", "config", "show", TASK]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=environment
+        )
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_signs_that_an_output_cannot_show_are_escaped_and_json_stays_json() -> None:
+    code = (
+        "import json, sys\nfrom pipelines.cli import main\n"
+        f"main(['config', 'validate', {TASK!r}, '--optimizer', 'b\\udce9🐜'])\n"
+        "print(json.dumps('é🐜\\udce9', ensure_ascii=False))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr.startswith("error: --optimizer takes one of ")
+    assert json.loads(done.stdout) == "é🐜\udce9"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_later_sources_win_and_origins_say_which(tmp_path: Path, monkeypatch: py
     Path("recipes").mkdir()
     Path("recipes/long.yaml").write_text("epochs: 50\nbatch_size: 50\nlimit: 50\n", encoding="utf-8")
     Path("run.yaml").write_text("task: image-classification\nbatch_size: 60\nlimit: 60\n", encoding="utf-8")
-    loaded = load_config(TASK, recipe="long", file="run.yaml", options={"limit": "70", "overwrite": False})
+    loaded = load_config(TASK, recipe="long", file="run.yaml", options={"limit": "70", "overwrite": False}, typed=True)
     config = loaded.config
     assert (config.seed, config.epochs, config.batch_size, config.limit) == (0, 50, 60, 70)
     names = ("seed", "epochs", "batch_size", "limit", "overwrite")

@@ -139,7 +139,7 @@ def sentence(**sources: Any) -> str:
 
 @pytest.mark.parametrize(("options", "expected"), OPTIONS, ids=lambda value: str(value)[:40])
 def test_option(options: dict[str, Any], expected: str) -> None:
-    assert sentence(options=options) == expected
+    assert sentence(options=options, typed=True) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), FILES, ids=lambda value: ascii(value)[:40])
@@ -178,3 +178,37 @@ def test_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_task() -> None:
     with pytest.raises(ConfigError, match=r"^unknown task 'image_clasification': did you mean image-classification\?$"):
         load_config("image_clasification")
+
+
+def test_from_python_a_setting_has_its_own_name() -> None:
+    assert sentence(options={"epoch": 3}) == "unknown setting 'epoch': did you mean epochs?"
+    assert sentence(options={"batch_size": 0}) == "batch_size takes a whole number of at least 1, not 0."
+    assert sentence(options={"batch_size": 10, "accumulate": 3}).endswith(
+        "(batch_size: argument, accumulate: argument)."
+    )
+
+
+def test_nested_aliases_are_refused_and_never_written_out(tmp_path: Path) -> None:
+    levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
+    file = tmp_path / "bomb.yaml"
+    file.write_text("\n".join(["a0: &a0 [x, x]", *levels, "epochs: *a9", "training: {a: *a9}"]), encoding="utf-8")
+    text = sentence(file=file)
+    assert "line 11: epochs is nested" in text
+    assert "line 12: 'training' is a group" in text
+    assert len(text) < 5000
+
+
+def test_of_many_faults_the_first_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    file.write_text("".join(f"key{row}: 1\n" for row in range(3000)), encoding="utf-8")
+    lines = sentence(file=file).splitlines()
+    assert lines[0] == "3,000 settings are wrong:"
+    assert lines[20] == f"  {file} line 20: unknown setting 'key19'; `sixfold config show TASK` lists those there are."
+    assert lines[21:] == ["  and 2,980 more"]
+
+
+def test_a_folder_that_no_file_system_can_name() -> None:
+    assert sentence(options={"run_dir": "a\0b"}) == "run_dir 'a\\x00b': cannot hold a zero byte."
+    assert sentence(options={"run_dir": f"runs/{'ö' * 150}"}).endswith(
+        ": a name in it has more than 255 bytes: choose a shorter one."
+    )

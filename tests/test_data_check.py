@@ -68,6 +68,11 @@ def exif(orientation: int) -> Image.Exif:
         (encoded("JPEG", progressive=True), (32, 24, 3, "JPEG")),
         (encoded("JPEG", exif=exif(6)), (24, 32, 3, "JPEG")),
         (encoded("JPEG", exif=exif(3)), (32, 24, 3, "JPEG")),
+        (encoded("PNG", exif=exif(6)), (32, 24, 3, "PNG")),
+        (encoded("WEBP", exif=exif(6)), (32, 24, 3, "WEBP")),
+        (encoded("PNG") + b"anything", (32, 24, 3, "PNG")),
+        (encoded("JPEG") + b"anything", (32, 24, 3, "JPEG")),
+        (encoded("JPEG") + b"a film, perhaps \xff\xda", (32, 24, 3, "JPEG")),
         (encoded("JPEG", exif=b"Exif\0\0 broken"), (32, 24, 3, "JPEG")),
         (encoded("PNG"), (32, 24, 3, "PNG")),
         (encoded("PNG", "1"), (32, 24, 1, "PNG")),
@@ -77,13 +82,12 @@ def exif(orientation: int) -> Image.Exif:
         (encoded("PNG", "RGBA"), (32, 24, 4, "PNG")),
         (encoded("PNG", "I;16"), (32, 24, 1, "PNG")),
         (encoded("BMP"), (32, 24, 3, "BMP")),
-        (encoded("BMP", "L"), (32, 24, 1, "BMP")),
         (encoded("WEBP"), (32, 24, 3, "WEBP")),
     ],
 )
 def test_what_decodes_is_measured(data: bytes, facts: tuple[int, int, int, str]) -> None:
     with quiet_pillow():
-        _, (width, height, channels, code) = inspect(data)
+        _, (width, height, channels, code, _) = inspect(data)
     assert (width, height, channels, FORMATS[code]) == facts
 
 
@@ -101,6 +105,10 @@ def bomb() -> bytes:
         (encoded("JPEG")[:100], "undecodable", "does not decode"),
         (encoded("PNG")[:-30], "undecodable", "does not decode"),
         (encoded("PNG")[:60] + b"\0\0\0\0" + encoded("PNG")[64:], "undecodable", "does not decode"),
+        (encoded("PNG")[:-12], "undecodable", "does not decode: image file is truncated (its IEND chunk is missing)"),
+        (encoded("PNG")[:-1], "undecodable", "does not decode: image file is truncated"),
+        (encoded("BMP")[:-1], "undecodable", "does not decode"),
+        (encoded("BMP") + b"\0\0", "undecodable", "does not decode: 2 bytes follow its pixels"),
         (b"<html>not found</html>", "undecodable", "is no image, or one of an unknown format."),
         (encoded("GIF"), "unsupported-format", "is a GIF, which is for animations: convert it to PNG or JPEG."),
         (
@@ -108,8 +116,9 @@ def bomb() -> bytes:
             "unsupported-format",
             "is TIFF, which is not supported: convert it to JPEG, PNG, BMP or WEBP.",
         ),
-        (encoded("BMP", "P"), "unsupported-format", "is a BMP with a palette"),
-        (encoded("BMP", "1"), "unsupported-format", "is a BMP with a palette"),
+        (encoded("BMP", "P"), "unsupported-format", "is a BMP of less than 24 bits: convert it to PNG."),
+        (encoded("BMP", "L"), "unsupported-format", "is a BMP of less than 24 bits"),
+        (encoded("BMP", "1"), "unsupported-format", "is a BMP of less than 24 bits"),
         (encoded("WEBP", save_all=True, append_images=[picture(1)]), "unsupported-format", "is an animated WebP"),
         (bomb(), "too-large", "holds more than 89 million pixels: scale it down."),
     ],
@@ -175,6 +184,125 @@ def test_every_bad_file_is_named_then_failed_or_skipped(tmp_path: Path) -> None:
     assert not check_data(Config(data=str(tmp_path), on_bad="skip")).errors
 
 
+def table(path: Path, lines: list[str]) -> Config:
+    path.write_text("\n".join(lines))
+    return Config(data=str(path))
+
+
+def test_a_group_in_two_given_splits_is_warned_of(tmp_path: Path) -> None:
+    photos(tmp_path)
+    files = [f"{name}/{number:02}.jpg,{name}" for name in ("ant", "bee") for number in range(12)]
+    groups = ["ann", "bob", "", "cat"]
+    (tmp_path / "test.csv").write_text(
+        "\n".join(["image,label,group", f"{files[0]},bob", f"{files[1]},", f"{files[2]},x"])
+    )
+    rows = [f"{file},{groups[number % 4]}" for number, file in enumerate(files[3:])]
+    config = table(tmp_path / "all.csv", ["image,label,group", *rows])
+    (tmp_path / "train.csv").write_text((tmp_path / "all.csv").read_text())
+    both = [Config(data=str(tmp_path)), config.model_copy(update={"test": str(tmp_path / "test.csv")})]
+    for report in map(check_data, both):
+        (problem,) = report.problems
+        assert (problem.level, problem.kind, problem.where) == ("warning", "group-across-splits", "bob")
+        assert problem.message == "1 group stands in more than one split, which flatters the score: keep it in one."
+    assert check_data(config).problems == []
+
+
+def test_an_orientation_that_is_not_obeyed_is_warned_of(tmp_path: Path) -> None:
+    photos(tmp_path)
+    for number, way in ((50, 6), (51, 3), (52, 1)):
+        (tmp_path / "bee" / f"{number}.png").write_bytes(encoded("PNG", number=number, exif=exif(way)))
+    for _ in range(2):  # the second time from what was kept
+        (problem,) = check_data(Config(data=str(tmp_path))).problems
+        assert (problem.kind, problem.where) == ("orientation-ignored", str(tmp_path / "bee" / "50.png"))
+        assert problem.message.startswith(
+            "2 images like this one carry an EXIF orientation, which is obeyed in JPEG alone"
+        )
+
+
+def test_pillow_and_tensorflow_agree_about_ends(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    # An EXIF thumbnail, ahead of the pixels, has an end mark of its own.
+    thumbnail: dict[str, Any] = {"exif": b"Exif\0\0" + encoded("JPEG", number=1)}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("JPEG", {}),
+        ("JPEG", thumbnail),
+        ("WEBP", {}),
+    ]
+    for format, options in cases:
+        whole = encoded(format, **options)
+        for data in (whole, whole + b"\0", whole[:-1], whole[:-12], whole[:-2] + b"ab", whole[:-2] + bytes(99)):
+            accepted = []
+            for read in (inspect, lambda data: tf.io.decode_image(data, channels=3, expand_animations=False)):
+                try:
+                    read(data)
+                    accepted.append(True)
+                except (BadExample, tf.errors.InvalidArgumentError):
+                    accepted.append(False)
+            assert accepted[0] == accepted[1], (format, len(data) - len(whole))
+
+
+def test_splits_that_are_not_used_are_named(tmp_path: Path) -> None:
+    photos(tmp_path / "a" / "train")
+    photos(tmp_path / "a" / "test", each=3, first=100)
+    photos(tmp_path / "b" / "train", each=3, first=200)
+    photos(tmp_path / "b" / "test", each=3, first=300)
+    report = check_data(Config(data=str(tmp_path / "a"), test=str(tmp_path / "b")))
+    assert [(problem.kind, problem.where, problem.message) for problem in report.problems] == [
+        ("not-used", str(tmp_path / "a"), f"its own test split is not used, as {tmp_path / 'b'} is given as test."),
+        ("not-used", str(tmp_path / "b"), "given as test: its other splits (train) are not used."),
+    ]
+
+
+def test_cells_that_hold_no_text_are_named_by_row(tmp_path: Path) -> None:
+    photos(tmp_path)
+    rows = [
+        {"image": f"{name}/{number:02}.jpg", "label": label}
+        for name, label in (("ant", 1), ("bee", 1.0))
+        for number in range(12)
+    ]
+    bad = [
+        {"image": 7, "label": 1},
+        {"image": "ant/00.jpg", "label": [1]},
+        {"image": "ant/00.jpg", "label": {"a": 1}},
+        {"image": "ant/00.jpg", "label": "\ud800"},
+        {"image": "\udcff.jpg", "label": "1"},
+    ]
+    rows[1]["label"] = True
+    rows[0]["label"] = "01"
+    report = check_data(table(tmp_path / "a.jsonl", [json.dumps(row) for row in rows + bad]))
+    problems = {problem.where.rpartition("line ")[2].strip(")"): problem for problem in report.errors}
+    assert {row: problem.kind for row, problem in problems.items()} == dict.fromkeys(
+        ("25", "26", "27", "28", "29"), "malformed-row"
+    )
+    assert problems["25"].message == "holds 7 where a path belongs: mend it, or map another column."
+    assert problems["26"].message == "has the label [1]: a label is text or a number."
+    assert set(report.summary["classes"]["train"]) == {"01", "1", "true"}
+    json.dumps(report.summary, ensure_ascii=False).encode()
+
+
+def test_everything_said_can_be_printed(tmp_path: Path) -> None:
+    root = os.fsencode(photos(tmp_path / "data"))
+    for name in (b"stray\xff.txt", b"ant/bad\xff.jpg"):
+        with open(os.path.join(root, name), "wb"):
+            pass
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data" / "loop")
+    (tmp_path / "data" / "ant" / "self").symlink_to(tmp_path / "data" / "ant" / "self")
+    report = check_data(Config(data=str(tmp_path / "data")))
+    assert kinds(report) == {"not-read": 1, "empty-file": 1, "unreadable": 1}
+    (note,) = [problem for problem in report.problems if problem.kind == "not-read"]
+    assert note.message == "not read: loop, stray\ufffd.txt (2 beside the folders)."
+    json.dumps(report.summary, ensure_ascii=False).encode()
+    for problem in report.problems:
+        f"{problem.where}{problem.message}".encode()
+    os.rename(root, os.path.join(os.fsencode(tmp_path), b"\xfe"))
+    with pytest.raises(DataError) as error:
+        load_data(Config(data=os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xfe"))))
+    str(error.value).encode()
+
+
 def test_only_ten_bad_files_are_listed(tmp_path: Path) -> None:
     photos(tmp_path)
     for number in range(13):
@@ -219,7 +347,7 @@ def test_odd_classes(tmp_path: Path) -> None:
         ("rare-class", "rare"),
         ("imbalance", "Ant  / rare"),
     }
-    assert any("out of balance, 12 to 1 (12 and 1 examples)" in warning for warning in report.summary["warnings"])
+    assert any("out of balance, 12 to 1 (12 examples and 1)" in warning for warning in report.summary["warnings"])
 
 
 def test_the_same_example_in_two_splits_and_under_two_labels(tmp_path: Path) -> None:

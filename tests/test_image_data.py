@@ -149,6 +149,52 @@ def test_arrays_of_other_types_become_pixels(tmp_path: Path, dtype: Any, scale: 
     assert store.ids(np.array([0])) == [f"a.npz train[{store.rows[0]}]"]
 
 
+def test_a_row_of_no_group_is_a_group_of_its_own(tmp_path: Path) -> None:
+    photos(tmp_path)
+    files = sorted(tmp_path.rglob("*.png"))
+    lines = [f"{file},{file.parent.name},{' ' if number % 2 else 'one'}" for number, file in enumerate(files)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label,group", *lines]))
+    data = load_data(Config(data=str(tmp_path / "labels.csv"), split=(0.5, 0.25, 0.25)))
+    groups = [np.asarray(store.groups).tolist() for store in data.splits.values()]
+    assert sorted(map(len, groups))[0] >= 5
+    assert len(set(sum(groups, []))) == 21
+
+
+def test_splits_of_arrays_must_agree_about_their_range(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 6, 6)).astype(np.float32)
+    pixels[0] = 255
+    y = np.arange(60) % 3
+    for train, test in ((pixels, pixels / 255), (pixels / 255, pixels.astype(np.uint8))):
+        np.savez(tmp_path / "a.npz", x_train=train, y_train=y, x_test=test, y_test=y)
+        with pytest.raises(
+            DataError, match=r"holds pixels in 0\.\.1 and another split in 0\.\.255: give all in one range"
+        ):
+            load_data(Config(data=str(tmp_path / "a.npz")))
+    np.savez(tmp_path / "a.npz", x_train=pixels / 255, y_train=y, x_test=(pixels > 99).astype(np.uint8), y_test=y)
+    store = load_data(Config(data=str(tmp_path / "a.npz"))).splits["test"]
+    assert store.fetch(np.arange(60))["pixels"].max() == 255
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(np.uint8, True), (np.int32, True), (bool, False), (np.float64, False)])
+def test_whole_numbers_of_0_and_1_are_warned_of(tmp_path: Path, dtype: Any, said: bool) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (60, 6, 6)).astype(dtype)
+    np.savez(tmp_path / "a.npz", x=bits, y=np.arange(60) % 3)
+    warned = load_data(Config(data=str(tmp_path / "a.npz"))).summary["warnings"]
+    assert any("only 0 and 1, which of 255 is black" in warning for warning in warned) == said
+
+
+def test_empty_labels_of_arrays_are_bad_examples(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype(np.uint8)
+    labels = np.array(["a", "b"] * 20)
+    labels[7] = ""
+    np.savez(tmp_path / "a.npz", x=pixels, y=labels)
+    with pytest.raises(DataError, match=r"1 of 40 examples .*\n.*a.npz train\[7\]: has no label"):
+        load_data(Config(data=str(tmp_path / "a.npz")))
+    data = load_data(Config(data=str(tmp_path / "a.npz"), on_bad="skip"))
+    assert sum(counts(data)) == 39
+    assert data.assets["classes"] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("x", "y", "sentence"),
     [
@@ -160,6 +206,12 @@ def test_arrays_of_other_types_become_pixels(tmp_path: Path, dtype: Any, scale: 
         (np.zeros((4, 5, 5), "U1"), [0, 1, 0, 1], "must be numbers"),
         (np.zeros((4, 5, 5)), np.eye(4), r"labels have shape \(4, 4\): one label an example is needed"),
         (np.zeros((4, 5, 5)), [0, 0.5, 0, 1], r"train\[1\] has the label 0.5: classes must be whole numbers or text"),
+        (np.zeros((4, 5, 5)), [0, np.inf, 0, 1], r"train\[1\] has the label inf"),
+        (np.zeros((4, 5, 5)), np.zeros(4, "V3"), r"labels are \|V3: they must be whole numbers or text"),
+        (np.zeros((4, 5, 5)), ["a", "\ud800", "a", "b"], r"train\[1\] has a label with half a character"),
+        (np.zeros((4, 5, 5)), np.zeros(4, complex), "labels are complex128"),
+        (np.zeros((4, 5, 5)), np.zeros(4, "M8[s]"), r"labels are datetime64\[s\]"),
+        (np.zeros((4, 5, 5)), np.array([None] * 4), "holds Python objects"),
         (np.zeros((4, 5, 5)), [1, 1, 1, 1], "the one class '1' to train on: at least two classes are needed"),
     ],
 )
@@ -213,28 +265,60 @@ def test_columns_are_for_tables(tmp_path: Path) -> None:
 def test_inputs_of_predict_keep_their_order_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "photos", each=2)
     (tmp_path / "photos" / "notes.txt").write_text("x")
-    (tmp_path / "labels.csv").write_text("file\nphotos/ant/00.png\n\n/else/where.png\na,b\n")
-    stdin = io.TextIOWrapper(io.BytesIO(b"x.png\n\nb/\xff.png\r\n"))
+    (tmp_path / "labels.csv").write_text('file\nphotos/./ant/00.png\n\n/else/where.png\na,b\n""\n')
+    stdin = io.TextIOWrapper(io.BytesIO(b"x.png\n\nb/\xff.png\r\na\0b\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     paths = ["missing.jpg", str(tmp_path / "photos"), str(tmp_path / "labels.csv"), "-"]
-    batches = list(inputs(paths, Config(columns={"image": "file", "label": "class"}), batch=3))
-    assert [len(ids) for ids, _ in batches] == [3, 3, 3, 1]
+    batches = list(inputs(paths, Config(columns={"image": "file", "label": "class"}, batch_size=5)))
+    assert [len(ids) for ids, _ in batches] == [5, 5, 2]
     assert {tuple(raw) for _, raw in batches} == {("path",)}
-    photo = tmp_path / "photos"
+    photo, gone = tmp_path / "photos", b"\0there is no such file"
     assert [item for ids, raw in batches for item in zip(ids, raw["path"], strict=True)] == [
-        ("missing.jpg", b"missing.jpg"),
+        ("missing.jpg", gone),
         *(
             (str(photo / name), os.fsencode(photo / name))
             for name in ("ant/00.png", "ant/01.png", "bee/00.png", "bee/01.png")
         ),
-        ("photos/ant/00.png", os.fsencode(photo / "ant/00.png")),
-        ("/else/where.png", b"/else/where.png"),
-        (f"{tmp_path / 'labels.csv'} line 5", b""),
-        ("x.png", b"x.png"),
-        ("b/�.png", b"b/\xff.png"),
+        (str(photo / "ant/00.png"), os.fsencode(photo / "ant/00.png")),
+        ("/else/where.png", gone),
+        (f"{tmp_path / 'labels.csv'} line 5", b"\0the row has 2 values where the table has 1 column: mend the line"),
+        (f"{tmp_path / 'labels.csv'} line 6", b"\0the row names no file"),
+        ("x.png", gone),
+        ("b/�.png", gone),
+        ("a\0b", b"\0it has a NUL in its name"),
     ]
     with pytest.raises(DataError, match="has no column 'image'"):
         list(inputs([str(tmp_path / "labels.csv")], Config()))
+
+
+def test_inputs_that_the_decoder_must_not_get_come_with_the_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "y.jpg")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    picture(0).save(tmp_path / "a.gif")
+    Image.new("1", (10_000, 9_500)).save(tmp_path / "large.png")
+    picture(0).save(tmp_path / "sound.png")
+    strange = os.fsencode(tmp_path) + b"/\xff.png"
+    picture(1).save(io.BytesIO(), "PNG")
+    with open(strange, "wb") as file:
+        picture(1).save(file, "PNG")
+    (tmp_path / "rows.jsonl").write_text('{"image": 7}\n{"image": "\\ud800.png"}\n{"image": "sound.png"}\n')
+    ((ids, raw),) = inputs([str(tmp_path), str(tmp_path / "rows.jsonl")], Config())
+    found = dict(zip(ids, raw["path"], strict=True))
+    assert {os.path.basename(name): path for name, path in found.items() if path.startswith(b"\0")} == {
+        "y.jpg": b"\0it is no file",
+        "empty.jpg": b"\0it is empty (0 bytes)",
+        "page.jpg": b"\0it is no image, or one of an unknown format",
+        "loop.jpg": b"\0it cannot be read: Too many levels of symbolic links",
+        "a.gif": b"\0it is a GIF, which is for animations: convert it to PNG or JPEG",
+        "large.png": b"\0it holds more than 89 million pixels: scale it down",
+        "rows.jsonl line 1": b"\0the row holds 7 where a path belongs: mend it, or map another column",
+        "rows.jsonl line 2": b"\0the row holds half a character (an escape from \\ud800 to \\udfff that stands alone):"
+        b" mend the line",
+    }
+    assert found[f"{tmp_path}/\ufffd.png"] == strange
+    assert found[str(tmp_path / "sound.png")] == os.fsencode(tmp_path / "sound.png")
 
 
 def test_reading_images_imports_no_tensorflow(tmp_path: Path) -> None:

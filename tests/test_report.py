@@ -178,7 +178,7 @@ def test_a_report_stands_alone_and_says_what_happened(tmp_path: Path) -> None:
         "The model beats the baseline",
         "logistic regression on pixels",
         "Epoch 7 was best",
-        "stopped early",
+        "Stopped early, as validation did not improve any more, at epoch 8 of 8.",
         "8 min 32 s",
         "macro F1",
         "top-5 accuracy",
@@ -189,7 +189,8 @@ def test_a_report_stands_alone_and_says_what_happened(tmp_path: Path) -> None:
         "ants/x.gif: is a GIF",
         "sixfold run image-classification --data '../fashion mnist' --epochs 8",
         "sixfold predict",
-        "temperature 1.4",
+        "temperature 1.4000",
+        "common 28 × 28 (7,000); min 28 × 28",
     ):
         assert words_said in page.text, words_said
     assert "cut short" not in page.text
@@ -318,3 +319,92 @@ def test_ticks_enclose_and_are_few(low: float, high: float) -> None:
     assert ticks[0] <= low
     assert ticks[-1] >= high
     assert 2 <= len(ticks) <= 7
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"total": 3, "across_splits": 1}, "total 3; across splits 1"),
+        (
+            {"distinct": 65, "common": [{"width": 384, "height": 256, "count": 34}], "min": [193, 130]},
+            "distinct 65; common 384 × 256 (34); min 193 × 130",
+        ),
+        ([{"word": "the", "count": 2}, {"word": "of", "count": 1}], "the (2), of (1)"),
+        ([{"word": "the", "share": 0.5}], "word the share 0.5000"),
+        ([0.8, 0.1], "0.8000, 0.1000"),
+        (list("abcdefghij"), "a, b, c, d, e, f, g, h, …"),
+        ({"lengths": {"min": 1, "most": {"a": 2}}}, "lengths min 1, most a 2"),
+        (json.loads("[" * 90 + "]" * 90), "…"),
+    ],
+)
+def test_what_a_task_says_of_its_data_in_a_line(value: Any, text: str) -> None:
+    assert words.plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("status", "settings", "sentence"),
+    [
+        ("stopped early", "epochs: 20", "Stopped early, as validation did not improve any more, at epoch 8 of 20."),
+        ("stopped by budget", "epochs: 20", "Stopped by --max-minutes, at epoch 8 of 20."),
+        ("done", "epochs: 20\nstop_step: 12000", "Stopped by --stop-step, at epoch 8 of 20."),
+        ("done", "epochs: 8", ""),
+    ],
+)
+def test_a_training_that_was_stopped_says_why(tmp_path: Path, status: str, settings: str, sentence: str) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    (folder / "run.yaml").write_text(f"task: image-classification\n{settings}\n", "utf-8")
+    events = (folder / "events.jsonl").read_text("utf-8").replace("stopped early", status)
+    (folder / "events.jsonl").write_text(events, "utf-8")
+    for text in (page_of(folder).text, write_model_card(folder).read_text("utf-8").replace("\\", "")):
+        assert (sentence in text) if sentence else ("Stopped" not in text)
+
+
+def test_a_calibration_that_did_harm_says_so(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    for after, before in ((0.05, 0.04), (0.04, 0.05)):
+        metrics["scores"] |= {"ece": {"value": after}, "ece_uncalibrated": {"value": before}}
+        (folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+        told = "the calibration error (ECE) rose from 0.0400 to 0.0500" in page_of(folder).text
+        assert told == (after > before)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.json", "[]"),
+        ("metrics.json", "[" * 100_000),
+        ("metrics.json", '{"scores": {"accuracy": 3}}'),
+        ("metrics.json", '{"baseline": []}'),
+        ("metrics.json", '{"breakdowns": {"per_class": [1]}}'),
+        ("manifest.json", "[]"),
+        ("manifest.json", '{"data": []}'),
+        ("manifest.json", '{"model": 5}'),
+        ("figures/index.json", "{}"),
+        ("figures/index.json", '["a"]'),
+        ("figures/index.json", '[{"file": 3}]'),
+        ("events.jsonl", '{"event": "stage"}\n'),
+        ("events.jsonl", '{"event": "epoch", "epoch": "x"}\n'),
+        ("run.yaml", "- a\n"),
+        ("run.yaml", "a: [\n"),
+        ("run.yaml", "a: &a [*a]\n"),
+        ("run.yaml", "a: {b: {c: d}}\n"),
+        ("run.yaml", "[" * 5000),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_file_that_no_run_wrote_is_named(tmp_path: Path, name: str, text: str) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    (folder / name).write_text(text, "utf-8")
+    for write in (write_report, write_model_card):
+        with pytest.raises(StateError, match=re.escape(str(folder / name))):
+            write(folder)
+
+
+def test_scores_that_are_no_numbers_are_shown_as_such(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    metrics["scores"]["accuracy"] = {"value": float("nan"), "low": None, "high": None}
+    (folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    assert "not a number" in page_of(folder).text
+    write_model_card(folder)

@@ -129,3 +129,18 @@ def test_one_idx_file_names_its_folder(tmp_path: Path) -> None:
     write_idx(tmp_path)
     with pytest.raises(DataError, match=f"name the folder, {tmp_path}"):
         locate(str(tmp_path / "t10k-images-idx3-ubyte.gz"))
+
+
+def test_npz_of_unknown_compression_or_encrypted(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros(3), y=np.zeros(3))
+    whole = (tmp_path / "a.npz").read_bytes()
+    for local, central, value in ((8, 10, 99), (6, 8, 1)):  # the method; the flags, of which bit 0 says encrypted
+        data = bytearray(whole)
+        for magic, offset in ((b"PK\3\4", local), (b"PK\1\2", central)):
+            at = data.find(magic)
+            while at >= 0:
+                data[at + offset] = value
+                at = data.find(magic, at + 1)
+        (tmp_path / "b.npz").write_bytes(bytes(data))
+        with pytest.raises(DataError, match=r"b.npz cannot be read \(.*\): save it with np.savez"):
+            read_pairs(tmp_path / "b.npz")

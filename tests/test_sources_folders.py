@@ -40,7 +40,7 @@ def test_classes_are_folders_and_may_hold_folders(tmp_path: Path) -> None:
         "b/2.png",
         "b/deep/er/1.png",
     ]
-    assert notes == [f"{tmp_path}: not read: README.txt (1 beside the folders)."]
+    assert notes == [(str(tmp_path), "not read: README.txt (1 beside the folders).")]
 
 
 @pytest.mark.parametrize("valid", ["val", "valid", "Validation"])
@@ -48,7 +48,7 @@ def test_split_folders_by_any_of_their_names(tmp_path: Path, valid: str) -> None
     touch(tmp_path, "train/a/1", "train/b/1", f"{valid}/a/2", "test/b/3", "annotations/x")
     splits, notes = class_folders(tmp_path)
     assert {name: len(files.paths) for name, files in splits.items()} == {"test": 1, "train": 2, "valid": 1}
-    assert notes == [f"{tmp_path}: not read: annotations (1 beside the folders)."]
+    assert notes == [(str(tmp_path), "not read: annotations (1 beside the folders).")]
 
 
 def test_test_without_train_is_a_class(tmp_path: Path) -> None:
@@ -97,3 +97,25 @@ def test_folder_of_tables(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path, names: list[str], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         class_folders(touch(tmp_path, *names))
+
+
+def test_links_to_themselves_are_files_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png")
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    splits, notes = class_folders(tmp_path)
+    assert [path.rpartition(b"/")[2] for path in splits["train"].paths] == [b"1.png", b"self"]
+    assert notes == [(str(tmp_path), "not read: self (1 beside the folders).")]
+    with pytest.raises(DataError, match="self' does not exist|cannot be read"):
+        locate(str(tmp_path / "self"))
+
+
+def test_class_names_that_show_alike_are_refused(tmp_path: Path) -> None:
+    for name in (b"/\xff", b"/\xfe"):
+        os.mkdir(os.fsencode(tmp_path) + name)
+        with open(os.fsencode(tmp_path) + name + b"/1.png", "wb"):
+            pass
+    with pytest.raises(
+        DataError, match="two folders whose names, which are not UTF-8, both show as \ufffd: rename them"
+    ):
+        class_folders(tmp_path)

@@ -96,3 +96,12 @@ def test_nowhere_to_keep_findings(looker: Looker, tmp_path: Path, monkeypatch: p
 
 def test_missing_files_have_no_key() -> None:
     assert file_keys([b"/nowhere/at/all", b"a\0b"]).tolist() == [UNKNOWN, UNKNOWN]
+
+
+def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SIXFOLD_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folder().name == f"sixfold-{os.getuid()}"

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import DataError
 from pipelines.sources import locate
-from pipelines.sources.tables import open_rows, read_table
+from pipelines.sources.tables import as_text, open_rows, read_table
 
 ROWS = [("a b.jpg", "cat"), ("c,d.jpg", "01"), ("ü.jpg", "")]
 
@@ -71,7 +71,7 @@ def test_malformed_rows_are_collected_by_line(tmp_path: Path) -> None:
     table = read_table(path, None, ["text", "label"])
     assert table.columns["text"].tolist() == ["one", "five"]
     assert [(problem.where, problem.message) for problem in table.bad] == [
-        (f"{path} line 4", "has 1 values where the table has 2 columns: mend the line."),
+        (f"{path} line 4", "has 1 value where the table has 2 columns: mend the line."),
         (f"{path} line 5", "has 3 values where the table has 2 columns: mend the line."),
         (f"{path} line 6", "is not UTF-8: save the table as UTF-8."),
     ]
@@ -162,3 +162,32 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
         with pytest.raises(DataError) as error:
             locate(spec)
         assert sentence in str(error.value)
+
+
+def test_strange_names_of_a_source_are_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in ("x" * 300, "~nouser/x", "a\0b", f"{tmp_path}/gone/x", "\udcff"):
+        with pytest.raises(DataError, match="does not exist|cannot be read") as error:
+            locate(spec)
+        str(error.value).encode()
+
+
+def test_json_that_nests_too_deep_is_a_malformed_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n' + "[" * 100_000 + '\n{"text": "\\ud800"}\n')
+    assert [problem.where for problem in read_table(path, None, ["text"]).bad] == [f"{path} line 2", f"{path} line 3"]
+
+
+def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="has two columns named 'text': rename one"):
+        read_table(tmp_path / "a.parquet", None, ["text"])
+    single = pyarrow.table({"text": ["a"]})
+    pyarrow.parquet.write_table(single, tmp_path / "b.parquet")
+    found = read_table(tmp_path / "b.parquet", {"text": "text", "label": "text"}, ["text", "label"])
+    assert found.columns["label"].tolist() == ["a"]
+
+
+def test_numbers_have_one_spelling() -> None:
+    values = [1, 1.0, True, 0.5, float("nan"), None, "01", 1e300]
+    assert [as_text(value) for value in values] == ["1", "1", "true", "0.5", "", "", "01", "1e+300"]

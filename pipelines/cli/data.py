@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,24 +27,23 @@ def _check(chosen: Chosen) -> None:
     check_data = registry.load_data_module(chosen.task).check_data
     try:
         with Console().bar("check", None, "examples") as advance:
-            report: "CheckReport" = check_data(config, lambda done, total: advance(done, total=total))
+            report: CheckReport = check_data(config, lambda done, total: advance(done, total=total))
     except DataError as error:
         # Of the source as a whole: there is nothing to list but this. The sentence itself goes to standard error.
         if chosen.switches["as_json"]:
-            from pipelines.task import CheckReport, Problem
-
-            click.echo(_as_json(CheckReport([Problem("error", "source", config.data, str(error))], {})))
+            problem = {"level": "error", "kind": "source", "where": config.data, "message": str(error)}
+            click.echo(_as_json({"problems": [problem], "summary": {}, "errors": 1}))
         raise
     if chosen.switches["as_json"]:
-        click.echo(_as_json(report))
+        click.echo(_as_json(asdict(report) | {"errors": len(report.errors)}))
     else:
         click.echo(report_text(report))
     if report.errors:
         click.get_current_context().exit(3)
 
 
-def _as_json(report: "CheckReport") -> str:
-    return json.dumps(asdict(report) | {"errors": len(report.errors)}, indent=2, ensure_ascii=False)
+def _as_json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False)
 
 
 def report_text(report: "CheckReport") -> str:

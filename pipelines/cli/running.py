@@ -73,7 +73,12 @@ evaluate = PairsCommand(
             help="What to do with examples of SOURCE that cannot be scored; default: fail.",
         ),
         click.Option(["as_json", "--json"], is_flag=True, help="Print what metrics.json holds."),
-        click.Option(["--output"], type=click.Path(path_type=Path), metavar="FILE", help="Also write that to a file; - prints it as --json does."),
+        click.Option(
+            ["--output"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Also write that to a file; - prints it as --json does.",
+        ),
     ],
 )
 

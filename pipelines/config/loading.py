@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from pipelines import registry
 from pipelines.config.allowed import Allowed, allowed
 from pipelines.config.fields import GROUPS, RunConfig
-from pipelines.config.file import Entry, read_entries
+from pipelines.config.file import read_entries
 from pipelines.config.recipes import find_recipe
 from pipelines.config.writing import shown
 from pipelines.errors import ConfigError
-
 
 LISTED = 20
 """Faults that an error lists; the rest is counted."""
@@ -102,7 +101,9 @@ def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig])
                 wrong.append(f"{where}: this file is for the task {shown(entry.value)}, not {task}.")
         elif entry.key not in config_class.model_fields:
             # Looking for the nearest name takes long, and nobody reads more than are listed.
-            wrong.append(f"{where}: {_unknown_key(entry, config_class)}" if len(wrong) < LISTED else "")
+            wrong.append(
+                f"{where}: {_unknown_key(entry.key, entry.value, config_class)}" if len(wrong) < LISTED else ""
+            )
         elif entry.fault:
             wrong.append(f"{where}: {entry.key} {entry.fault}.")
         else:
@@ -113,11 +114,11 @@ def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig])
     return Layer(given, wrong)
 
 
-def _unknown_key(entry: Entry, config_class: type[RunConfig]) -> str:
-    if entry.key in GROUPS and isinstance(entry.value, dict):
-        return f"{entry.key!r} is a group, and settings are flat: write its fields without it, each in its own line."
-    near = nearest(entry.key, config_class.model_fields)
-    return f"unknown setting {entry.key!r}{near or '; `sixfold config show TASK` lists those there are.'}"
+def _unknown_key(key: str, value: Any, config_class: type[RunConfig]) -> str:
+    if key in GROUPS and isinstance(value, dict):
+        return f"{key!r} is a group, and settings are flat: write its fields without it, each in its own line."
+    near = nearest(key, config_class.model_fields)
+    return f"unknown setting {key!r}{near or '; `sixfold config show TASK` lists those there are.'}"
 
 
 def _from_options(options: Mapping[str, Any], config_class: type[RunConfig], typed: bool) -> Layer:
@@ -125,7 +126,8 @@ def _from_options(options: Mapping[str, Any], config_class: type[RunConfig], typ
     wrong: list[str] = []
     for name, value in options.items():
         if name not in config_class.model_fields:
-            wrong.append(_unknown_option(name, config_class) if typed else _unknown_key(Entry(name, value, 0), config_class))
+            unknown = _unknown_option(name, config_class) if typed else _unknown_key(name, value, config_class)
+            wrong.append(unknown)
             continue
         rule = allowed(config_class.model_fields[name])
         reset = rule.optional and _is_none(value)

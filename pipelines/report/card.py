@@ -44,6 +44,7 @@ def write_model_card(run_dir: Path) -> Path:
         "settings": files.settings,
         "verdict": words.standing(files.metrics),
         "weakest": _weakest(files.metrics),
+        "ending": words.ending(files.ended, files.of("epoch"), files.settings),
         "seconds": files.run.seconds(),
         "folder": files.run.path.name,
         "missing": files.missing_stages,

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from pipelines.errors import StateError
+from pipelines.report.shapes import Event, Manifest, Metrics, Picture, Settings, Stage, StageEnd, Steps, checked
 from pipelines.runs import STAGES, Run, find_run
 from pipelines.state import write_bytes
 from pipelines.task import Figure
@@ -36,6 +38,11 @@ class RunFiles:
         return self.manifest.get("data") or {}
 
     @property
+    def ended(self) -> dict[str, Any]:
+        """The event that says how training ended; empty where it has not."""
+        return (self.of("trained") or self.of("end") or [{}])[-1]
+
+    @property
     def missing_stages(self) -> list[str]:
         """The stages that are not done, apart from the report itself."""
         done = self.run.finished_stages()
@@ -55,22 +62,50 @@ def read_run(folder: Path) -> RunFiles:
     run = find_run(folder)
     return RunFiles(
         run=run,
-        settings=yaml.safe_load(run.settings.read_text("utf-8")) or {},
-        manifest=_json(run, "manifest.json", {}),
-        metrics=_json(run, "metrics.json", {}),
-        events=run.events(),
+        settings=_settings(run),
+        manifest=_json(run, "manifest.json", {}, Manifest),
+        metrics=_json(run, "metrics.json", {}, Metrics),
+        events=_events(run),
         figures=_figures(run),
     )
 
 
-def _json(run: Run, name: str, otherwise: Any) -> Any:
-    return run.read_json(name) if (run.path / name).exists() else otherwise
+def _settings(run: Run) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(run.settings.read_text("utf-8")) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise StateError(f"{run.settings} cannot be read: {' '.join(str(error).split())}.") from error
+    checked(settings, Settings, str(run.settings))
+    return dict(settings)
+
+
+def _events(run: Run) -> list[dict[str, Any]]:
+    file = str(run.path / "events.jsonl")
+    try:
+        events = run.events()
+    except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
+        raise StateError(f"{file} does not hold what a run writes.") from None
+    checked(events, list[Event], file)
+    checked([one for one in events if one["event"] in ("epoch", "step")], list[Steps], file)
+    stages = checked([one for one in events if one["event"] == "stage"], list[Stage], file)
+    checked([one for one in stages if one["status"] == "end"], list[StageEnd], file)
+    return events
+
+
+def _json(run: Run, name: str, otherwise: Any, shape: Any) -> Any:
+    if not (run.path / name).exists():
+        return otherwise
+    try:
+        value = run.read_json(name)
+    except RecursionError:
+        raise StateError(f"{run.path / name} cannot be read: it is nested too deeply.") from None
+    return checked(value, shape, str(run.path / name))
 
 
 def _figures(run: Run) -> list[dict[str, str]]:
-    entries = _json(run, "figures/index.json", [])
+    entries = _json(run, "figures/index.json", [], list[Picture])
     files = [(entry, run.path / "figures" / Path(entry["file"]).name) for entry in entries]
-    return [{**entry, **_embedded(file.read_bytes())} for entry, file in files if file.exists()]
+    return [{**entry, **_embedded(file.read_bytes())} for entry, file in files if file.is_file()]
 
 
 def _embedded(png: bytes) -> dict[str, str]:

@@ -44,8 +44,7 @@ def write_report(run_dir: Path) -> Path:
 def _content(files: RunFiles) -> dict[str, Any]:
     metrics, manifest = files.metrics, files.manifest
     folder = str(files.run.path)
-    ended = (files.of("trained") or files.of("end") or [{}])[-1]
-    epochs = files.of("epoch")
+    ended, epochs = files.ended, files.of("epoch")
     best = ended.get("best_epoch") or max((epoch["epoch"] for epoch in epochs if epoch.get("best")), default=None)
     return {
         "task": files.task,
@@ -56,14 +55,14 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "hero": _hero(metrics),
         "verdict": words.standing(metrics),
         "curves": training_curves(epochs, files.of("step"), best),
-        "training": _training(epochs, ended, best),
+        "training": _training(epochs, words.ending(ended, epochs, files.settings), best),
         "scores": _score_rows(metrics),
         "tables": _tables(metrics.get("breakdowns") or {}),
-        "calibration": (metrics.get("breakdowns") or {}).get("calibration"),
+        "calibration": _calibration(metrics),
         "figures": files.figures,
         "data": files.data,
         "facts": _facts(files.data),
-        "duplicates": _plain(files.data.get("duplicates") or "none"),
+        "duplicates": words.plain(files.data.get("duplicates") or "none"),
         "balance": _balance(files.data),
         "settings": _settings(files),
         "seconds": _seconds(files.run.seconds()),
@@ -82,27 +81,41 @@ def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """The headline, the baseline's beside it, and both on one scale."""
     name = metrics.get("headline")
     score = (metrics.get("scores") or {}).get(name)
-    if score is None:
+    if score is None or not words.finite(score):
         return None
     baseline = metrics.get("baseline") or {}
     other = (baseline.get("scores") or {}).get(name)
-    rows = [("model", score)] + ([("baseline", other)] if other else [])
+    rows = [("model", score)] + ([("baseline", other)] if other and words.finite(other) else [])
     return {"name": name, "score": score, "other": other, "baseline": baseline, "strip": interval_strip(rows)}
 
 
-def _training(epochs: Sequence[Mapping[str, Any]], ended: Mapping[str, Any], best: int | None) -> str:
+def _training(epochs: Sequence[Mapping[str, Any]], ending: str, best: int | None) -> str:
     """One sentence on how training went."""
     if not epochs:
         return ""
     rates = sorted(epoch["examples_per_second"] for epoch in epochs if epoch.get("examples_per_second"))
-    status = {"stopped early": ", stopped early", "stopped by budget": ", stopped by --max-minutes"}
-    how = status.get(str(ended.get("status")), "")
-    sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps{how}."
+    sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps. {ending}".rstrip()
     if best is not None:
         sentence += f" Epoch {best} was best on validation, and is what was scored."
     if rates:
         sentence += f" Median speed {rates[len(rates) // 2]:,.0f} examples a second."
     return sentence
+
+
+def _calibration(metrics: Mapping[str, Any]) -> str:
+    """What was fitted on validation, and whether it helped on the scored split."""
+    fitted = (metrics.get("breakdowns") or {}).get("calibration") or {}
+    if not fitted:
+        return ""
+    sentence = f"Calibration, fitted on validation: {words.plain(fitted, ', ')}."
+    scores = metrics.get("scores") or {}
+    after, before = (scores.get(name, {}).get("value") for name in ("ece", "ece_uncalibrated"))
+    if after is None or before is None or after <= before:
+        return sentence
+    return (
+        f"{sentence} It did not help here: the calibration error (ECE) rose "
+        f"from {words.number(before)} to {words.number(after)}."
+    )
 
 
 def _score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -130,22 +143,16 @@ def _figure(value: Any) -> Any:
 def _facts(data: Mapping[str, Any]) -> dict[str, str]:
     """What else the task says of its data, in a line each."""
     told = {"source", "counts", "classes", "skipped", "duplicates", "warnings", "protocol"}
-    return {name: _plain(value) for name, value in data.items() if name not in told and value not in (None, "", [], {})}
-
-
-def _plain(value: Any, between: str = "; ") -> str:
-    """A JSON value in a line: 'total 3; across splits 1'."""
-    if isinstance(value, Mapping):
-        return between.join(f"{words.label(name)} {_plain(part, ', ')}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return between.join(_plain(part, " ") for part in value)
-    return words.number(value)
+    facts = {name: value for name, value in data.items() if name not in told and value not in (None, "", [], {})}
+    return {name: words.plain(value) for name, value in facts.items()}
 
 
 def _balance(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """How many examples of each class each split holds, and the share of the commonest for the bars."""
     classes = data.get("classes")
     if not isinstance(classes, dict) or not all(isinstance(counts, dict) for counts in classes.values()):
+        return None
+    if not all(isinstance(count, int) for counts in classes.values() for count in counts.values()):
         return None
     names = list(dict.fromkeys(name for counts in classes.values() for name in counts))
     if not names:

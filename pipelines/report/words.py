@@ -1,12 +1,13 @@
 """Figures and names as a person reads them, in the page and in the model card alike."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.scoring import LOWER_IS_BETTER, Verdict, verdict
 from pipelines.task import Interval
 
+_DEEPEST, _MOST_LISTED = 4, 8
 _ACRONYMS = {"bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mse", "ndcg", "rmse", "smape", "wer"}
 
 
@@ -36,6 +37,59 @@ def number(value: Any) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.2e}"
 
 
+def plain(value: Any, between: str = "; ", depth: int = 0) -> str:
+    """A JSON value in a line: 'distinct 65; common 384 × 256 (34), 256 × 384 (20), …; min 193 × 130'."""
+    if depth > _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return _item(value, depth) if depth > 1 else between.join(_parts(value, depth))
+    if isinstance(value, list | tuple):
+        return size(value) or _listed([plain(part, " ", max(depth, 1) + 1) for part in value])
+    return number(value)
+
+
+def size(value: Any) -> str:
+    """'384 × 256' where the value is a pair of whole numbers, else nothing."""
+    pair = isinstance(value, list | tuple) and [type(part) for part in value] == [int, int]
+    return f"{value[0]:,} × {value[1]:,}" if pair else ""
+
+
+def _item(value: Mapping[str, Any], depth: int) -> str:
+    """One of a list: its size or its only value without a name, its count in brackets."""
+    rest = {name: part for name, part in value.items() if name not in ("width", "height", "count")}
+    dimensions = size([value.get("width"), value.get("height")])
+    if not dimensions:
+        rest = {name: part for name, part in value.items() if name != "count"}
+    count = f"({number(value['count'])})" if "count" in value else ""
+    alone = count and not dimensions and len(rest) == 1
+    parts = [plain(part, " ", depth + 1) for part in rest.values()] if alone else _parts(rest, depth)
+    return " ".join(part for part in (dimensions, *parts, count) if part)
+
+
+def _parts(value: Mapping[str, Any], depth: int) -> list[str]:
+    return [f"{label(name)} {plain(part, ', ', depth + 1)}" for name, part in value.items()]
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join([*texts[:_MOST_LISTED], "…"] if len(texts) > _MOST_LISTED else texts)
+
+
+def ending(ended: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+    """A sentence on a training that did not go through all its epochs, else nothing."""
+    planned, step = settings.get("epochs"), settings.get("stop_step")
+    if not epochs or not ended:
+        return ""
+    reason = {
+        "stopped early": "Stopped early, as validation did not improve any more",
+        "stopped by budget": "Stopped by --max-minutes",
+    }.get(str(ended.get("status")))
+    if reason is None and step == epochs[-1]["step"]:
+        reason = "Stopped by --stop-step"
+    if reason is None:
+        return ""
+    return f"{reason}, at epoch {len(epochs)} of {planned}." if planned else f"{reason}."
+
+
 def interval(score: Mapping[str, Any]) -> str:
     """'0.8812 to 0.9034', or nothing."""
     if score.get("low") is None or score.get("high") is None:
@@ -59,9 +113,15 @@ def standing(metrics: Mapping[str, Any]) -> Verdict | None:
     """The headline beside the baseline's; None where there is no baseline to compare with."""
     name = metrics.get("headline")
     model, baseline = (part.get("scores", {}).get(name) for part in (metrics, metrics.get("baseline") or {}))
-    if model is None or baseline is None:
+    if model is None or baseline is None or not (finite(model) and finite(baseline)):
         return None
     return verdict(str(name), _interval(model), _interval(baseline))
+
+
+def finite(score: Mapping[str, Any]) -> bool:
+    """Whether the score has a value, and it and its interval can be drawn and compared."""
+    known = [score[key] for key in ("value", "low", "high") if score.get(key) is not None]
+    return score.get("value") is not None and all(map(math.isfinite, known))
 
 
 def _interval(score: Mapping[str, Any]) -> Interval:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.errors import DataError
-from pipelines.sources.folders import split_tables
+from pipelines.sources.folders import printable, split_tables
 from pipelines.sources.idx import is_idx_folder
 from pipelines.sources.tables import TABLE_SUFFIXES, table_suffix
 
@@ -34,12 +34,16 @@ def locate(spec: str) -> Source:
     Raises:
         DataError: it does not exist, is empty, cannot be read, or is of no known kind.
     """
-    path = Path(spec).expanduser()
-    if spec == "sample":
-        return Source(spec, "sample", path)
-    if spec.startswith("tfds:"):
-        return Source(spec, "tfds", path)
-    if not spec or not path.exists():
+    if spec == "sample" or spec.startswith("tfds:"):
+        return Source(spec, "sample" if spec == "sample" else "tfds", Path(spec))
+    try:
+        path = Path(spec).expanduser()
+        exists = bool(spec) and path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, forbidden; a NUL; ~ of nobody
+        raise DataError(
+            f"{spec!r} cannot be read: {getattr(error, 'strerror', None) or error}".rstrip(".") + "."
+        ) from error
+    if not exists:
         raise DataError(
             f"{spec!r} does not exist{_near(path)}: a source is sample, tfds:NAME, or the path of a file or folder."
         )
@@ -72,7 +76,9 @@ def _file_kind(path: Path) -> Kind:
 
 
 def _near(path: Path) -> str:
-    if not path.name or not path.parent.is_dir():
+    try:
+        there = sorted(os.listdir(path.parent)) if path.name else []
+    except (OSError, ValueError):  # no such folder, or none that can be looked into
         return ""
-    near = difflib.get_close_matches(path.name, sorted(os.listdir(path.parent)), n=1)
-    return f" (did you mean {path.parent / near[0]}?)" if near else ""
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return printable(f" (did you mean {path.parent / near[0]}?)") if near else ""

@@ -28,6 +28,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {info.filename.removesuffix(".npy"): _member(path, archive, info) for info in members}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
         raise DataError(f"{path} is no .npz file or a damaged one: {error}.") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's words for a compression or a password
+        raise DataError(f"{path} cannot be read ({error}): save it with np.savez.") from error
 
 
 def read_pairs(path: Path) -> dict[str, Pair]:
@@ -63,7 +65,9 @@ def _pair(path: Path, arrays: dict[str, np.ndarray], end: str) -> Pair:
 def check_lengths(x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> None:
     """DataError where inputs and targets differ in number, or there are none."""
     if len(x) != len(y):
-        raise DataError(f"{x_name} holds {len(x):,} examples and {y_name} {len(y):,}: they must be as many.")
+        raise DataError(
+            f"{x_name} holds {len(x):,} example{'s' * (len(x) != 1)} and {y_name} {len(y):,}: they must be as many."
+        )
     if not len(x):
         raise DataError(f"{x_name} holds no example.")
 

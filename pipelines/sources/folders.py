@@ -1,9 +1,11 @@
 """Folders: one folder a class, with or without train, valid and test above; and folders of one table a split."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ SPLIT_NAMES = {
     "dev": "valid",
     "test": "test",
 }
+_T = TypeVar("_T")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -32,8 +36,8 @@ class ClassFiles:
     classes: list[str]
 
 
-def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[str]]:
-    """The files below root/CLASS/ or root/SPLIT/CLASS/ by split (or train alone), and what was not read.
+def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[tuple[str, str]]]:
+    """The files below root/CLASS/ or root/SPLIT/CLASS/ by split (or train alone); and (where, what) was not read.
 
     Raises:
         DataError: no folder of a class, or no file in any.
@@ -76,17 +80,17 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
+def printable(text: str | bytes) -> str:
+    """A name for people and for JSON: what is not UTF-8 in it shows as a replacement character."""
+    return _SURROGATE.sub("\ufffd", text) if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    status = os.stat(folder)
+    status = _readable(folder, os.stat)
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    try:
-        with os.scandir(folder) as entries:
-            inside = sorted((entry.name, entry.is_dir()) for entry in entries if not is_litter(entry.name))
-    except PermissionError as error:
-        raise DataError(f"{folder} cannot be read: the permission is missing.") from error
-    for name, is_folder in inside:
+    for name, is_folder in _entries(folder):
         path = os.path.join(folder, name)
         if is_folder:
             yield from _walk(path, (*above, here))
@@ -94,9 +98,29 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
             yield path
 
 
+def _entries(folder: Path | str) -> list[tuple[str, bool]]:
+    """What a folder holds, sorted, litter left out: (name, whether it is a folder)."""
+    with _readable(folder, os.scandir) as entries:
+        return sorted((entry.name, _is_folder(entry)) for entry in entries if not is_litter(entry.name))
+
+
+def _readable(folder: Path | str, call: Callable[[Path | str], _T]) -> _T:
+    try:
+        return call(folder)
+    except OSError as error:
+        reason = "the permission is missing" if isinstance(error, PermissionError) else error.strerror
+        raise DataError(f"{folder} cannot be read: {reason}.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: no folder, and whoever opens it says why not
+        return False
+
+
 def _folders(root: Path) -> list[str]:
-    with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not is_litter(entry.name))
+    return [name for name, is_folder in _entries(root) if is_folder]
 
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, Path]:
@@ -126,18 +150,21 @@ def _class_files(root: Path, classes: list[str]) -> ClassFiles:
         labels += [label] * len(files)
     if not paths:
         raise DataError(f"{root} holds folders and no file in any of them: nothing to read.")
+    shown = [printable(name) for name in classes]
+    if len(set(shown)) < len(shown):
+        twice = next(name for name in shown if shown.count(name) > 1)
+        raise DataError(
+            f"{root} holds two folders whose names, which are not UTF-8, both show as {twice}: rename them."
+        )
     column = np.empty(len(paths), object)
     column[:] = paths
-    return ClassFiles(
-        column, np.array(labels, np.int32), [os.fsencode(name).decode("utf-8", "replace") for name in classes]
-    )
+    return ClassFiles(column, np.array(labels, np.int32), shown)
 
 
-def _beside(folder: Path, others: list[str]) -> list[str]:
-    """What lies beside the folders that are read, in a sentence."""
-    files = sorted(name for name in os.listdir(folder) if not is_litter(name) and not (folder / name).is_dir())
-    names = others + files
+def _beside(folder: Path, others: list[str]) -> list[tuple[str, str]]:
+    """What lies beside the folders that are read: where, and a sentence."""
+    names = others + [name for name, is_folder in _entries(folder) if not is_folder]
     if not names:
         return []
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return [f"{folder}: not read: {shown} ({len(names)} beside the folders)."]
+    return [(printable(str(folder)), printable(f"not read: {shown} ({len(names)} beside the folders)."))]

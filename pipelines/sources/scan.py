@@ -5,6 +5,7 @@ The findings of a source lie in one file below $SIXFOLD_CACHE (default ~/.cache/
 
 import hashlib
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,9 +64,8 @@ def scan(keys: np.ndarray, inspect: Inspect, facts: int, name: str, advance: Cal
         name: of the findings: source, task and version of what is found out.
         advance: told how many examples were done since the last call.
     """
-    path = (
-        cache_folder() / "scans" / f"{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=16).hexdigest()}.npz"
-    )
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    path = cache_folder() / "scans" / f"{digest}.npz"
     hashes, found = np.zeros(len(keys), np.uint64), np.zeros((len(keys), facts), np.int64)
     known = _recall(path, keys, hashes, found)
     todo = np.flatnonzero(~known).tolist()
@@ -94,8 +94,13 @@ def scan(keys: np.ndarray, inspect: Inspect, facts: int, name: str, advance: Cal
 
 
 def cache_folder() -> Path:
-    """$SIXFOLD_CACHE, or ~/.cache/sixfold."""
-    return Path(os.environ.get("SIXFOLD_CACHE") or Path.home() / ".cache" / "sixfold")
+    """$SIXFOLD_CACHE, or ~/.cache/sixfold; for a user without a home, a folder of their own among temporary files."""
+    if named := os.environ.get("SIXFOLD_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "sixfold"
+    except RuntimeError:  # in a container, for a user id that it has no entry for
+        return Path(tempfile.gettempdir()) / f"sixfold-{os.getuid()}"
 
 
 def _file_key(path: bytes) -> int:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,6 +19,9 @@ Row = tuple[int, list[Any] | Problem]
 
 _PEEK = 100
 """JSON lines that are looked at for names: the first may lack a key."""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def open_jsonl(path: Path, file: IO[bytes], positions: Collection[str]) -> Opene
 
     def pick(wanted: list[str]) -> Iterator[Row]:
         for number, row in chain(peeked, rows):
-            yield number, row if isinstance(row, Problem) else [row.get(name) for name in wanted]
+            yield number, row if isinstance(row, Problem) else _picked(path, number, row, wanted)
 
     return Opened(names, pick)
 
@@ -82,17 +86,20 @@ def open_parquet(path: Path, file: IO[bytes], positions: Collection[str]) -> Ope
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is no Parquet file or a damaged one: {_first_line(error)}") from error
 
+    names = list(table.schema_arrow.names)
+    _check_names(path, names)
+
     def pick(wanted: list[str]) -> Iterator[Row]:
         number = 0
         try:
-            for batch in table.iter_batches(columns=wanted):
+            for batch in table.iter_batches(columns=list(dict.fromkeys(wanted))):
                 for values in zip(*(batch.column(name).to_pylist() for name in wanted), strict=True):
                     number += 1
                     yield number, list(values)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise DataError(f"{path} is damaged after row {number}: {_first_line(error)}") from error
 
-    return Opened(list(table.schema_arrow.names), pick)
+    return Opened(names, pick)
 
 
 OPENERS = {".csv": open_csv, ".tsv": open_tsv, ".jsonl": open_jsonl, ".parquet": open_parquet}
@@ -111,9 +118,7 @@ def _open_delimited(
         raise DataError(f"{place(path, number)} is not UTF-8: save the table as UTF-8.")
     bare = bool(positions) and not set(positions) <= set(first)
     names = [str(position) for position in range(len(first))] if bare else first
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path} has two columns named {twice!r}: rename one.")
+    _check_names(path, names)
     hint = " Its columns must be separated by commas." if len(names) == 1 and ";" in names[0] else ""
 
     def pick(wanted: list[str]) -> Iterator[Row]:
@@ -125,12 +130,19 @@ def _open_delimited(
     return Opened(names, pick, hint)
 
 
+def _check_names(path: Path, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path} has two columns named {twice!r}: rename one.")
+
+
 def _checked(path: Path, number: int, values: list[str], columns: int, undecodable: list[int]) -> Problem | None:
     if undecodable:
         undecodable.clear()
         return Problem("error", "not-utf-8", place(path, number), "is not UTF-8: save the table as UTF-8.")
     if len(values) != columns:
-        message = f"has {len(values)} values where the table has {columns} columns: mend the line."
+        there = f"{len(values)} value{'' if len(values) == 1 else 's'}"
+        message = f"has {there} where the table has {columns} column{'' if columns == 1 else 's'}: mend the line."
         return Problem("error", "malformed-row", place(path, number), message)
     return None
 
@@ -164,9 +176,21 @@ def _json_row(path: Path, number: int, line: bytes) -> tuple[int, dict[str, Any]
         return number, Problem("error", "not-utf-8", place(path, number), "is not UTF-8: save the table as UTF-8.")
     except ValueError as error:
         return number, Problem("error", "malformed-row", place(path, number), f"is no JSON: {error}.")
+    except RecursionError:
+        return number, Problem(
+            "error", "malformed-row", place(path, number), "is no JSON table row: it nests too deep."
+        )
     if not isinstance(row, dict):
         return number, Problem("error", "malformed-row", place(path, number), 'is no JSON object, {"name": value, …}.')
     return number, row
+
+
+def _picked(path: Path, number: int, row: dict[str, Any], wanted: list[str]) -> list[Any] | Problem:
+    values = [row.get(name) for name in wanted]
+    if any(isinstance(value, str) and _SURROGATE.search(value) for value in values):
+        message = "holds half a character (an escape from \\ud800 to \\udfff that stands alone): mend the line."
+        return Problem("error", "malformed-row", place(path, number), message)
+    return values
 
 
 def _first_line(error: Exception) -> str:

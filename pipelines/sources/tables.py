@@ -89,11 +89,13 @@ def open_rows(
 
 
 def as_text(value: Any) -> str:
-    """A value as a text table would hold it: '' for none."""
+    """A value as a text table would hold it: '' for none, a whole number without a point however it is stored."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
     return value if isinstance(value, str) else str(value)
 
 

@@ -75,7 +75,10 @@ def open_dataset(spec: str) -> Dataset:
 
 def data_folder() -> Path:
     """Where TensorFlow Datasets keeps its data: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    try:
+        return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    except RuntimeError as error:  # nobody's home
+        raise DataError("no home folder to look for TensorFlow Datasets in: set TFDS_DATA_DIR.") from error
 
 
 def is_image(feature: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.sources.folders import printable
 from pipelines.splits import Splits, first
 from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.image_classification.config import Config
@@ -47,10 +48,12 @@ def load_test(config: Config, assets: Assets) -> Data:
     if config.limit is not None:
         rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]
     if not len(rows):
-        raise DataError(f"{config.data} holds no usable example to score.")
+        raise DataError(f"{printable(config.data)} holds no usable example to score.")
     given = len(examined.good["test"]) + len(examined.bad)
     left_out = f", {len(examined.bad):,} left out as unusable" if examined.bad else ""
-    protocol = f"Scored on {len(rows):,} of the {given:,} examples given for the test in {config.data}{left_out}."
+    protocol = (
+        f"Scored on {len(rows):,} of the {given:,} examples given for the test in {printable(config.data)}{left_out}."
+    )
     return assemble(config, examined, Splits({"test": ("test", rows)}, protocol, {"total": 0, "across_splits": 0}))
 
 
@@ -71,7 +74,7 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     try:
         splits = split(config, examined)
     except DataError as error:
-        problems = [Problem("error", "split", config.data, str(error)), *problems]
+        problems = [Problem("error", "split", printable(config.data), str(error)), *problems]
     return CheckReport(problems, summarise(config, examined, splits))
 
 

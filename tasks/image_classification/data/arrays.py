@@ -6,35 +6,41 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.sources.folders import printable
 from pipelines.sources.scan import content_hash
 from tasks.image_classification.data.stores import Pixels
 
 _CHUNK = 4096
+_DARK = "the pixels are whole numbers and only 0 and 1, which of 255 is black: store them as bool, or times 255."
 
 
-def as_pixels(images: dict[str, np.ndarray], name: str) -> tuple[dict[str, Pixels], str]:
-    """Images of each split as uint8 [n, height, width, channels], and what was converted, in a sentence.
+def as_pixels(images: dict[str, np.ndarray], name: str) -> tuple[dict[str, Pixels], list[tuple[str, str]]]:
+    """Images of each split as uint8 [n, height, width, channels]; and what is to be said of it: (kind, sentence).
 
     uint8 is left as it is (memory-mapped or not). Other whole numbers must lie in 0..255. Fractions must lie in 0..1 or
-    0..255, which of the two is decided over all splits; they are rounded.
+    0..255, in all splits alike; they are rounded.
 
     Raises:
-        DataError: another shape or range.
+        DataError: another shape or range, or splits of different ranges.
     """
     shaped = {split: _shaped(array, f"{name} {split}") for split, array in images.items()}
-    if all(array.dtype == np.uint8 for array in shaped.values()):
-        return {split: Pixels(array, f"{name} {split}") for split, array in shaped.items()}, ""
-    ranges = [_range(array, f"{name} {split}") for split, array in shaped.items()]
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    fractions = any(array.dtype.kind == "f" for array in shaped.values())
-    scale = 255 if high <= 1 and (fractions or all(array.dtype.kind == "b" for array in shaped.values())) else 1
+    ranges = {split: _range(array, f"{name} {split}") for split, array in shaped.items()}
+    low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
     if low < 0 or high > 255:
         raise DataError(
             f"{name} holds pixels from {low:g} to {high:g}: rescale them to 0..255, or to 0..1 as fractions."
         )
+    small = [split for split, (_, most) in ranges.items() if 0 < most <= 1]
+    if high > 1 and small:
+        raise DataError(f"{name}: {small[0]} holds pixels in 0..1 and another split in 0..255: give all in one range.")
+    fractions = any(array.dtype.kind == "f" for array in shaped.values())
+    scale = 255 if high <= 1 and (fractions or all(array.dtype.kind == "b" for array in shaped.values())) else 1
+    notes = [("dark-pixels", _DARK)] if high == 1 and scale == 1 else []
+    if all(array.dtype == np.uint8 for array in shaped.values()) and scale == 1:
+        return {split: Pixels(array, f"{name} {split}") for split, array in shaped.items()}, notes
     types = ", ".join(sorted({str(array.dtype) for array in shaped.values()}))
-    note = f"{types} pixels in 0..{255 // scale} were converted to uint8 in 0..255."
-    return {split: Pixels(_rounded(array, scale), f"{name} {split}") for split, array in shaped.items()}, note
+    notes.append(("converted", f"{types} pixels in 0..{255 // scale} were converted to uint8 in 0..255."))
+    return {split: Pixels(_rounded(array, scale), f"{name} {split}") for split, array in shaped.items()}, notes
 
 
 def as_labels(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
@@ -49,8 +55,10 @@ def as_labels(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         raise DataError(
             f"{name} labels have shape {labels.shape}: one label an example is needed (one-hot: argmax them)."
         )
+    if labels.dtype.kind not in "biufSU":
+        raise DataError(f"{name} labels are {labels.dtype}: they must be whole numbers or text.")
     if labels.dtype.kind == "f":
-        fraction = np.flatnonzero(labels != np.round(labels))
+        fraction = np.flatnonzero(~np.isfinite(labels) | (labels != np.round(labels)) | (np.abs(labels) >= 2**63))
         if len(fraction):
             raise DataError(
                 f"{name}[{fraction[0]}] has the label {labels[fraction[0]]}: classes must be whole numbers or text."
@@ -59,8 +67,12 @@ def as_labels(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
     if labels.dtype.kind == "U":
-        return factorize(labels.tolist())
-    values, codes = np.unique(labels.astype(np.int64), return_inverse=True)
+        texts = labels.tolist()
+        half = next((row for row, text in enumerate(texts) if printable(text) != text), None)
+        if half is not None:
+            raise DataError(f"{name}[{half}] has a label with half a character (a lone surrogate): mend it.")
+        return factorize(texts)
+    values, codes = np.unique(labels.astype(np.int64) if labels.dtype.kind == "b" else labels, return_inverse=True)
     return codes.astype(np.int32), [str(value) for value in values.tolist()]
 
 
@@ -108,6 +120,8 @@ def _range(array: np.ndarray, name: str) -> tuple[float, float]:
             row = start + int(np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2, 3)))[0])
             raise DataError(f"{name}[{row}] holds a pixel that is no number (NaN or infinite): mend or drop it.")
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        if chunk.dtype == np.uint8 and high > 1:  # no range to doubt: spare reading the rest of what may be mapped
+            break
     return low, high
 
 
@@ -115,5 +129,7 @@ def _rounded(array: np.ndarray, scale: int) -> np.ndarray:
     pixels = np.empty(array.shape, np.uint8)
     for start in range(0, len(array), _CHUNK):
         chunk = array[start : start + _CHUNK]
-        pixels[start : start + len(chunk)] = np.round(chunk * float(scale)) if chunk.dtype.kind in "fb" else chunk
+        pixels[start : start + len(chunk)] = (
+            np.round(chunk * float(scale)) if scale > 1 or chunk.dtype.kind == "f" else chunk
+        )
     return pixels

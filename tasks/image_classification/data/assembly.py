@@ -3,12 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.sources.folders import printable
 from pipelines.splits import SPLITS, Rows, Splits, make_splits
 from pipelines.task import Data, Problem
 from tasks.image_classification.config import Config
@@ -52,18 +53,27 @@ def examine(config: Config, advance: Callable[[int, int], None] | None, classes:
     Raises:
         DataError: a source as a whole cannot be used.
     """
+    try:
+        return _examine(config, advance, classes)
+    except DataError as error:
+        raise DataError(printable(str(error))) from error
+
+
+def _examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None) -> Examined:
     meter = Meter(advance)
     main = read_source(config.data, config.columns, meter)
     readings = [main]
     parts = main.parts if classes is None else {"test": main.parts[_scored(main.parts)]}
+    unread: list[Problem] = []
     for name, spec in (("valid", config.valid), ("test", config.test)):
         if spec is not None and classes is None:
             reading = read_source(spec, config.columns, meter)
             readings.append(reading)
+            unread += _unread(main, reading, name)
             parts = {**parts, name: _one_part(reading, name)}
     if config.columns and not any(reading.source.kind in ("table", "tables", "tfds") for reading in readings):
         raise DataError(f"columns were given and {config.data} has none: they are for tables and tfds.")
-    warnings = [problem for reading in readings for problem in reading.warnings]
+    warnings = [problem for reading in readings for problem in reading.warnings] + unread
     return _judge(main.source.kind, parts, classes, warnings + [w for part in parts.values() for w in part.warnings])
 
 
@@ -75,7 +85,7 @@ def split(config: Config, examined: Examined) -> Splits:
     """
     if len(examined.classes) < 2:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
-        raise DataError(f"{config.data} holds {there} to train on: at least two classes are needed.")
+        raise DataError(f"{printable(config.data)} holds {there} to train on: at least two classes are needed.")
     given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
     splits = make_splits(given, config.split, config.limit)
     rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
@@ -105,7 +115,7 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
         classes[name] = dict(zip(examined.classes, number.tolist(), strict=True))
     facts = np.concatenate([examined.parts[source].facts[rows] for source, rows in chosen.values()])
     return {
-        "source": config.data,
+        "source": printable(config.data),
         "kind": examined.kind,
         "counts": counts,
         "classes": classes,
@@ -125,8 +135,8 @@ def refuse_bad(config: Config, examined: Examined) -> None:
         return
     lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
     more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
-    count = f"{len(bad):,} of {examined.examples:,}"
-    head = f"{count} examples cannot be used (mend them, or leave them out with --on-bad skip):"
+    examples = "the one example" if examined.examples == 1 else f"{len(bad):,} of {examined.examples:,} examples"
+    head = f"{examples} cannot be used (mend them, or leave them out with --on-bad skip):"
     raise DataError("\n".join([head, *lines, *more]))
 
 
@@ -144,6 +154,21 @@ def _one_part(reading: Reading, split: str) -> Part:
     raise DataError(
         f"{reading.source.spec} (given as {split}) brings the splits {there}, not {split}: name the one that is meant."
     )
+
+
+def _unread(main: Reading, further: Reading, split: str) -> list[Problem]:
+    """Splits that a source brings and that are not used."""
+    spec = further.source.spec
+    problems = []
+    if split in main.parts:
+        message = f"its own {split} split is not used, as {spec} is given as {split}."
+        problems.append(Problem("warning", "not-used", main.source.spec, message))
+    others = ", ".join(name for name in further.parts if name != split)
+    if split in further.parts and others and spec != main.source.spec:
+        problems.append(
+            Problem("warning", "not-used", spec, f"given as {split}: its other splits ({others}) are not used.")
+        )
+    return problems
 
 
 def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warnings: list[Problem]) -> Examined:
@@ -164,7 +189,12 @@ def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warning
         good[name] = good[name][~unknown]
     if classes is None:
         warnings = warnings + findings.about_classes(parts, good, chosen, labels)
-    return Examined(kind, parts, chosen, labels, good, bad, warnings + findings.about_contents(parts, good, labels))
+    warnings = warnings + findings.about_contents(parts, good, labels) + findings.about_groups(parts, good)
+    return Examined(kind, parts, chosen, labels, good, _printable(bad), _printable(warnings))
+
+
+def _printable(problems: list[Problem]) -> list[Problem]:
+    return [replace(each, where=printable(each.where), message=printable(each.message)) for each in problems]
 
 
 def _classes(train: Part, good: np.ndarray) -> list[str]:

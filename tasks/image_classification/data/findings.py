@@ -1,4 +1,4 @@
-"""What is odd about the examples as a whole: classes alike, rare or rampant, and contents that stand twice."""
+"""What is odd about the examples as a whole: classes alike, rare or rampant; contents and groups that stand twice."""
 
 from collections import defaultdict
 from operator import itemgetter
@@ -51,18 +51,34 @@ def about_contents(parts: dict[str, Part], good: dict[str, np.ndarray], labels: 
             " = ".join(parts[names[origin[at]]].images.where(int(row[at])) for at in (pair, pair + 1))
             for pair in pairs[:_NAMED]
         ]
-        return [Problem("warning", kind, "; ".join(where), f"{contents:,} {message}")] if contents else []
+        subject = "1 content stands" if contents == 1 else f"{contents:,} contents stand"
+        return [Problem("warning", kind, "; ".join(where), f"{subject} {message}")] if contents else []
 
-    across = "contents stand in more than one split, which flatters the score: drop them from one."
-    contradicting = "contents stand under more than one label: decide for one."
+    across = "in more than one split, which flatters the score: keep it in one."
+    contradicting = "under more than one label: decide for one."
     return warn(origin, "duplicate-across-splits", across) + warn(label, "contradicting-labels", contradicting)
+
+
+def about_groups(parts: dict[str, Part], good: dict[str, np.ndarray]) -> list[Problem]:
+    """A warning where a group (a patient, a speaker) stands in several of the given splits."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for split, part in parts.items():
+        for row in good[split].tolist() if part.group_names else []:
+            splits[part.group_names[row]].add(split)
+    shared = sorted(name for name, stands in splits.items() if name and len(stands) > 1)
+    if not shared:
+        return []
+    subject = "1 group stands" if len(shared) == 1 else f"{len(shared):,} groups stand"
+    where = ", ".join(shared[:_NAMED]) + (", …" if len(shared) > _NAMED else "")
+    message = f"{subject} in more than one split, which flatters the score: keep it in one."
+    return [Problem("warning", "group-across-splits", where, message)]
 
 
 def _imbalance(most: tuple[str, int], least: tuple[str, int]) -> list[Problem]:
     ratio = most[1] / least[1]
     if ratio < _IMBALANCE:
         return []
-    message = f"out of balance, {ratio:.0f} to 1 ({most[1]:,} and {least[1]:,} examples): consider class_weights."
+    message = f"out of balance, {ratio:.0f} to 1 ({most[1]:,} examples and {least[1]:,}): consider class_weights."
     return [Problem("warning", "imbalance", f"{most[0]} / {least[0]}", message)]
 
 

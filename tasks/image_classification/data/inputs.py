@@ -9,32 +9,58 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.sources.folders import walk
+from pipelines.sources.folders import printable, walk
+from pipelines.sources.scan import BadExample
+from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
 from pipelines.task import Problem, Raw
 from tasks.image_classification.config import Config
-from tasks.image_classification.data.inspection import EXTENSIONS, OTHER_EXTENSIONS
-from tasks.image_classification.data.parts import table_paths
-from tasks.image_classification.data.stores import printable
+from tasks.image_classification.data import cells
+from tasks.image_classification.data.inspection import EXTENSIONS, OTHER_EXTENSIONS, check_header, quiet_pillow
 
 _Input = tuple[str, bytes]
-"""The id of the record, and the file's path; b'' where a row names none."""
+"""The id of the record, and the file's path; or NUL and the reason why there is none to decode."""
+_REFUSED = b"\0"
 
 
-def inputs(paths: Sequence[str], config: Config, batch: int = 64) -> Iterator[tuple[list[str], Raw]]:
-    """Batches of (ids, {"path": object [rows], of bytes}), in order.
+def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Raw]]:
+    """Batches of config.batch_size, of (ids, {"path": object [rows], of bytes}), in order.
 
     A path is an image; a folder, of which every picture is taken, however deep; a table, of which the image column
-    names files; or -, for one path a line on stdin. What does not exist comes out too, for its record to say so.
+    names files; or -, for one path a line on stdin. What the decoder must not get, or cannot, comes out as NUL and the
+    reason, for its record to say so.
 
     Raises:
         DataError: a table is damaged or has no such column.
     """
     every = (item for path in paths for item in _expand(path, config))
-    while some := list(islice(every, batch)):
+    while some := _next(every, config.batch_size):
         column = np.empty(len(some), object)
         column[:] = [path for _, path in some]
         yield [name for name, _ in some], {"path": column}
+
+
+def _next(every: Iterator[_Input], batch: int) -> list[_Input]:
+    try:
+        with quiet_pillow():
+            return [
+                (printable(name), path if path[:1] == _REFUSED else _checked(path))
+                for name, path in islice(every, batch)
+            ]
+    except DataError as error:
+        raise DataError(printable(str(error))) from error
+
+
+def _checked(path: bytes) -> bytes:
+    try:
+        check_header(path)
+    except BadExample as problem:
+        return _refused("there is no such file" if problem.kind == "missing-file" else f"it {problem.message}")
+    return path
+
+
+def _refused(reason: str) -> bytes:
+    return _REFUSED + reason.removesuffix(".").encode("utf-8", "replace")
 
 
 def _expand(path: str, config: Config) -> Iterable[_Input]:
@@ -48,7 +74,7 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
         )
     if table_suffix(Path(path)) and os.path.isfile(path):
         return _from_table(Path(path), config)
-    return [(_name(path), os.fsencode(path))]
+    return [(path, os.fsencode(path))]
 
 
 def _from_folder(folder: str) -> Iterator[_Input]:
@@ -56,7 +82,7 @@ def _from_folder(folder: str) -> Iterator[_Input]:
     for file in walk(folder):
         if is_picture(file):
             empty = False
-            yield _name(file), os.fsencode(file)
+            yield file, os.fsencode(file)
     if empty:
         raise DataError(f"{folder} holds no image: name a folder that does.")
 
@@ -69,19 +95,19 @@ def is_picture(path: str) -> bool:
 def _from_lines(lines: Iterable[bytes]) -> Iterator[_Input]:
     for line in lines:
         if path := line.rstrip(b"\r\n"):
-            yield printable(path), path
+            yield printable(path), _refused("it has a NUL in its name") if b"\0" in path else path
 
 
 def _from_table(table: Path, config: Config) -> Iterator[_Input]:
     columns = {"image": (config.columns or {}).get("image", "image")}
     with open_rows(table, columns, ["image"]) as (_, rows):
-        for _, row in rows:
+        for number, row in rows:
             if isinstance(row, Problem):
-                yield row.where, b""
+                yield row.where, _refused(f"the row {row.message}")
+                continue
+            try:
+                path = cells.path(table, row[0])
+            except ValueError as error:
+                yield place(table, number), _refused(f"the row {error}")
             else:
-                path = table_paths(table, row)[0]
-                yield printable(path) or f"{table}: a row that names no file", path
-
-
-def _name(path: str) -> str:
-    return printable(os.fsencode(path))
+                yield (printable(path), path) if path else (place(table, number), _refused("the row names no file"))

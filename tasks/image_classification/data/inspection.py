@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -27,8 +27,11 @@ EXTENSIONS = {
 OTHER_EXTENSIONS = (".gif", ".tif", ".tiff", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".tga", ".ico")
 """Pictures too, but not of a supported format."""
 
-FACTS = 4
-"""width, height, channels (1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha), format."""
+FACTS = 5
+"""width, height, channels (1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha), format, and whether it carries an
+orientation that the decoder ignores."""
+TURNED = 4
+"""The place of the last."""
 
 _CHANNELS = {
     "1": 1,
@@ -47,6 +50,9 @@ _CHANNELS = {
 }
 _ORIENTATION = 0x0112
 _LARGEST_FILE = 1 << 30
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
+_BMP_HEAD = 54
 
 
 @contextmanager
@@ -65,6 +71,25 @@ def read_file(path: bytes) -> bytes:
     Raises:
         BadExample: there is no such file, or it is empty, no file, enormous or unreadable.
     """
+    with _opened(path) as file:
+        return file.read()
+
+
+def check_header(path: bytes) -> None:
+    """Refuse a file by a look at its head; what stands behind it may still be damaged.
+
+    Raises:
+        BadExample: as read_file, or it is too large, or of a format or kind that is not supported.
+    """
+    with _opened(path) as file, _refusals():
+        head = file.read(_BMP_HEAD)
+        file.seek(0)
+        with Image.open(file) as image:
+            _format(image, head)
+
+
+@contextmanager
+def _opened(path: bytes) -> Iterator[IO[bytes]]:
     if not path:
         raise BadExample("empty-path", "names no file: fill the cell in.")
     try:
@@ -76,29 +101,39 @@ def read_file(path: bytes) -> bytes:
         if status.st_size > _LARGEST_FILE:
             raise BadExample("too-large", f"is {status.st_size:,} bytes, too many for one image.")
         with open(path, "rb") as file:
-            return file.read()
+            yield file
     except FileNotFoundError as error:
         raise BadExample("missing-file", "does not exist.") from error
     except (OSError, ValueError) as error:
         raise BadExample("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def inspect(data: bytes) -> tuple[int, tuple[int, int, int, int]]:
-    """(content hash, facts) of an image: width and height as shown (EXIF orientation obeyed), channels, format.
+def inspect(data: bytes) -> tuple[int, tuple[int, int, int, int, int]]:
+    """(content hash, facts) of an image; width and height as shown (a JPEG's EXIF orientation obeyed).
 
     Raises:
         BadExample: it does not decode, or is of a format or kind that is not supported.
     """
+    with _refusals(), Image.open(BytesIO(data)) as image:
+        code = _format(image, data)
+        channels = 4 if "transparency" in image.info and image.mode == "P" else _CHANNELS.get(image.mode, 3)
+        width, height = image.size
+        _check_length(FORMATS[code], data, width, height)
+        # Scaled decoding still reads every bit of the file, so damage shows all the same.
+        image.draft(None, (1, 1))
+        image.load()
+        turned = _orientation(image)
+    obeyed = FORMATS[code] == "JPEG"
+    if obeyed and turned >= 5:
+        width, height = height, width
+    return content_hash(data), (width, height, channels, code, int(turned > 1 and not obeyed))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What Pillow says, as BadExample."""
     try:
-        with Image.open(BytesIO(data)) as image:
-            code = _format(image, data)
-            channels = 4 if "transparency" in image.info and image.mode == "P" else _CHANNELS.get(image.mode, 3)
-            width, height = image.size
-            # Scaled decoding still reads every bit of the file, so damage shows all the same.
-            image.draft(None, (1, 1))
-            image.load()
-            if _is_turned(image):
-                width, height = height, width
+        yield
     except BadExample:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -108,7 +143,28 @@ def inspect(data: bytes) -> tuple[int, tuple[int, int, int, int]]:
         raise BadExample("undecodable", "is no image, or one of an unknown format.") from error
     except Exception as error:  # decoders raise anything on damaged bytes
         raise BadExample("undecodable", f"does not decode: {str(error).strip('.') or type(error).__name__}.") from error
-    return content_hash(data), (width, height, channels, code)
+
+
+def _check_length(format: str, data: bytes, width: int, height: int) -> None:
+    """What Pillow forgives and TensorFlow's decoder does not: a PNG or JPEG without its end mark (what follows that is
+    forgiven by both), and a BMP that anything follows."""
+    if format == "JPEG" and data.find(_JPEG_END, _first_scan(data)) < 0:
+        raise BadExample("undecodable", "does not decode: image file is truncated (its end mark is missing).")
+    if format == "PNG" and _PNG_END not in data:
+        raise BadExample("undecodable", "does not decode: image file is truncated (its IEND chunk is missing).")
+    if format == "BMP":
+        start, bits = int.from_bytes(data[10:14], "little"), int.from_bytes(data[28:30], "little")
+        surplus = len(data) - start - (width * bits // 8 + 3) // 4 * 4 * height
+        if surplus > 0:
+            raise BadExample("undecodable", f"does not decode: {surplus:,} bytes follow its pixels. Save it anew.")
+
+
+def _first_scan(data: bytes) -> int:
+    """Where a JPEG's pixels start: behind its segments, of which one may hold a thumbnail with an end of its own."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at : at + 2] != _JPEG_SCAN:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
 
 
 def claimed_format(path: bytes) -> str | None:
@@ -118,7 +174,7 @@ def claimed_format(path: bytes) -> str | None:
 
 def _format(image: Any, data: bytes) -> int:
     """The code of the format; BadExample where the decoder would not take it."""
-    name = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
+    name = {"MPO": "JPEG"}.get(image.format, image.format)
     if name == "GIF":
         raise BadExample("unsupported-format", "is a GIF, which is for animations: convert it to PNG or JPEG.")
     if name not in FORMATS:
@@ -128,17 +184,16 @@ def _format(image: Any, data: bytes) -> int:
         )
     if name == "WEBP" and getattr(image, "is_animated", False):
         raise BadExample("unsupported-format", "is an animated WebP: save one frame of it.")
-    # The decoder reads palette indices as shades of grey, and knows neither run lengths nor 1, 4 or 16 bits.
-    if name == "BMP" and (
-        image.mode in ("P", "1") or data[28:30] not in (b"\x08\0", b"\x18\0", b"\x20\0") or data[30] in (1, 2)
-    ):
-        raise BadExample("unsupported-format", "is a BMP with a palette, compression or 16 bits: convert it to PNG.")
+    # The decoder reads palette indices as shades of grey, and knows no 16 bits.
+    if name == "BMP" and data[28:30] not in (b"\x18\0", b"\x20\0"):
+        raise BadExample("unsupported-format", "is a BMP of less than 24 bits: convert it to PNG.")
     return FORMATS.index(name)
 
 
-def _is_turned(image: Any) -> bool:
-    """Whether EXIF says that the picture is stored lying on its side."""
+def _orientation(image: Any) -> int:
+    """How EXIF says that the picture is stored: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 on its side."""
     if "exif" in image.info:
         with suppress(Exception):  # a damaged EXIF block turns nothing
-            return int(image.getexif().get(_ORIENTATION, 1)) >= 5
-    return False
+            turned = int(image.getexif().get(_ORIENTATION, 1))
+            return turned if 1 <= turned <= 8 else 1
+    return 1

@@ -1,27 +1,33 @@
 """A source read into parts, one for each split it brings: the images, their labels, and what a scan found out."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.sources import Source, locate
 from pipelines.sources.arrays import read_pairs
-from pipelines.sources.folders import SPLIT_NAMES, class_folders, split_tables
+from pipelines.sources.folders import SPLIT_NAMES, class_folders, printable, split_tables
 from pipelines.sources.idx import idx_pairs
-from pipelines.sources.scan import Scan, content_hash, file_keys, scan
+from pipelines.sources.scan import BadExample, file_keys, scan
 from pipelines.sources.tables import as_text, read_table
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
-from tasks.image_classification.data import arrays, records
-from tasks.image_classification.data.inspection import FACTS, FORMATS, claimed_format, inspect, quiet_pillow, read_file
+from tasks.image_classification.data import arrays, cells, records
+from tasks.image_classification.data.inspection import (
+    FACTS,
+    FORMATS,
+    TURNED,
+    claimed_format,
+    inspect,
+    quiet_pillow,
+    read_file,
+)
 from tasks.image_classification.data.stores import Files, Images
 
-_VERSION = 1
+_VERSION = 2
 """Of what the scan finds out: raise it when inspection changes, and old findings are no longer used."""
 
 
@@ -36,10 +42,13 @@ class Part:
     hashes: np.ndarray
     """uint64 [n]."""
     facts: np.ndarray
-    """int64 [n, 4]: width, height, channels, format."""
+    """int64 [n, 5]: width, height, channels, format, whether an orientation is ignored."""
     bad: list[tuple[int | None, Problem]]
     """Examples that cannot be used, by row; None where a malformed line of a table is not even a row."""
     groups: np.ndarray | None = None
+    """int64 [n]."""
+    group_names: list[str] = field(default_factory=list)
+    """Of each example, where there are groups; '' for none."""
     warnings: list[Problem] = field(default_factory=list)
 
 
@@ -93,25 +102,25 @@ def _read_sample(source: Source, columns: Mapping[str, str] | None, meter: Meter
 
 def _read_arrays(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
     del columns
-    return _from_arrays(source, read_pairs(source.path), source.path.name, meter)
+    return _from_arrays(source, read_pairs(source.path), printable(source.path.name), meter)
 
 
 def _read_idx(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
     del columns
-    return _from_arrays(source, idx_pairs(source.path), source.path.name, meter)
+    return _from_arrays(source, idx_pairs(source.path), printable(source.path.name), meter)
 
 
 def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]], name: str, meter: Meter) -> Reading:
-    images, note = arrays.as_pixels({split: x for split, (x, _) in pairs.items()}, name)
+    images, notes = arrays.as_pixels({split: x for split, (x, _) in pairs.items()}, name)
     meter.expect(sum(len(pixels.array) for pixels in images.values()))
     parts = {}
     for split, pixels in images.items():
         labels, names = arrays.as_labels(pairs[split][1], f"{name} {split}")
         count, height, width, channels = pixels.array.shape
-        facts = np.broadcast_to(np.array([width, height, channels, -1]), (count, FACTS))
-        parts[split] = Part(pixels, labels, names, arrays.hash_pixels(pixels.array, meter), facts, [])
-    warnings = [Problem("warning", "converted", source.spec, note)] if note else []
-    return Reading(source, parts, warnings)
+        facts = np.broadcast_to(np.array([width, height, channels, -1, 0]), (count, FACTS))
+        hashes = arrays.hash_pixels(pixels.array, meter)
+        parts[split] = Part(pixels, labels, names, hashes, facts, _bad(pixels, {}, labels))
+    return Reading(source, parts, [Problem("warning", kind, source.spec, note) for kind, note in notes])
 
 
 def _read_folder(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
@@ -122,7 +131,7 @@ def _read_folder(source: Source, columns: Mapping[str, str] | None, meter: Meter
         split: _scan_files(f"{source.path.resolve()}|{split}", Files(files.paths), files.labels, files.classes, meter)
         for split, files in splits.items()
     }
-    return Reading(source, parts, [Problem("warning", "not-read", source.spec, note) for note in notes])
+    return Reading(source, parts, [Problem("warning", "not-read", where, note) for where, note in notes])
 
 
 def _read_table(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
@@ -137,54 +146,42 @@ def _read_tables(source: Source, columns: Mapping[str, str] | None, meter: Meter
 def _table_part(path: Path, columns: Mapping[str, str] | None, meter: Meter) -> Part:
     table = read_table(path, columns, ["image", "label"], ["group"])
     meter.expect(len(table.rows))
-    files = Files(table_paths(path, table.columns["image"]), table.where)
-    labels, names = arrays.factorize([as_text(value) for value in table.columns["label"]])
-    part = _scan_files(str(path.resolve()), files, labels, names, meter)
-    groups = None
-    if "group" in table.columns:
-        keys = (content_hash(as_text(value).encode()) for value in table.columns["group"])
-        groups = np.fromiter(keys, np.uint64, len(labels)).view(np.int64)
-    return replace(part, groups=groups, bad=part.bad + [(None, problem) for problem in table.bad])
+    paths, wrong = cells.paths(path, table.columns["image"])
+    labels, names, wrong_labels = cells.labels(table.columns["label"])
+    malformed = {row: BadExample("malformed-row", message) for row, message in (wrong_labels | wrong).items()}
+    part = _scan_files(str(path.resolve()), Files(paths, table.where), labels, names, meter, malformed)
+    part = replace(part, bad=part.bad + [(None, problem) for problem in table.bad])
+    if "group" not in table.columns:
+        return part
+    groups = [as_text(value).strip() for value in table.columns["group"]]
+    return replace(part, groups=cells.groups(groups, part.hashes), group_names=groups)
 
 
-def table_paths(table: Path, values: Iterable[Any]) -> np.ndarray:
-    """object [n], of bytes: the files that a column names, relative to the table's folder; b'' where it names none.
-
-    Raises:
-        DataError: the column holds something else than paths.
-    """
-    paths = []
-    folder = os.fsencode(table.parent)
-    for value in values:
-        if not isinstance(value, str | None):
-            raise DataError(
-                f"{table}: the image column holds {type(value).__name__} values, not paths: map another column."
-            )
-        name = value.encode("utf-8", "surrogateescape") if value else b""
-        paths.append(os.path.normpath(os.path.join(folder, name)) if name else b"")
-    column = np.empty(len(paths), object)
-    column[:] = paths
-    return column
-
-
-def _scan_files(name: str, files: Files, labels: np.ndarray, names: list[str], meter: Meter) -> Part:
+def _scan_files(
+    name: str,
+    files: Files,
+    labels: np.ndarray,
+    names: list[str],
+    meter: Meter,
+    malformed: Mapping[int, BadExample] | None = None,
+) -> Part:
     paths = files.paths
     found = scan(
         file_keys(paths.tolist()), lambda row: inspect(read_file(paths[row])), FACTS, f"image|{_VERSION}|{name}", meter
     )
-    warnings = [
+    wrong = [
         _wrong_extension(files, row, int(found.facts[row, 3])) for row in range(len(paths)) if row not in found.bad
     ]
-    return Part(
-        files, labels, names, found.hashes, found.facts, _bad(files, found, labels), None, [w for w in warnings if w]
-    )
+    warnings = [problem for problem in wrong if problem] + _ignored_orientation(files, found.facts)
+    bad = _bad(files, {**found.bad, **(malformed or {})}, labels)
+    return Part(files, labels, names, found.hashes, found.facts, bad, warnings=warnings)
 
 
-def _bad(images: Images, found: Scan, labels: np.ndarray) -> list[tuple[int | None, Problem]]:
+def _bad(images: Images, found: Mapping[int, BadExample], labels: np.ndarray) -> list[tuple[int | None, Problem]]:
     bad: list[tuple[int | None, Problem]] = [
-        (row, Problem("error", example.kind, images.where(row), example.message)) for row, example in found.bad.items()
+        (row, Problem("error", example.kind, images.where(row), example.message)) for row, example in found.items()
     ]
-    empty = [row for row in np.flatnonzero(labels < 0).tolist() if row not in found.bad]
+    empty = [row for row in np.flatnonzero(labels < 0).tolist() if row not in found]
     return bad + [
         (row, Problem("error", "empty-label", images.where(row), "has no label: fill it in.")) for row in empty
     ]
@@ -197,6 +194,15 @@ def _wrong_extension(files: Files, row: int, code: int) -> Problem | None:
     return Problem(
         "warning", "wrong-extension", files.where(row), f"is {FORMATS[code]} inside, not {claimed}: rename it."
     )
+
+
+def _ignored_orientation(images: Images, facts: np.ndarray) -> list[Problem]:
+    rows = np.flatnonzero(facts[:, TURNED]).tolist()
+    if not rows:
+        return []
+    which = "this one carries" if len(rows) == 1 else f"{len(rows):,} images like this one carry"
+    message = f"{which} an EXIF orientation, which is obeyed in JPEG alone: turn the pixels themselves."
+    return [Problem("warning", "orientation-ignored", images.where(rows[0]), message)]
 
 
 def _read_tfds(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
@@ -213,7 +219,10 @@ def _read_tfds(source: Source, columns: Mapping[str, str] | None, meter: Meter) 
     parts = {}
     for split, name in splits.items():
         images, found, labels, names = records.scan_records(dataset, name, image, label, f"image|{_VERSION}", meter)
-        parts[split] = Part(images, labels, names, found.hashes, found.facts[:, :FACTS], _bad(images, found, labels))
+        facts, bad = found.facts[:, :FACTS], _bad(images, found.bad, labels)
+        parts[split] = Part(
+            images, labels, names, found.hashes, facts, bad, warnings=_ignored_orientation(images, facts)
+        )
     notes = [Problem("warning", "not-read", source.spec, f"not read: the splits {', '.join(left)}.")] if left else []
     return Reading(source, parts, notes)
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipelines.sources.folders import printable
 from pipelines.sources.tfds import Records
 from pipelines.task import Raw
 
@@ -109,8 +110,3 @@ class ImageStore:
     def fetch(self, indices: np.ndarray) -> Raw:
         """label int32 [rows]; and pixels uint8 [rows, height, width, channels], or path or bytes, object [rows]."""
         return {self.images.column: self.images.take(self.rows[indices]), "label": self.label[indices]}
-
-
-def printable(path: bytes) -> str:
-    """A path for people: what is not UTF-8 in it shows as a replacement character."""
-    return path.decode("utf-8", "replace")

@@ -1,0 +1,123 @@
+"""What a report relies on in a run folder's files. What else stands in them is left to the task."""
+
+import datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from pipelines.errors import StateError
+
+Read = TypeVar("Read")
+
+
+class _Score(BaseModel):
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class _Baseline(BaseModel):
+    name: str = ""
+    note: str | None = None
+    scores: dict[str, _Score] = {}
+
+
+class _Row(BaseModel):
+    f1: float | None = None
+    support: float | None = None
+
+
+class _Breakdowns(BaseModel):
+    per_class: dict[str, _Row] | None = None
+    calibration: dict[str, Any] | None = None
+
+
+class Metrics(BaseModel):
+    """metrics.json."""
+
+    headline: str = ""
+    examples: int = 0
+    scores: dict[str, _Score] = {}
+    baseline: _Baseline | None = None
+    breakdowns: _Breakdowns | None = None
+
+
+class _Model(BaseModel):
+    parameters: int
+    trainable: int | None = None
+
+
+class _Data(BaseModel):
+    counts: dict[str, int] | None = None
+    skipped: list[Any] | None = None
+    warnings: list[Any] | None = None
+
+
+class Manifest(BaseModel):
+    """manifest.json."""
+
+    task: str = ""
+    name: str = ""
+    created: str = ""
+    command: list[str] | None = None
+    versions: dict[str, Any] | None = None
+    machine: dict[str, Any] | None = None
+    model: _Model | None = None
+    data: _Data | None = None
+
+
+class Picture(BaseModel):
+    """An entry of figures/index.json."""
+
+    file: str
+    title: str
+    caption: str
+
+
+class Event(BaseModel):
+    """A line of events.jsonl."""
+
+    event: str
+    status: str = ""
+    best_epoch: int | None = None
+
+
+class Stage(BaseModel):
+    """A stage's start or end."""
+
+    name: str
+    status: str
+
+
+class StageEnd(Stage):
+    """A stage's end."""
+
+    seconds: float
+
+
+class Steps(BaseModel):
+    """An epoch, or some steps."""
+
+    epoch: int
+    step: int
+    examples_per_second: float | None = None
+    train: dict[str, Any] | None = None
+    valid: dict[str, Any] | None = None
+
+
+Scalar = str | int | float | bool | datetime.date | None
+Settings = dict[str, Scalar | list[Scalar] | dict[str, Scalar]]
+"""run.yaml."""
+
+
+def checked(value: Read, shape: Any, file: str) -> Read:
+    """The value as it is, or a StateError that names the file and the place in it that a report cannot be made of."""
+    try:
+        TypeAdapter(shape).validate_python(value, strict=True)
+    except (ValidationError, RecursionError) as error:
+        place = ""
+        if isinstance(error, ValidationError):
+            steps = error.errors(include_input=False, include_url=False)[0]["loc"]
+            place = f" at {'.'.join(map(str, steps))}" if steps else ""
+        raise StateError(f"{file} does not hold what a run writes{place}: take it from the run again.") from None
+    return value

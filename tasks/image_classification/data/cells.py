@@ -1,0 +1,57 @@
+"""What the cells of a table say about images: the file, the label and the group of each."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.sources.scan import content_hash
+from pipelines.sources.tables import as_text
+from tasks.image_classification.data.arrays import factorize
+
+
+def path(table: Path, value: Any) -> bytes:
+    """The file that a cell names, relative to the table's folder; b"" where it names none.
+
+    Raises:
+        ValueError: it holds something else than text.
+    """
+    if not isinstance(value, str | None):
+        raise ValueError(f"holds {value!r:.40} where a path belongs: mend it, or map another column.")
+    if not value:
+        return b""
+    return os.path.normpath(os.path.join(os.fsencode(table.parent), value.encode("utf-8", "surrogateescape")))
+
+
+def paths(table: Path, values: Iterable[Any]) -> tuple[np.ndarray, dict[int, str]]:
+    """object [n], of bytes: as `path`, b"" too where it would raise; and there, by row, what is wrong."""
+    found: list[bytes] = []
+    wrong: dict[int, str] = {}
+    for row, value in enumerate(values):
+        try:
+            found.append(path(table, value))
+        except ValueError as error:
+            found.append(b"")
+            wrong[row] = str(error)
+    column = np.empty(len(found), object)
+    column[:] = found
+    return column, wrong
+
+
+def labels(values: np.ndarray) -> tuple[np.ndarray, list[str], dict[int, str]]:
+    """int32 [n] into names, -1 where there is none; the names; and by row, what is wrong with a label."""
+    wrong = {
+        row: f"has the label {value!r:.40}: a label is text or a number."
+        for row, value in enumerate(values)
+        if isinstance(value, list | tuple | dict | bytes)
+    }
+    codes, names = factorize(["" if row in wrong else as_text(value) for row, value in enumerate(values)])
+    return codes, names, wrong
+
+
+def groups(names: list[str], hashes: np.ndarray) -> np.ndarray:
+    """int64 [n]: a key for each group. An example of no group is one of its own, as its content has it."""
+    keys = (content_hash(name.encode()) if name else own for name, own in zip(names, hashes.tolist(), strict=True))
+    return np.fromiter(keys, np.uint64, len(names)).view(np.int64)
