@@ -125,6 +125,8 @@ def mlp(root: Path, turns: int) -> None:
         "backbone": "mlp",
         "batch_size": 32,
         "optimizer": "adam",
+        "learning_rate": 1e-3,  # Keras's own default, which the plain side has
+        "weight_decay": 0,
         "schedule": "constant",
         "warmup": 0,
         "augment": "none",

@@ -63,6 +63,7 @@ def test_golden(task: str) -> None:
     from pipelines import devices
 
     config: Any = load_config(task, options={"limit": 40}).config
+    asked = config.model_dump(mode="json")
     devices.start(config)
     record = registry.task(task)
     data = record.load_data(config)
@@ -70,11 +71,7 @@ def test_golden(task: str) -> None:
     model = record.build_model(config, data.assets).model
     found = {
         "defaults": load_config(task).config.model_dump(mode="json"),
-        "resolved": {
-            name: value
-            for name, value in config.model_dump(mode="json").items()
-            if value != getattr(load_config(task).config, name)
-        },
+        "resolved": {name: value for name, value in config.model_dump(mode="json").items() if value != asked[name]},
         "parameters": model.count_params(),
         "inputs": [[list(one.shape), str(one.dtype)] for one in model.inputs],
         "outputs": [[list(one.shape), str(one.dtype)] for one in model.outputs],

@@ -104,7 +104,12 @@ def _grid(frame: _Frame, ticks: Sequence[float]) -> str:
 def _x_axis(frame: _Frame, across: str) -> str:
     low, high = frame.across
     ticks = [tick for tick in nice_ticks(low, high) if low <= tick <= high and float(tick).is_integer()] or [low]
-    marks = [_text(frame.x(tick), _HEIGHT - _BOTTOM + 16, f"{tick:,.0f}", "middle") for tick in ticks]
+    # The last number would stick out of the picture if it stood under the middle of its tick.
+    anchors = ["end" if tick > low + 0.95 * (high - low) else "middle" for tick in ticks]
+    marks = [
+        _text(frame.x(tick), _HEIGHT - _BOTTOM + 16, f"{tick:,.0f}", anchor)
+        for tick, anchor in zip(ticks, anchors, strict=True)
+    ]
     return "".join(marks) + _text(_WIDTH - _RIGHT, _HEIGHT - 3, across, "end")
 
 
