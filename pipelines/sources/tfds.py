@@ -5,6 +5,7 @@ by one walk over the record headers; the files are then memory-mapped as they li
 set that has to be downloaded or written first does.
 """
 
+import logging
 import os
 import re
 import struct
@@ -15,11 +16,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipelines.console import is_terminal
 from pipelines.errors import DataError
 from pipelines.sources.scan import content_hash
 
 _SPEC = re.compile(r"tfds:(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[^:/]+))?(:(?P<version>\d+\.\d+\.\d+))?", re.IGNORECASE)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+_RETRIES = 5
+"""Of a download, within some seconds."""
 
 
 class Records(Protocol):
@@ -193,7 +197,13 @@ def _versions(folder: Path, version: str | None) -> list[str]:
 
 def _download(spec: str, name: str, config: str | None, version: str | None) -> Path:
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
 
+    # Without a network the default of 10 goes on for minutes, with a warning for each.
+    downloader.MAX_RETRIES = _RETRIES
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    if not is_terminal():
+        tfds.disable_progress_bar()
     full = name + (f"/{config}" if config else "") + (f":{version}" if version else "")
     try:
         builder = tfds.builder(full, data_dir=str(data_folder()), file_format="array_record", try_gcs=False)
