@@ -153,7 +153,10 @@ def _say_result(console: Console, run: Run, result: Result) -> None:
 def _program() -> str:
     """How the command is called here: by name, or by its path where that is on no search path."""
     beside = Path(sys.executable).parent / "sixfold"
-    return "sixfold" if shutil.which("sixfold") or not beside.exists() else shlex.quote(os.path.relpath(beside))
+    if shutil.which("sixfold") or not beside.exists():
+        return "sixfold"
+    near = os.path.relpath(beside)
+    return shlex.quote(str(beside) if near.startswith(os.pardir) else near)
 
 
 def _shown(score: dict[str, Any]) -> str:
