@@ -1,25 +1,12 @@
 """The Python interface: as short as the command line, with the same keys. Importing it loads no TensorFlow."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.result import Result
 
-@dataclass(frozen=True)
-class Result:
-    """A finished run."""
-
-    folder: Path
-    metrics: dict[str, Any]
-    """The content of metrics.json."""
-    report: Path
-
-    @property
-    def headline(self) -> float:
-        """The test score that the task is judged by."""
-        value: float = self.metrics["scores"][self.metrics["headline"]]["value"]
-        return value
+__all__ = ["Result", "evaluate", "predict", "run"]
 
 
 def run(task: str, *, recipe: str | None = None, config: str | Path | None = None, **settings: Any) -> Result:

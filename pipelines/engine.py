@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import devices
-from pipelines.api import Result
 from pipelines.artefact import read_settings
 from pipelines.config import RunConfig, shown, write_config
 from pipelines.console import Console
 from pipelines.errors import ConfigError
 from pipelines.execution import Execution
 from pipelines.report.words import standing
+from pipelines.result import Result
 from pipelines.runs import Run, open_run, start_manifest
 from pipelines.state import write_bytes
 
