@@ -51,7 +51,8 @@ def execute(task_name: str, config: RunConfig, command: list[str]) -> Result:
             run.update_manifest(seconds=run.seconds(), files=run.checksums())
     except KeyboardInterrupt:
         if run.finished_stages():
-            Console().say(f"to go on, give the same command with --run-dir {shlex.quote(str(run.path))}")
+            where = f"--run-dir {shlex.quote(str(run.path))}" + (" and without --overwrite" if replaced else "")
+            Console().say(f"to go on, give the same command with {where}")
         raise
     finally:
         if fresh and not run.finished_stages():
@@ -121,8 +122,13 @@ def _set_aside(run: Run) -> Path | None:
             f"run_dir: {run.path} holds more than a run ({', '.join(own[:5])}): move that, or choose another."
         )
     place = run.path.resolve()
-    aside = place.with_name(f".{place.name}.replaced-{os.getpid()}")
-    place.rename(aside)
+    aside = place.with_name(f".{place.name}.replaced")
+    if aside.exists() and not run.finished_stages():
+        # A try before this one was killed while it read its data: what it had set aside is what is replaced now.
+        shutil.rmtree(place)
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
     place.mkdir()
     return aside
 

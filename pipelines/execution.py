@@ -87,9 +87,9 @@ class Execution:
                 self.run, config, self.built, steps, streams["train"], streams["valid"], self.console, self.task.unit
             )
         )
-        if progress.status == "stopped by budget":
-            # With the step it stopped at, the run can be repeated exactly.
-            self._change(stop_step=progress.step, max_minutes=None)
+        # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
+        stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
+        self._change(max_minutes=None, **stopped)
         ended = {"status": progress.status, "best_epoch": progress.best_epoch}
         self.run.record("trained", epoch=progress.epoch, step=progress.step, **ended)
 

@@ -372,3 +372,11 @@ def test_what_stops_a_run_is_an_error(tmp_path: Path) -> None:
     assert "split would be empty" in problem.message
     with pytest.raises(DataError, match="does not exist"):
         check_data(Config(data=str(tmp_path / "none")))
+
+
+def test_a_class_that_the_split_leaves_nothing_to_train_on_is_named(tmp_path: Path) -> None:
+    report = check_data(Config(data=str(photos(tmp_path / "photos")), limit=1))
+    named = [problem.message for problem in report.problems if problem.kind == "untrained-class"]
+    assert len(named) == 1
+    assert "no training example is left of" in named[0]
+    assert any("no training example is left" in warning for warning in report.summary["warnings"])

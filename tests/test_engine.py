@@ -95,6 +95,19 @@ def test_overwrite_waits_until_the_data_are_read(copied: Path, broken: dict[str,
     assert [entry.name for entry in copied.parent.iterdir()] == [copied.name]
 
 
+def test_what_a_killed_overwrite_had_set_aside_is_not_lost(copied: Path, tmp_path: Path) -> None:
+    before = Run(copied).checksums()
+    aside = copied.with_name(f".{copied.name}.replaced")
+    copied.rename(aside)
+    copied.mkdir()
+    for name in ("run.yaml", "manifest.json"):
+        shutil.copy(aside / name, copied / name)  # as far as a killed run comes before its data are read
+    with pytest.raises(SixfoldError):
+        small(copied, overwrite=True, data="nowhere")
+    assert Run(copied).checksums() == before
+    assert not aside.exists()
+
+
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="is not empty and no run folder"):

@@ -78,6 +78,9 @@ Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
 Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
 
 
+_MOST_EPOCHS = 1_000_000
+
+
 class RunConfig(BaseModel):
     """The settings that every task shares. A task's Config inherits them and adds its own."""
 
@@ -178,6 +181,8 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.epochs > _MOST_EPOCHS:
+            raise ValueError(f"epochs {self.epochs} are too many: {_MOST_EPOCHS:,} at most")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"

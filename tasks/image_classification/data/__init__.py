@@ -11,7 +11,15 @@ from pipelines.sources.folders import printable
 from pipelines.splits import Splits, first
 from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.image_classification.config import Config
-from tasks.image_classification.data.assembly import assemble, examine, given_rows, refuse_bad, split, summarise
+from tasks.image_classification.data.assembly import (
+    assemble,
+    examine,
+    given_rows,
+    refuse_bad,
+    split,
+    summarise,
+    untrained,
+)
 from tasks.image_classification.data.inputs import inputs
 from tasks.image_classification.data.stores import ImageStore
 
@@ -75,6 +83,7 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
         splits = split(config, examined)
     except DataError as error:
         problems = [Problem("error", "split", printable(config.data), str(error)), *problems]
+    problems += untrained(config, examined, splits)
     return CheckReport(problems, summarise(config, examined, splits))
 
 

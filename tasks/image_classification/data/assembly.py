@@ -92,6 +92,20 @@ def split(config: Config, examined: Examined) -> Splits:
     return Splits(rows, splits.protocol, splits.duplicates)
 
 
+def untrained(config: Config, examined: Examined, splits: Splits | None) -> list[Problem]:
+    """A warning where --split or --limit leaves a class without an example to train on."""
+    if splits is None or "train" not in splits.rows:
+        return []
+    source, rows = splits.rows["train"]
+    there = np.bincount(examined.labels[source][rows], minlength=len(examined.classes))
+    missing = [name for name, count in zip(examined.classes, there, strict=True) if not count]
+    if not missing:
+        return []
+    named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+    message = f"no training example is left of {named}: ask for more with --split or --limit."
+    return [Problem("warning", "untrained-class", printable(config.data), message)]
+
+
 def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
     """The data of a run."""
     stores = {name: _store(examined, *chosen) for name, chosen in splits.rows.items()}
@@ -123,7 +137,9 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
         "channels": _channels(facts),
         "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
         "duplicates": splits.duplicates if splits else {"total": 0, "across_splits": 0},
-        "warnings": [f"{problem.where}: {problem.message}" for problem in examined.warnings],
+        "warnings": [
+            f"{problem.where}: {problem.message}" for problem in examined.warnings + untrained(config, examined, splits)
+        ],
         "protocol": splits.protocol if splits else "",
     }
 
