@@ -86,11 +86,11 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     import keras
 
     expected = run.manifest().get("files", {})
-    found = run.checksums()
     for name in [name for name in expected if name.startswith("model/") or name == "run.yaml"]:
-        if name not in found:
+        found = run.checksum(name)
+        if found is None:
             raise StateError(f"{run.path / name} is missing: restore it or train again.")
-        if expected[name] != found[name]:
+        if expected[name] != found:
             raise StateError(
                 f"{run.path / name} is not the file that the run wrote (its checksum differs): "
                 "restore it or train again."

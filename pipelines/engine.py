@@ -93,12 +93,11 @@ def _continued(run: Run, task_name: str, asked: RunConfig) -> RunConfig:
             raise ConfigError(f"run_dir: {run.path} is not empty and no run folder: choose another.")
         return asked
     began, first = read_settings(run, task_name), run.manifest().get("asked", {})
+    now = asked.model_dump(mode="json")
     different = [
         f"{name} {shown(getattr(began, name))} there, {shown(value)} here"
         for name, value in asked
-        if name not in _MAY_DIFFER
-        and value != getattr(began, name)
-        and asked.model_dump(mode="json")[name] != first.get(name)
+        if name not in _MAY_DIFFER and value != getattr(began, name) and now[name] != first.get(name)
     ]
     if run.manifest()["task"] != task_name or different:
         reason = "; ".join(different) or f"of {run.manifest()['task']}"

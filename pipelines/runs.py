@@ -128,13 +128,16 @@ class Run:
         old = self.manifest() if (self.path / "manifest.json").exists() else {}
         self.write_json("manifest.json", {**old, **values})
 
-    def checksums(self, part: str = "") -> dict[str, str]:
-        """sha256 of every file that a finished run keeps, or of those in one of its folders."""
+    def checksum(self, name: str) -> str | None:
+        """sha256 of one file of the folder; None where it is missing."""
+        file = self.path / name
+        return _sha256(file) if file.is_file() else None
+
+    def checksums(self) -> dict[str, str]:
+        """sha256 of every file that a finished run keeps."""
         skipped = {"manifest.json", "events.jsonl", "lock"}
         files = sorted(
-            f
-            for f in (self.path / part).rglob("*")
-            if f.is_file() and f.name not in skipped and not f.name.startswith(".")
+            f for f in self.path.rglob("*") if f.is_file() and f.name not in skipped and not f.name.startswith(".")
         )
         return {str(f.relative_to(self.path)): _sha256(f) for f in files}
 

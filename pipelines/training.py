@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -38,7 +38,6 @@ class Progress:
     waited: int = 0
     """Epochs since the learning rate was last lowered or the score last better."""
     status: str = "done"
-    sums: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
