@@ -43,8 +43,10 @@ def prepared(root: Path, **options: Any) -> tuple[Any, Any, Any]:
 
 def trainer_for(config: Any, task: Any, data: Any) -> Any:
     """Sixfold's trainer, as the engine makes it."""
+    from pipelines.checkpoints import Checkpoints
+    from pipelines.preparation import choose_jit, choose_steps, make_optimizer
     from pipelines.stream import Stream
-    from pipelines.training import Trainer, choose_jit, choose_steps, make_optimizer
+    from pipelines.training import Trainer
 
     built = task.build_model(config, data.assets)
     streams = [
@@ -62,7 +64,8 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
     steps = devices.Runtime("tensorflow", "cpu", "", 1).steps(
         built, make_optimizer(config, built.model), StepSettings(jit=jit)
     )
-    return Trainer(Run(Path(tempfile.mkdtemp())), config, built, steps, *streams, Console(), "image")
+    run = Run(Path(tempfile.mkdtemp()))
+    return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run))
 
 
 def in_turns(sides: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
@@ -135,12 +138,14 @@ def mlp(root: Path, turns: int) -> None:
     trainer = trainer_for(config, task, data)
     import keras
 
-    from pipelines.training import Progress, _train_epoch
+    from pipelines.training import Clock, Progress, train_epoch, validate
 
-    blocks, progress = iter(trainer.train.blocks(0, trainer.total, trainer.longest)), Progress()
+    blocks, progress = iter(trainer.train.blocks(0, trainer.total, trainer.longest)), Progress(totals=[0.0] * 3)
+    clock = Clock(config, progress)
 
     def ours() -> int:
-        _train_epoch(trainer, progress, blocks)
+        train_epoch(trainer, progress, blocks, clock)
+        validate(trainer, progress)
         return 1
 
     def whole(split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from pipelines import devices, registry
 from pipelines.config import load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, find_run
+from pipelines.state import replacing
 from pipelines.task import Assets, Predictor, Task
 
 
@@ -60,21 +61,22 @@ def save_model(run: Run, model: Any, assets: Assets) -> None:
     import keras
 
     run.model.mkdir(exist_ok=True)
-    aside = run.model / ".aside.keras"
-    keras.saving.save_model(model, aside)
-    _forget_times(aside)
-    aside.replace(run.model / "model.keras")
+    with replacing(run.model / "model.keras") as aside:
+        saved = aside.with_name(f"{aside.name}.keras")
+        try:
+            keras.saving.save_model(model, saved)
+            _without_times(saved, aside)
+        finally:
+            saved.unlink(missing_ok=True)
     for name, value in assets.items():
         run.write_json(f"model/{name}.json", value)
 
 
-def _forget_times(archive: Path) -> None:
+def _without_times(archive: Path, copy: Path) -> None:
     """Write a zip archive again without the times of its entries, so that equal models are equal files."""
-    with zipfile.ZipFile(archive) as old:
-        entries = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(archive, "w") as new:
-        for name, content in entries.items():
-            new.writestr(zipfile.ZipInfo(name), content)
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            new.writestr(zipfile.ZipInfo(name), old.read(name))
 
 
 def load_model(run: Run) -> tuple[Any, Assets]:

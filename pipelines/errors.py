@@ -37,3 +37,9 @@ class StateError(SixfoldError):
     """What a run folder holds cannot be used: damaged, of other data, of another version."""
 
     exit_code = 78
+
+
+class Preempted(SixfoldError):
+    """A signal ended the run; its state is saved, and the same command goes on."""
+
+    exit_code = 75

@@ -7,12 +7,15 @@ import numpy as np
 
 from pipelines import devices, registry
 from pipelines.artefact import load_model, save_model
+from pipelines.checkpoints import Checkpoints, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import RunError, StateError
 from pipelines.evaluation import Head, metrics_json, predict_store, scores_json
+from pipelines.fingerprints import describe_change, save_examples
+from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
-from pipelines.state import load_arrays, write_bytes
+from pipelines.state import write_bytes
 from pipelines.task import Assets, Data, Record, Scores
 
 _PARITY_EXAMPLES = 64
@@ -22,8 +25,19 @@ _PARITY = 1e-4
 class Execution:
     """The stages of one run and what they hand on to each other."""
 
-    def __init__(self, run: Run, task_name: str, config: Any, runtime: devices.Runtime, console: Console) -> None:
+    def __init__(
+        self,
+        run: Run,
+        task_name: str,
+        config: Any,
+        runtime: devices.Runtime,
+        console: Console,
+        interrupts: Interrupts,
+        *,
+        allow_changed_data: bool = False,
+    ) -> None:
         self.run, self.task_name, self.config, self.runtime, self.console = run, task_name, config, runtime, console
+        self.interrupts, self.allow_changed_data = interrupts, allow_changed_data
         self.task = registry.task(task_name)
         self._data: Data | None = None
         self._built: Any = None
@@ -32,6 +46,8 @@ class Execution:
     def go_on(self) -> Iterator[str]:
         """Do what the ledger does not say is done, in its order; each stage's name when it is done."""
         todo = [self.read_data, self.train, self.fit_baseline, self.score, self.export, self.report]
+        if self.run.finished_stages():
+            _ = self.data  # before anything else: whether the data are still those that the run began with
         for name, stage in zip(STAGES, todo, strict=True):
             if name not in self.run.finished_stages():
                 with self.run.stage(name):
@@ -45,10 +61,21 @@ class Execution:
             self._data = self.task.load_data(self.config)
             known = self.run.manifest().get("fingerprint")
             if known not in (None, self._data.fingerprint):
-                raise StateError(
-                    f"the data has changed since {self.run.path} began: choose another --run-dir, or --overwrite."
-                )
+                self._accept_change(self._data)
         return self._data
+
+    def _accept_change(self, data: Data) -> None:
+        """Of the data since the run began: refused, unless it was asked for."""
+        change = describe_change(self.run.path, data)
+        if not self.allow_changed_data:
+            raise StateError(
+                f"the data have changed since {self.run.path} began: {change}. Restore them, start a new run, "
+                "or go on all the same with --allow-changed-data."
+            )
+        self.console.say(f"warning: the data have changed: {change}. The run goes on with them as they are now.")
+        self.run.record("data changed", change=change)
+        save_examples(self.run.path, data)
+        self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
@@ -61,6 +88,7 @@ class Execution:
                 f"batch size: {largest}, as there are {len(data.splits['train']):,} {self.task.unit}s to train on"
             )
             self._change(batch_size=largest)
+        save_examples(self.run.path, data)
         self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
         self.console.say(f"run: {self.run.path}")
@@ -72,7 +100,8 @@ class Execution:
     def train(self) -> None:
         """Train, and leave the best weights on disk."""
         from pipelines.devices.settings import StepSettings
-        from pipelines.training import Trainer, make_optimizer, train
+        from pipelines.preparation import make_optimizer
+        from pipelines.training import Trainer, train
 
         streams = {"train": self._stream("train", training=True), "valid": self._stream("valid", training=False)}
         with self.runtime.scope():
@@ -82,16 +111,22 @@ class Execution:
         jit = config.jit == "on"
         settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit)
         steps = self.runtime.steps(self.built, optimizer, settings)
-        progress = train(
-            Trainer(
-                self.run, config, self.built, steps, streams["train"], streams["valid"], self.console, self.task.unit
-            )
-        )
+        checkpoints = Checkpoints(self.run)
+        places = self.run, config, self.built, steps, streams["train"], streams["valid"]
+        with self.interrupts.postponed():
+            progress = train(Trainer(*places, self.console, self.task.unit, checkpoints, self.interrupts))
+        assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
         stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
         self._change(max_minutes=None, **stopped)
-        ended = {"status": progress.status, "best_epoch": progress.best_epoch}
-        self.run.record("trained", epoch=progress.epoch, step=progress.step, **ended)
+        self.run.record(
+            "trained",
+            epoch=progress.epoch,
+            step=progress.step,
+            status=progress.status,
+            best_epoch=progress.best_epoch,
+            best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
+        )
 
     def fit_baseline(self) -> None:
         """Fit the classical model and score it on the same split."""
@@ -177,12 +212,12 @@ class Execution:
     def _load_best(self) -> None:
         from pipelines.devices.steps import named
 
-        weights, _ = load_arrays(self.run.best)
+        best = self.run.events("trained")[-1]["best"]
+        file = self.run.path / "state" / best["file"]
+        weights = load_best(file, best["sha256"])
         for name, variable in named(self.built.model.variables).items():
             if name not in weights or weights[name].shape != tuple(variable.shape):
-                raise StateError(
-                    f"{self.run.best} does not fit the model ({name} differs): start again with --overwrite."
-                )
+                raise StateError(f"{file} does not fit the model ({name} differs): start again with --overwrite.")
             variable.assign(weights[name])
 
     def _score(self, records: list[Record], assets: Assets) -> Scores:
@@ -197,7 +232,7 @@ class Execution:
 
     def _settle(self, stream: Any) -> None:
         """What is chosen automatically stands in run.yaml before the first step."""
-        from pipelines.training import choose_jit, choose_steps
+        from pipelines.preparation import choose_jit, choose_steps
 
         model, config = self.built.model, self.config
         jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"

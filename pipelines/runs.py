@@ -3,22 +3,24 @@
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ConfigError, StateError
-from pipelines.state import write_bytes
+from pipelines.state import is_left_over, sync, write_bytes
 
 STAGES = ("data", "train", "baseline", "score", "export", "report")
-_TRAINING = ("stage", "train", "start")
+_LATER = ("baseline", "score", "export", "report")
+"""What is done again where the data changed: with the weights that there are."""
 _PACKAGES = ("sixfold", "tensorflow", "keras", "jax", "numpy", "scikit-learn", "pillow", "tensorflow-datasets")
 
 
@@ -38,11 +40,6 @@ class Run:
         """The folder of the finished model and its assets."""
         return self.path / "model"
 
-    @property
-    def best(self) -> Path:
-        """The weights of the best epoch."""
-        return self.path / "state" / "best.safetensors"
-
     def record(self, event: str, **values: Any) -> None:
         """Append one line to events.jsonl."""
         line = json.dumps({"time": _now(), "event": event, **values}, default=_plain)
@@ -52,29 +49,46 @@ class Run:
             file.write(f"{line}\n".encode())
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
-        """The recorded events, but for the steps of a training that was begun again and a line cut short by a crash."""
+        """The recorded events, but for the steps and epochs that a resumed training did again, and a line cut short
+        by a crash."""
         file = self.path / "events.jsonl"
         lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
         found = [parsed for line in lines if (parsed := _parse(line)) is not None]
-        begun = [
-            place for place, one in enumerate(found) if (one["event"], one.get("name"), one.get("status")) == _TRAINING
-        ]
-        found = [
-            one
-            for place, one in enumerate(found)
-            if place >= max(begun, default=0) or one["event"] not in ("epoch", "step")
-        ]
-        return [one for one in found if event in (None, one["event"])]
+        kept: list[dict[str, Any]] = []
+        last = {"step": math.inf, "epoch": math.inf}
+        for one in reversed(found):
+            if one["event"] == "resume":
+                last = {name: min(most, one.get(name, most)) for name, most in last.items()}
+            if one.get(one["event"], 0) <= last.get(one["event"], math.inf):
+                kept.append(one)
+        return [one for one in reversed(kept) if event in (None, one["event"])]
+
+    def restore_history(self, epochs: Iterable[dict[str, Any]]) -> None:
+        """Record again what a crash of the whole machine took from the end of events.jsonl."""
+        there = {one["epoch"] for one in self.events("epoch")}
+        for one in epochs:
+            if one["epoch"] not in there:
+                self.record("epoch", **one)
+
+    def sync_events(self) -> None:
+        """Put all events on disk: what is saved after them can count on them."""
+        with suppress(FileNotFoundError):
+            sync(self.path / "events.jsonl")
 
     def finished_stages(self) -> list[str]:
         """The stages that are done, in the order of the ledger."""
-        ended = {e["name"] for e in self.events("stage") if e["status"] == "end"}
+        ended: set[str] = set()
+        for one in self.events():
+            if one["event"] == "data changed":
+                ended -= set(_LATER)
+            if one["event"] == "stage" and one["status"] == "end":
+                ended.add(one["name"])
         return [stage for stage in STAGES if stage in ended]
 
     @property
     def finished(self) -> bool:
-        """Whether every stage is done."""
-        return bool(self.events("end"))
+        """Whether every stage is done, and every file has its checksum."""
+        return (self.path / "manifest.json").is_file() and "files" in self.manifest()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -128,6 +142,19 @@ class Run:
         old = self.manifest() if (self.path / "manifest.json").exists() else {}
         self.write_json("manifest.json", {**old, **values})
 
+    def clear_leftovers(self) -> None:
+        """Remove what killed processes left of their writes."""
+        for folder in (self.path, *(self.path / name for name in ("state", "model", "figures"))):
+            for file in folder.glob(".*") if folder.is_dir() else []:
+                if is_left_over(file.name):
+                    file.unlink(missing_ok=True)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has begun in the folder: at most a process died there before its settings were written."""
+        names = {entry.name for entry in self.path.iterdir() if not is_left_over(entry.name)}
+        return names <= {"lock", "manifest.json"}
+
     def checksum(self, name: str) -> str | None:
         """sha256 of one file of the folder; None where it is missing."""
         file = self.path / name
@@ -135,7 +162,7 @@ class Run:
 
     def checksums(self) -> dict[str, str]:
         """sha256 of every file that a finished run keeps."""
-        skipped = {"manifest.json", "events.jsonl", "lock"}
+        skipped = {"manifest.json", "lock"}
         files = sorted(
             f for f in self.path.rglob("*") if f.is_file() and f.name not in skipped and not f.name.startswith(".")
         )
@@ -184,7 +211,7 @@ def start_manifest(task: str, path: Path, command: list[str], seed: int, device:
         "command": command,
         "seed": seed,
         "device": device,
-        "versions": {"python": platform.python_version(), **_versions(_PACKAGES)},
+        "versions": versions(),
         "git": _git_revision(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
     }
@@ -195,13 +222,12 @@ def _unused(folder: Path) -> str:
     return str(next(place for place in places if not place.exists()))
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -66,17 +66,27 @@ class Order:
 
     def blocks(self, first: int, last: int, longest: int) -> Iterator[tuple[int, int]]:
         """The steps from first up to last, cut into (start, length): of one epoch, one bucket, and near-equal
-        lengths."""
-        step = first
-        while step < last:
-            epoch, place = divmod(step, self.steps)
-            steps = self.epoch(epoch)
-            end = min(self.steps, place + last - step)
-            run = next((i for i in range(place, end) if steps[i].bucket != steps[place].bucket), end) - place
+        lengths.
+
+        Where the cuts lie depends on the epoch and `longest` alone, so that a training that goes on at a cut is the
+        same as one that was never stopped.
+        """
+        for epoch in range(first // self.steps, -(-last // self.steps)):
+            for start, length in self._cut(epoch, longest):
+                begin, end = max(start, first), min(start + length, last)
+                if begin < end:
+                    yield begin, end - begin
+
+    def _cut(self, epoch: int, longest: int) -> Iterator[tuple[int, int]]:
+        """The blocks of a whole epoch."""
+        steps, place = self.epoch(epoch), 0
+        while place < self.steps:
+            run = next((i for i in range(place, self.steps) if steps[i].bucket != steps[place].bucket), self.steps)
+            run -= place
             length = -(-run // -(-run // longest))
-            for start in range(0, run, length):
-                yield step + start, min(length, run - start)
-            step += run
+            for start in range(place, place + run, length):
+                yield epoch * self.steps + start, min(length, place + run - start)
+            place += run
 
 
 class Stream:

@@ -51,6 +51,8 @@ class Data:
     """Hex digest of the content of every example and its split."""
     protocol: str
     """One sentence: which split was scored and how it was made."""
+    hashes: dict[str, np.ndarray]
+    """uint64 [examples] of each split: of each example's content and truth. By them a changed example is found."""
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,56 @@
-"""The training loop, shared by all tasks: epochs of blocks, validation, the best epoch, early stopping."""
+"""The training loop, shared by all tasks: epochs of blocks, validation, best epoch, early stopping, saved states."""
 
-import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 
-from pipelines.config import RunConfig
+from pipelines.checkpoints import Checkpoints, State
+from pipelines.config import RunConfig, save_interval
 from pipelines.console import Console
-from pipelines.devices.steps import Steps, is_kernel
-from pipelines.errors import RunError
+from pipelines.devices.steps import Steps
+from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.runs import Run
 from pipelines.schedules import PLATEAU_EPOCHS, learning_rates
-from pipelines.state import save_arrays
 from pipelines.stream import Stream
 from pipelines.task import Built
 
-_OPERATIONS_PER_EXECUTION = 4e9
-"""Enough for Python's share to vanish, few enough (a fraction of a second on two cores) for signals to be seen."""
-_BYTES_PER_EXECUTION = 32 << 20
 _STEP_EVENTS_PER_EPOCH = 20
 
 
 @dataclass
 class Progress:
-    """What the loop knows besides the variables; all of it follows from the steps so far."""
+    """What the loop knows besides the variables; all of it follows from the steps so far, but for the seconds."""
 
     step: int = 0
     epoch: int = 0
+    """Epochs that are over, their validation included."""
+    totals: list[float] = field(default_factory=list)
+    """The sums of the epoch so far: loss, weight, metrics."""
     best: tuple[float, float] | None = None
     """The monitored value, higher is better, and minus the validation loss, which decides between equals."""
     best_epoch: int = 0
+    best_file: str | None = None
     factor: float = 1.0
     """Of the learning rate, lowered by `plateau`."""
     waited: int = 0
     """Epochs since the learning rate was last lowered or the score last better."""
-    status: str = "done"
+    seconds: float = 0.0
+    """Spent on it so far, over all its parts."""
+    epoch_seconds: float = 0.0
+    """Of it, on the updates of this epoch."""
+    status: str | None = None
+    """How it ended: done, stopped early, stopped by budget."""
+    steps_per_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What was recorded of each epoch."""
+
+    def as_json(self) -> dict[str, Any]:
+        """A copy that does not change any more."""
+        return {**vars(self), "history": list(self.history)}
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class Trainer:
     valid: Stream
     console: Console
     unit: str
+    checkpoints: Checkpoints
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
     def total(self) -> int:
@@ -71,68 +86,185 @@ class Trainer:
 
 
 def train(trainer: Trainer) -> Progress:
-    """Train to the end, to an early stop or to the budget's end; the best epoch's weights are on disk and in the model.
+    """Train to the end, to an early stop or to the budget's end, from the newest saved state on; in the end the last
+    state and the best epoch's weights are on disk.
 
     Raises:
-        RunError: the loss is no longer a number.
+        RunError: the loss is no longer a number, or a state cannot be written.
+        StateError: the saved states cannot be used.
+        Interrupted: a signal came; the state is saved.
     """
-    progress, started = Progress(), time.monotonic()
-    blocks = trainer.train.iterate(0, trainer.last, trainer.longest)
-    while progress.step < trainer.last:
-        _train_epoch(trainer, progress, blocks)
-        if _out_of_patience(trainer.config, progress):
-            progress.status = "stopped early"
-            break
-        if (
-            trainer.config.max_minutes
-            and time.monotonic() - started > 60 * trainer.config.max_minutes
-            and progress.step < trainer.last
-        ):
-            progress.status = "stopped by budget"
-            break
+    progress = _restored(trainer)
+    clock = Clock(trainer.config, progress)
+    blocks = trainer.train.iterate(progress.step, trainer.last, trainer.longest)
+    try:
+        while progress.status is None:
+            train_epoch(trainer, progress, blocks, clock)
+            validate(trainer, progress)
+            progress.status = _ending(trainer, progress, clock)
+            _save(trainer, progress, clock)
+            trainer.interrupts.check()
+        trainer.checkpoints.wait()
+    except Interrupted:
+        with trainer.interrupts.undisturbed():
+            if not clock.is_saved(progress):
+                _save(trainer, progress, clock)
+            trainer.checkpoints.wait()
+        raise
+    finally:
+        trainer.checkpoints.close()
     return progress
 
 
-def _train_epoch(trainer: Trainer, progress: Progress, blocks: Any) -> None:
-    config, first, started = trainer.config, progress.step, time.perf_counter()
-    progress.epoch += 1
-    end = min(progress.epoch * trainer.train.steps_per_epoch, trainer.last)
-    totals = np.zeros(2 + len(trainer.built.metrics))
-    examples = min((end - first) * config.batch_size, trainer.train.examples)
-    with trainer.console.bar(f"epoch {progress.epoch}/{config.epochs}", examples, trainer.unit + "s") as advance:
+class Clock:
+    """Decides when a state is due and when the time is up; it decides nothing that is computed."""
+
+    def __init__(self, config: RunConfig, progress: Progress) -> None:
+        self._before, self._started = progress.seconds, time.monotonic()
+        self._every_steps, self._every_seconds = save_interval(config.save_every)
+        self._most = 60 * config.max_minutes if config.max_minutes else None
+        self._saved, self._saved_at = (progress.step, progress.epoch), time.monotonic()
+
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._started
+
+    def saved(self, progress: Progress) -> None:
+        self._saved, self._saved_at = (progress.step, progress.epoch), time.monotonic()
+
+    def is_saved(self, progress: Progress) -> bool:
+        return progress.step > 0 and self._saved == (progress.step, progress.epoch)
+
+    def is_due(self, progress: Progress) -> bool:
+        if self._every_steps is not None:
+            return progress.step - self._saved[0] >= self._every_steps
+        assert self._every_seconds is not None
+        return time.monotonic() - self._saved_at >= self._every_seconds
+
+    def is_up(self) -> bool:
+        return self._most is not None and self.seconds() > self._most
+
+
+def _save(trainer: Trainer, progress: Progress, clock: Clock) -> None:
+    """Copy the state out; it is written while training goes on."""
+    progress.seconds = clock.seconds()
+    trainer.checkpoints.save(State(progress.step, trainer.steps.state(), progress.as_json()))
+    clock.saved(progress)
+
+
+def _restored(trainer: Trainer) -> Progress:
+    """Where the newest state left off."""
+    state = trainer.checkpoints.newest(trainer.console)
+    if state is None:
+        trainer.run.record("resume", step=0, epoch=0)
+        return Progress(steps_per_epoch=trainer.train.steps_per_epoch, totals=_zeros(trainer))
+    try:
+        progress = Progress(**state.progress)
+    except TypeError as error:
+        raise StateError(f"the saved state of step {state.step} is of another version of Sixfold ({error}).") from error
+    progress.best = progress.best and (progress.best[0], progress.best[1])
+    trainer.steps.load_state(state.arrays)
+    if progress.steps_per_epoch != trainer.train.steps_per_epoch:
+        _start_epoch_again(trainer, progress, state)
+    if progress.step > trainer.last:
+        raise ConfigError(f"stop_step: {trainer.last} is before step {progress.step}, where the run stands already.")
+    if progress.status == "done" and progress.step < trainer.last:
+        progress.status = None  # epochs or stop_step were raised since
+    trainer.run.record("resume", step=progress.step, epoch=progress.epoch)
+    trainer.run.restore_history(progress.history)
+    trainer.console.say(f"resuming after step {progress.step} of {trainer.last}")
+    return progress
+
+
+def _start_epoch_again(trainer: Trainer, progress: Progress, state: State) -> None:
+    """After the data changed, and with them the number of steps: the epochs that are over stay over."""
+    progress.steps_per_epoch = trainer.train.steps_per_epoch
+    progress.step = progress.epoch * progress.steps_per_epoch
+    progress.totals, progress.epoch_seconds = _zeros(trainer), 0.0
+    trainer.checkpoints.replace_all(State(progress.step, state.arrays, progress.as_json()))
+
+
+def _zeros(trainer: Trainer) -> list[float]:
+    return [0.0] * (2 + len(trainer.built.metrics))
+
+
+def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clock: Clock) -> None:
+    """The rest of the epoch, to its end or to the last step of all."""
+    config, per_epoch = trainer.config, trainer.train.steps_per_epoch
+    start = progress.epoch * per_epoch
+    end = min(start + per_epoch, trainer.last)
+    examples = min((end - start) * config.batch_size, trainer.train.examples)
+    label = f"epoch {progress.epoch + 1}/{config.epochs}"
+    with trainer.console.bar(label, examples, trainer.unit + "s") as advance:
         while progress.step < end:
-            block = next(blocks)
-            count = int(block[2].shape[0])
-            rates = learning_rates(config, progress.step, count, trainer.total, progress.factor)
-            sums = trainer.steps.train(block, rates).astype(np.float64)
-            progress.step += count
-            _check_finite(trainer, progress, sums)
-            totals += sums
-            _record_step(trainer, progress, sums, rates, count)
-            done = min((progress.step - first) * config.batch_size, examples)
-            advance(done, f"loss {sums[0] / max(sums[1], 1e-12):.4f}")
-    seconds = time.perf_counter() - started
+            trainer.interrupts.check()
+            if clock.is_due(progress):
+                _save(trainer, progress, clock)
+            began = time.perf_counter()
+            loss = _train_block(trainer, progress, next(blocks))
+            progress.epoch_seconds += time.perf_counter() - began
+            advance(min((progress.step - start) * config.batch_size, examples), f"loss {loss:.4f}")
+
+
+def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
+    """Its loss."""
+    count = int(block[2].shape[0])
+    rates = learning_rates(trainer.config, progress.step, count, trainer.total, progress.factor)
+    sums = trainer.steps.train(block, rates).astype(np.float64)
+    progress.step += count
+    _check_finite(trainer, progress, sums)
+    progress.totals = (np.array(progress.totals) + sums).tolist()
+    _record_step(trainer, progress, sums, rates, count)
+    return float(sums[0] / max(sums[1], 1e-12))
+
+
+def validate(trainer: Trainer, progress: Progress) -> None:
+    """End the epoch: score the validation split, keep the weights if they are the best."""
+    config = trainer.config
     with trainer.steps.averaged():
-        valid = evaluate(trainer.steps, trainer.valid, trainer.built, trainer.longest)
+        valid = evaluate(trainer.steps, trainer.valid, trainer.built, trainer.longest, trainer.interrupts.check)
+    values = {
+        "train": means(np.array(progress.totals), trainer.built),
+        "valid": valid,
+        "learning_rate": float(learning_rates(config, progress.step - 1, 1, trainer.total, progress.factor)[0]),
+    }
+    steps = progress.step - progress.epoch * trainer.train.steps_per_epoch
+    examples = min(steps * config.batch_size, trainer.train.examples)
+    progress.epoch += 1
     better = _judge(trainer, progress, valid)
-    values = {"train": means(totals, trainer.built), "valid": valid, "learning_rate": float(rates[-1])}
-    rate = examples / seconds
-    trainer.run.record(
-        "epoch",
-        epoch=progress.epoch,
-        step=progress.step,
+    seconds = progress.epoch_seconds
+    rate = examples / max(seconds, 1e-9)
+    event = {
+        "epoch": progress.epoch,
+        "step": progress.step,
         **values,
-        examples_per_second=round(rate, 1),
-        seconds=round(seconds, 3),
-        best=better,
-    )
+        "examples_per_second": round(rate, 1),
+        "seconds": round(seconds, 3),
+        "best": better,
+    }
+    trainer.run.record("epoch", **event)
+    progress.history.append(event)
+    progress.totals, progress.epoch_seconds = _zeros(trainer), 0.0
     trainer.console.say(_epoch_line(trainer, progress, values, rate, better))
 
 
-def evaluate(steps: Steps, stream: Stream, built: Built, longest: int) -> dict[str, float]:
-    """The loss and the metrics over a whole split."""
-    blocks = stream.iterate(0, stream.steps_per_epoch, longest)
-    totals = np.sum([steps.evaluate(block).astype(np.float64) for block in blocks], axis=0)
+def _ending(trainer: Trainer, progress: Progress, clock: Clock) -> str | None:
+    """How training ends here, if it does."""
+    patience = trainer.config.patience
+    if patience is not None and progress.epoch - progress.best_epoch >= patience:
+        return "stopped early"
+    if progress.step >= trainer.last:
+        return "done"
+    return "stopped by budget" if clock.is_up() else None
+
+
+def evaluate(
+    steps: Steps, stream: Stream, built: Built, longest: int, check: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """The loss and the metrics over a whole split; `check` is called before each block."""
+    totals = np.zeros(2 + len(built.metrics))
+    for block in stream.iterate(0, stream.steps_per_epoch, longest):
+        check()
+        totals += steps.evaluate(block).astype(np.float64)
     return means(totals, built)
 
 
@@ -144,75 +276,18 @@ def means(sums: np.ndarray, built: Built) -> dict[str, float]:
     }
 
 
-def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer, built for the model's trainable variables; weight decay leaves biases and norms alone."""
-    rate, decay = config.learning_rate, {"weight_decay": config.weight_decay or None}
-    optimizer = {
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.momentum > 0, **decay),
-        "adam": lambda: keras.optimizers.Adam(rate, **decay),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate, momentum=config.momentum, **decay),
-        "lion": lambda: keras.optimizers.Lion(rate, **decay),
-    }[config.optimizer]()
-    if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if not is_kernel(v)])
-    optimizer.build(model.trainable_variables)
-    return optimizer
-
-
-def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
-    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down and speeds the others up."""
-    if config.jit != "auto":
-        return config.jit == "on"
-    slow = (
-        keras.layers.Conv1D,
-        keras.layers.Conv2D,
-        keras.layers.DepthwiseConv2D,
-        keras.layers.SeparableConv2D,
-        keras.layers.RNN,
-    )
-    return device != "cpu" or not any(isinstance(layer, slow) for layer in _layers(model))
-
-
-def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
-    """Steps of one call, from the cost of a step alone, so that the choice is the same every time."""
-    batch = next(stream.iterate(0, 1, 1))
-    size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
-    operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))
-    count = min(_OPERATIONS_PER_EXECUTION / max(operations, 1), _BYTES_PER_EXECUTION / max(size, 1), 500)
-    return max(1, min(int(count), stream.steps_per_epoch))
-
-
-def _multiplications(layer: keras.layers.Layer) -> int:
-    """Of one example, about: the kernels' size times the positions that they are applied at."""
-    kernels: int = sum(math.prod(v.shape) for v in layer.trainable_variables if is_kernel(v))
-    try:
-        shape: tuple[int | None, ...] = layer.output.shape
-    except AttributeError:
-        return kernels
-    return kernels * math.prod(side or 1 for side in shape[1:-1])
-
-
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if not list(layer._flatten_layers(include_self=False))
-    ]
-
-
 def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> None:
     if np.isfinite(sums).all():
         return
     config = trainer.config
     kept = (
-        f"the best weights so far, of epoch {progress.best_epoch}, are kept in {trainer.run.best}"
+        f"the best weights so far, of epoch {progress.best_epoch}, are kept in {trainer.run.path / 'state'}"
         if progress.best_epoch
         else "no epoch was finished"
     )
     clip = "" if config.clip_norm else " or set --clip-norm 1"
     raise RunError(
-        f"the loss is not a number any more at step {progress.step} (epoch {progress.epoch}): "
+        f"the loss is not a number any more at step {progress.step} (epoch {progress.epoch + 1}): "
         f"lower --learning-rate (now {config.learning_rate:g}){clip}; {kept}."
     )
 
@@ -235,16 +310,11 @@ def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> boo
     better = progress.best is None or value > progress.best
     if better:
         progress.best, progress.best_epoch, progress.waited = value, progress.epoch, 0
-        save_arrays(
-            trainer.run.best, trainer.steps.weights(), {"epoch": progress.epoch, "step": progress.step, "valid": valid}
-        )
+        about = {"epoch": progress.epoch, "step": progress.step, "valid": valid}
+        progress.best_file = trainer.checkpoints.save_best(progress.step, trainer.steps.weights(), about)
     elif trainer.config.schedule == "plateau" and progress.waited >= PLATEAU_EPOCHS:
         progress.factor, progress.waited = progress.factor / 10, 0
     return better
-
-
-def _out_of_patience(config: RunConfig, progress: Progress) -> bool:
-    return config.patience is not None and progress.epoch - progress.best_epoch >= config.patience
 
 
 def _epoch_line(trainer: Trainer, progress: Progress, values: dict[str, Any], rate: float, better: bool) -> str:

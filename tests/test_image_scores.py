@@ -68,7 +68,7 @@ def pictures(examples: int, classes: int = 3, seed: int = 0) -> Pictures:
 
 def data(train: Pictures, classes: list[str]) -> Data:
     """Data with a train split alone."""
-    return Data({"train": train}, {"classes": classes}, {}, "", "")
+    return Data({"train": train}, {"classes": classes}, {}, "", "", {})
 
 
 def records(logits: np.ndarray) -> list[Record]:

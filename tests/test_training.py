@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ import pytest
 import tensorflow as tf
 
 from pipelines import devices
+from pipelines.checkpoints import Checkpoints
 from pipelines.config import RunConfig
 from pipelines.console import Console
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import Steps
-from pipelines.errors import RunError
+from pipelines.errors import RunError, StateError
+from pipelines.interrupts import Interrupted, Interrupts
+from pipelines.preparation import choose_jit, choose_steps, make_optimizer
 from pipelines.runs import Run
 from pipelines.schedules import learning_rates
 from pipelines.state import load_arrays
 from pipelines.stream import Stream
 from pipelines.task import Batching, Built, Metric, Raw
-from pipelines.training import Trainer, choose_jit, choose_steps, evaluate, make_optimizer, train
+from pipelines.training import Trainer, evaluate, train
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -98,7 +102,8 @@ def trainer_for(folder: Path, config: RunConfig, built: Built | None = None, y: 
         Stream(Points(y), encode, Batching(batch_sizes=(config.batch_size,)), config.seed, training=training)
         for training in (True, False)
     ]
-    return Trainer(Run(folder), config, built, steps_for(config, built), streams[0], streams[1], Console(), "point")
+    run, steps = Run(folder), steps_for(config, built)
+    return Trainer(run, config, built, steps, streams[0], streams[1], Console(), "point", Checkpoints(run))
 
 
 def variables(steps: Steps, built: Built) -> list[np.ndarray]:
@@ -238,7 +243,8 @@ def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert progress.status == "stopped early"
     assert len(events) == progress.best_epoch + 2 < 30
     best = min(events, key=lambda event: event["valid"]["absolute"])
-    _, metadata = load_arrays(trainer.run.best)
+    assert progress.best_file is not None
+    _, metadata, _ = load_arrays(tmp_path / "state" / progress.best_file)
     assert metadata["epoch"] == best["epoch"] == progress.best_epoch
 
 
@@ -297,8 +303,106 @@ def test_events_are_lines_of_json(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, configured())
     train(trainer)
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert {line["event"] for line in lines} == {"step", "epoch"}
-    assert {"train", "valid", "learning_rate", "examples_per_second", "best"} <= lines[-1].keys()
+    assert {line["event"] for line in lines} == {"resume", "step", "epoch", "checkpoint"}
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    assert {"train", "valid", "learning_rate", "examples_per_second", "best"} <= epochs[-1].keys()
+
+
+class StopAt(Interrupts):
+    """A signal that comes at the n-th place where one is looked for."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+
+    def check(self) -> None:
+        self.place -= 1
+        if self.place < 0:
+            raise Interrupted
+
+
+def everything(trainer: Trainer) -> dict[str, Any]:
+    """All that must be the same, with and without a stop."""
+    clocks = {"time", "seconds", "examples_per_second"}
+    events = [event for name in ("step", "epoch") for event in trainer.run.events(name)]
+    return {
+        "state": {name: array.tobytes() for name, array in trainer.steps.state().items()},
+        "history": [{key: value for key, value in event.items() if key not in clocks} for event in events],
+    }
+
+
+WITH_DROPOUT: list[Any] = [lambda: keras.layers.Dense(8), lambda: keras.layers.Dropout(0.5, seed=3)]
+
+
+def with_dropout() -> Built:
+    return build([make() for make in [*WITH_DROPOUT, lambda: keras.layers.Dense(1)]])
+
+
+EXACT = {
+    "everything": {"average": 0.9, "accumulate": 2, "clip_norm": 1.0, "optimizer": "adam"},
+    "early stopping": {"patience": 1, "learning_rate": 0.5, "clip_norm": 1.0, "schedule": "constant", "epochs": 9},
+    "plateau": {"schedule": "plateau", "learning_rate": 0.5, "clip_norm": 1.0, "epochs": 9},
+    "saved often": {"save_every": "1", "optimizer": "lion", "steps_per_execution": 1},
+}
+
+
+@pytest.mark.parametrize("settings", EXACT.values(), ids=EXACT)
+def test_a_training_that_was_stopped_is_the_same_to_the_bit(tmp_path: Path, settings: dict[str, Any]) -> None:
+    config = configured(**settings)
+    whole = trainer_for(tmp_path / "whole", config, with_dropout())
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    progress = train(whole)
+    stops = 0
+    for place in (0, 1, 3, 2, 1, 4, 1000):  # places of the way that is left: before a block, inside validation
+        trainer = trainer_for(tmp_path / "stopped", config, with_dropout())
+        trainer = replace(trainer, interrupts=StopAt(place))
+        try:
+            again = train(trainer)
+        except Interrupted:
+            stops += 1
+    assert stops >= 4
+    assert everything(trainer) == everything(whole)
+    clocks = {"seconds": 0.0, "history": []}
+    assert replace(again, **clocks) == replace(progress, **clocks)
+
+
+def test_without_the_seed_generators_it_would_not_be_the_same(tmp_path: Path) -> None:
+    config = configured()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "whole").mkdir()
+    whole = trainer_for(tmp_path / "whole", config, with_dropout())
+    first = whole.steps.state()
+    train(whole)
+    with pytest.raises(Interrupted):
+        train(replace(trainer_for(tmp_path / "run", config, with_dropout()), interrupts=StopAt(3)))
+    state = Checkpoints(Run(tmp_path / "run")).newest(Console())
+    assert state is not None
+    of_model = ("model", "other")
+    seeds = {n: array for n, array in first.items() if n.startswith(of_model) and array.dtype.kind in "iu"}
+    assert seeds
+    assert any((state.arrays[name] != array).any() for name, array in seeds.items())
+    Checkpoints(Run(tmp_path / "run")).replace_all(replace(state, arrays={**state.arrays, **seeds}))
+    trainer = trainer_for(tmp_path / "run", config, with_dropout())
+    train(trainer)
+    assert everything(trainer)["state"] != everything(whole)["state"]
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(replace(trainer_for(tmp_path, configured()), interrupts=StopAt(2)))
+    with pytest.raises(StateError, match="of another model or another version of Keras"):
+        train(trainer_for(tmp_path, configured(), with_dropout()))
+    with pytest.raises(StateError, match="of another model"):
+        train(trainer_for(tmp_path, configured(optimizer="adam")))
+
+
+def test_epochs_may_grow_and_the_rest_follows_the_longer_schedule(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(replace(trainer_for(tmp_path, configured()), interrupts=StopAt(2)))
+    longer = trainer_for(tmp_path, configured(epochs=5))
+    assert train(longer).epoch == 5
+    assert [event["epoch"] for event in longer.run.events("epoch")] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")

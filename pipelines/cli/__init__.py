@@ -14,9 +14,10 @@ import click
 from pipelines import __version__
 from pipelines.cli.commands import COMPLETION, Verbs
 from pipelines.cli.data import data
-from pipelines.cli.running import evaluate, predict, report, run
+from pipelines.cli.folders import report, resume, verify
+from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
-from pipelines.errors import SixfoldError
+from pipelines.errors import Preempted, SixfoldError
 
 
 @click.group(
@@ -36,7 +37,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (tasks, run, recipes, config, data, evaluate, predict, report):
+for command in (tasks, run, resume, recipes, config, data, evaluate, predict, report, verify):
     cli.add_command(command)
 
 
@@ -107,15 +108,15 @@ def _dispatch(words: list[str]) -> int:
     except click.ClickException as error:
         return _fail(_usage_sentence(error), 2)
     except SixfoldError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, "" if isinstance(error, Preempted) else "error: ")
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
     return 0
 
 
-def _fail(sentence: str, code: int) -> int:
-    click.echo(f"error: {sentence}", err=True)
+def _fail(sentence: str, code: int, mark: str = "error: ") -> int:
+    click.echo(f"{mark}{sentence}", err=True)
     return code
 
 

@@ -1,4 +1,4 @@
-"""The verbs that compute: run, evaluate, predict, report. Each loads TensorFlow only when it is called."""
+"""The verbs that compute: run, evaluate, predict. Each loads TensorFlow only when it is called."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _run(chosen: Chosen) -> None:
     config = chosen.load().config
     from pipelines.engine import execute
 
-    execute(chosen.task, config, chosen.words)
+    execute(chosen.task, config, chosen.words, hard=True)
 
 
 run = TaskGroup("run", _run, help="Train, score and report: one run folder with everything in it.")
@@ -173,15 +173,3 @@ predict = PairsCommand(
         ),
     ],
 )
-
-
-def _report(run: Path) -> None:
-    from pipelines.report import write_report
-    from pipelines.runs import Run
-
-    click.echo(write_report(run))
-    if not Run(run).finished:
-        click.echo(f"note: the run in {run} is unfinished, and so is its report, which says what is missing.", err=True)
-
-
-report = click.Command("report", callback=_report, params=[RUN], help="Write a run's report.html again from its files.")

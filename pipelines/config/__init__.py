@@ -5,7 +5,7 @@
 """
 
 from pipelines.config.allowed import Allowed, allowed
-from pipelines.config.fields import GROUPS, RunConfig, group_of, parse_columns, setting
+from pipelines.config.fields import GROUPS, RunConfig, group_of, parse_columns, resuming_of, save_interval, setting
 from pipelines.config.loading import Loaded, load_config, option_name
 from pipelines.config.recipes import Recipe, list_recipes
 from pipelines.config.writing import schema, shown, write_config
@@ -22,6 +22,8 @@ __all__ = [
     "load_config",
     "option_name",
     "parse_columns",
+    "resuming_of",
+    "save_interval",
     "schema",
     "setting",
     "shown",

@@ -25,16 +25,26 @@ MOST_BYTES = 255
 """Of a file's name, on the file systems there are."""
 
 
-def setting(default: Any, help: str, *, group: str, **constraints: Any) -> Any:
+Resuming = Literal["fixed", "grows", "free"]
+"""Whether a setting may be another when a run goes on: no; upwards; yes, as it decides nothing that is computed."""
+
+
+def setting(default: Any, help: str, *, group: str, resuming: Resuming = "fixed", **constraints: Any) -> Any:
     """A field of a config: default, one sentence of help, the group it is listed under, its range (ge, le, gt, lt)."""
     assert group in GROUPS, group
-    return Field(default, description=help, json_schema_extra={"group": group}, **constraints)
+    return Field(default, description=help, json_schema_extra={"group": group, "resuming": resuming}, **constraints)
 
 
 def group_of(field: FieldInfo) -> str:
     """The group a field is listed under."""
     extra = field.json_schema_extra
     return str(extra["group"]) if isinstance(extra, dict) else "runtime"
+
+
+def resuming_of(field: FieldInfo) -> Resuming:
+    """Whether it may be another when a run goes on."""
+    extra = field.json_schema_extra
+    return extra["resuming"] if isinstance(extra, dict) else "fixed"  # type: ignore[return-value]
 
 
 def parse_columns(value: Any) -> Any:
@@ -74,8 +84,31 @@ def check_split(value: tuple[float, float, float]) -> tuple[float, float, float]
     return value
 
 
+_SECONDS = {1: "s sec second seconds", 60: "m min minute minutes", 3600: "h hour hours"}
+_UNITS = {name: seconds for seconds, names in _SECONDS.items() for name in names.split()}
+
+
+def save_interval(text: str) -> tuple[int | None, float | None]:
+    """'500 steps' or '5 minutes' as (steps, None) or (None, seconds)."""
+    number, unit = re.fullmatch(r"\s*([\d.]*)\s*([a-z]*)\s*", text.lower()).groups()  # type: ignore[union-attr]
+    steps = unit in ("", "step", "steps")
+    if not float(number) > 0:
+        raise ValueError
+    return (int(number), None) if steps else (None, float(number) * _UNITS[unit])
+
+
+def check_save_every(value: str) -> str:
+    """A number of steps or a time."""
+    try:
+        save_interval(value)
+    except (ValueError, KeyError, AttributeError):
+        raise ValueError(f"write steps or a time, as in '500 steps' or '5 minutes'; {value!r} is neither") from None
+    return value
+
+
 Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
 Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
+SaveEvery = Annotated[str, AfterValidator(check_save_every)]
 
 
 _MOST_EPOCHS = 1_000_000
@@ -104,7 +137,7 @@ class RunConfig(BaseModel):
         group="data",
     )
 
-    epochs: int = setting(10, "Passes over the training data.", group="training", ge=1)
+    epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
     batch_size: int = setting(32, "Examples of one update, over all devices.", group="training", ge=1)
     accumulate: int = setting(1, "Parts a batch is computed in, to save memory.", group="training", ge=1)
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = setting(
@@ -140,7 +173,9 @@ class RunConfig(BaseModel):
         "metric", "What chooses the best epoch: the validation loss or the task's first metric.", group="training"
     )
 
-    device: Literal["auto", "cpu", "gpu"] = setting("auto", "Where to compute.", group="runtime")
+    device: Literal["auto", "cpu", "gpu"] = setting(
+        "auto", "Where to compute.", group="runtime", resuming="free"
+    )
     backend: Literal["tensorflow", "jax"] = setting("tensorflow", "The Keras backend.", group="runtime")
     precision: Literal["float32", "mixed_bfloat16"] = setting(
         "float32", "Number format of the layers.", group="runtime"
@@ -158,13 +193,37 @@ class RunConfig(BaseModel):
         0, "Of the order of examples, augmentation, initial weights and dropout.", group="runtime", ge=0, lt=2**31
     )
     stop_step: int | None = setting(
-        None, "Stop training after this many updates, whatever the schedule still had in store.", group="runtime", ge=1
+        None,
+        "Stop training after this many updates, whatever the schedule still had in store.",
+        group="runtime",
+        resuming="free",
+        ge=1,
     )
     max_minutes: float | None = setting(
-        None, "Stop training at the first epoch's end after this many minutes.", group="runtime", gt=0
+        None,
+        "Stop training at the first epoch's end after this many minutes.",
+        group="runtime",
+        resuming="free",
+        gt=0,
     )
-    run_dir: str | None = setting(None, "The run's folder; by default runs/TASK/TIME-HASH.", group="runtime")
-    overwrite: bool = setting(False, "Replace a finished run in the same folder.", group="runtime")
+    save_every: SaveEvery = setting(
+        "5 minutes",
+        "Save the training state this often (steps or a time, as 500 or 5m), besides at every epoch's end.",
+        group="runtime",
+        resuming="free",
+    )
+    run_dir: str | None = setting(
+        None, "The run's folder; by default runs/TASK/TIME-HASH.", group="runtime", resuming="free"
+    )
+    overwrite: bool = setting(
+        False, "Replace the run in the same folder.", group="runtime", resuming="free"
+    )
+    allow_changed_data: bool = setting(
+        False,
+        "Go on with a run though its data have changed; the epoch that was cut off begins again.",
+        group="runtime",
+        resuming="free",
+    )
 
     @field_validator("*", mode="before")
     @classmethod

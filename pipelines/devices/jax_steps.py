@@ -13,10 +13,12 @@ from pipelines.devices.steps import (
     OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
+    check_state,
     clip,
     is_kernel,
     named,
     penalty,
+    state_name,
     weighted_sums,
 )
 from pipelines.errors import RunError
@@ -65,6 +67,23 @@ class JaxSteps:
         for name, variable in named(self._model.variables).items():
             variable.assign(weights[name])
         self._state = (*self._read()[:2], *self._state[2:])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Steps."""
+        return {name: np.array(value) for name, value in self._all().items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """See Steps."""
+        mine = self._all()
+        check_state(state, mine)
+        values = iter(jax.numpy.array(state[name], mine[name].dtype) for name in mine)
+        self._state = tuple([next(values) for _ in part] for part in self._state)  # type: ignore[assignment]
+
+    def _all(self) -> dict[str, Any]:
+        groups = zip(("trainable", "other", "optimizer", "average"), self._state, strict=True)
+        return {
+            state_name(group, place): value for group, values in groups for place, value in enumerate(values)
+        }
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from pipelines.devices.settings import StepSettings
+from pipelines.errors import StateError
 
 if TYPE_CHECKING:
     from pipelines.task import Built
@@ -31,6 +32,16 @@ class Steps(Protocol):
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Put such copies into the model."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all that a step changes: variables of the model (seeds included), the optimizer, the averages."""
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Put such copies back.
+
+        Raises:
+            StateError: they are of another model or optimizer.
+        """
 
     def averaged(self) -> Any:
         """A context in which the model holds its averaged weights."""
@@ -78,6 +89,24 @@ def is_kernel(variable: Any) -> bool:
 def averaged_variables(model: keras.Model) -> list[Any]:
     """What an average follows: weights and the statistics of norms, not seeds and counters."""
     return [v for v in [*model.trainable_variables, *model.non_trainable_variables] if "float" in v.dtype]
+
+
+def check_state(state: dict[str, np.ndarray], mine: dict[str, Any]) -> None:
+    """Compare names and shapes of saved variables with those that they are to be put into."""
+    strange = sorted(state.keys() ^ mine.keys())
+    strange += [
+        name for name in sorted(state.keys() & mine.keys()) if tuple(state[name].shape) != tuple(mine[name].shape)
+    ]
+    if strange:
+        raise StateError(
+            f"the saved state is of another model or another version of Keras ({strange[0]} differs, one of "
+            f"{len(strange)}): start again with --overwrite."
+        )
+
+
+def state_name(group: str, place: int) -> str:
+    """'optimizer/0003'. Own names are left out: Keras numbers layers on within a process."""
+    return f"{group}/{place:04d}"
 
 
 def named(variables: list[Any]) -> dict[str, Any]:

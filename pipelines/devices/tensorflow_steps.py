@@ -13,10 +13,12 @@ from pipelines.devices.steps import (
     OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
+    check_state,
     clip,
     is_kernel,
     named,
     penalty,
+    state_name,
     weighted_sums,
 )
 from pipelines.errors import RunError
@@ -59,6 +61,25 @@ class TensorFlowSteps:
         """See Steps."""
         for name, variable in named(self._model.variables).items():
             variable.assign(weights[name])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Steps."""
+        return {name: np.array(variable.numpy()) for name, variable in self._all().items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """See Steps."""
+        variables = self._all()
+        check_state(state, variables)
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def _all(self) -> dict[str, Any]:
+        groups = {"model": self._model.variables, "optimizer": self._optimizer.variables, "average": self._average}
+        return {
+            state_name(group, place): variable
+            for group, variables in groups.items()
+            for place, variable in enumerate(variables)
+        }
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable
+from pipelines.sources.scan import content_hash
 from pipelines.splits import SPLITS, Rows, Splits, make_splits
 from pipelines.task import Data, Problem
 from tasks.image_classification.config import Config
@@ -109,6 +110,7 @@ def untrained(config: Config, examined: Examined, splits: Splits | None) -> list
 def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
     """The data of a run."""
     stores = {name: _store(examined, *chosen) for name, chosen in splits.rows.items()}
+    hashes = {name: _hashes(examined, *chosen) for name, chosen in splits.rows.items()}
     digest = hashlib.blake2b(digest_size=16)
     for text in examined.classes:
         digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
@@ -116,7 +118,7 @@ def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
         digest.update(b"\0" + name.encode() + b"\0" + examined.parts[source].hashes[rows].tobytes())
         digest.update(stores[name].label.tobytes())
     summary = summarise(config, examined, splits)
-    return Data(dict(stores), {"classes": examined.classes}, summary, digest.hexdigest(), splits.protocol)
+    return Data(dict(stores), {"classes": examined.classes}, summary, digest.hexdigest(), splits.protocol, hashes)
 
 
 def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict[str, Any]:
@@ -236,6 +238,13 @@ def given_rows(examined: Examined, name: str) -> Rows:
     """What splits go by: the good rows of a part."""
     part, good = examined.parts[name], examined.good[name]
     return Rows(part.hashes[good], examined.labels[name][good], None if part.groups is None else part.groups[good])
+
+
+def _hashes(examined: Examined, source: str, rows: np.ndarray) -> np.ndarray:
+    """uint64 [rows]: of content and label together."""
+    names = [name.encode("utf-8", "surrogateescape") for name in examined.classes]
+    of_classes = np.array([content_hash(name) for name in names], np.uint64)
+    return np.asarray(examined.parts[source].hashes[rows] ^ of_classes[examined.labels[source][rows]])
 
 
 def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:

@@ -1,0 +1,237 @@
+"""The training states of a run: written while training goes on, the two newest kept, verified when they are read.
+
+state/train-00000120.safetensors holds all variables after step 120 and, as JSON, everything else that the loop knows;
+state/best-00000100.safetensors the weights to be scored. A state names the best weights that it counts on by file and
+digest. A file is only ever whole or not there, and none is removed before what replaces it is on disk.
+"""
+
+import errno
+import json
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.console import Console
+from pipelines.errors import RunError, StateError
+from pipelines.runs import Run
+from pipelines.state import load_arrays, save_arrays
+
+FORMAT = 1
+"""Of the states: raised when what they hold changes, and states of another format are refused."""
+_KEPT = 2
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class State:
+    """One saved state."""
+
+    step: int
+    arrays: Arrays
+    progress: dict[str, Any]
+    """What the loop knows besides the variables, as JSON values."""
+
+
+class Checkpoints:
+    """Saves the states of one training.
+
+    `save` and `save_best` take copies and return; one thread writes them, the newest state where several wait.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._folder = run, run.path / "state"
+        self._changed = threading.Condition()
+        self._best: tuple[str, Arrays, dict[str, Any]] | None = None
+        self._state: State | None = None
+        self._digests: dict[str, str] = {}
+        self._busy = self._ended = False
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def save(self, state: State) -> None:
+        """Write this state soon.
+
+        Raises:
+            RunError: an earlier one could not be written.
+        """
+        with self._changed:
+            self._raise_failure()
+            self._state = state
+            self._start()
+
+    def save_best(self, step: int, weights: Arrays, about: dict[str, Any]) -> str:
+        """Write these weights before the next state; the name of their file."""
+        name = f"best-{step:08d}.safetensors"
+        with self._changed:
+            self._best = (name, weights, {"format": FORMAT, **about})
+        return name
+
+    def wait(self) -> None:
+        """Until all is on disk.
+
+        Raises:
+            RunError: it could not be written.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or not (self._busy or self._state))
+            self._raise_failure()
+
+    def close(self) -> None:
+        """End the thread, after what it is writing."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join()
+
+    def digest(self, best: str) -> str:
+        """Of best weights that are on disk."""
+        return self._digests[best]
+
+    def newest(self, console: Console) -> State | None:
+        """The newest state that is whole, with the best weights that it counts on; None where none was ever saved.
+
+        Raises:
+            StateError: none of those that were saved can be used.
+        """
+        saved = self._run.events("checkpoint")
+        found = self._states()
+        troubles = []
+        for file in reversed(found):
+            try:
+                state = self._read(file)
+            except StateError as error:
+                troubles.append((file, str(error)))
+                continue
+            if troubles:
+                reasons = " ".join(reason for _, reason in troubles)
+                console.say(f"warning: {reasons} Going back to the state of step {state.step}.")
+            for unusable, _ in troubles:
+                unusable.unlink(missing_ok=True)
+            return state
+        if saved and not found:
+            raise StateError(
+                f"{self._folder} holds no training state, though one of step {saved[-1]['step']} was saved: "
+                "restore it, or start again with --overwrite."
+            )
+        if troubles:
+            reasons = " ".join(reason for _, reason in troubles)
+            raise StateError(f"no training state can be used: {reasons} Start again with --overwrite.")
+        return None
+
+    def replace_all(self, state: State) -> None:
+        """Make this the only state."""
+        self.save(state)
+        self.wait()
+        for file in self._states():
+            if file.name != _name(state):
+                file.unlink()
+
+    def _read(self, file: Path) -> State:
+        arrays, about, _ = load_arrays(file)
+        if about.get("format") != FORMAT:
+            raise StateError(f"{file} is of another version of Sixfold (format {about.get('format')}, not {FORMAT}).")
+        best = about["best"]
+        if best:
+            load_best(self._folder / best["file"], best["sha256"])
+            self._digests[best["file"]] = best["sha256"]
+        return State(about["step"], arrays, about["progress"])
+
+    def _states(self) -> list[Path]:
+        return sorted(self._folder.glob("train-*.safetensors"))
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _raise_failure(self) -> None:
+        if self._failure is None:
+            return
+        failure, self._failure = self._failure, None
+        if isinstance(failure, OSError):
+            raise cannot_write(self._folder, failure) from failure
+        raise failure
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._state or self._ended)
+                if self._state is None:
+                    return
+                best, state = self._best, self._state
+                self._best = self._state = None
+                self._busy = True
+            try:
+                self._write(best, state)
+            except BaseException as error:
+                self._failure = error
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _write(self, best: tuple[str, Arrays, dict[str, Any]] | None, state: State) -> None:
+        started = time.perf_counter()
+        self._folder.mkdir(exist_ok=True)
+        self._run.sync_events()
+        if best:
+            name, weights, about = best
+            self._digests[name] = save_arrays(self._folder / name, weights, about)
+        name = state.progress["best_file"]
+        counts_on = {"file": name, "sha256": self._digests[name]} if name else None
+        about = {"format": FORMAT, "step": state.step, "best": counts_on, "progress": state.progress}
+        save_arrays(self._folder / _name(state), state.arrays, about)
+        self._run.record("checkpoint", step=state.step, seconds=round(time.perf_counter() - started, 3))
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove the states but the newest, and the best weights that none of those kept counts on."""
+        states = self._states()
+        for file in states[:-_KEPT]:
+            file.unlink()
+        counted = {_counts_on(file) for file in states[-_KEPT:]}
+        for file in self._folder.glob("best-*.safetensors"):
+            if file.name not in counted:
+                file.unlink()
+
+
+def load_best(path: Path, digest: str) -> Arrays:
+    """The best weights, if they are those that are counted on.
+
+    Raises:
+        StateError: the file is missing, damaged or another.
+    """
+    weights, _, found = load_arrays(path)
+    if found != digest:
+        raise StateError(f"{path} holds other weights than those that were saved.")
+    return weights
+
+
+def cannot_write(where: Path, error: OSError) -> RunError:
+    """What a run ends with when the system takes no more bytes."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"no space is left for {where}: what was saved before is intact; make room, then go on with sixfold resume."
+        )
+    return RunError(f"{where} cannot be written ({error.strerror}): what was saved before is intact.")
+
+
+def _name(state: State) -> str:
+    return f"train-{state.step:08d}.safetensors"
+
+
+def _counts_on(file: Path) -> str | None:
+    """The best weights that a state names; the header of the file is enough. None too where it is damaged."""
+    try:
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        best = json.loads(header["__metadata__"]["sixfold"])["best"]
+    except (ValueError, KeyError, OverflowError, MemoryError):
+        return None
+    return str(best["file"]) if best else None

@@ -1,0 +1,58 @@
+"""Which examples a run began with, so that a change of the data can be named. Imports no TensorFlow."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.errors import StateError
+from pipelines.state import write_bytes
+from pipelines.task import Data
+
+FILE = "state/examples.jsonl.gz"
+"""In the run folder: one line an example, [split, hash, id]."""
+
+
+def save_examples(folder: Path, data: Data) -> None:
+    """Write down every example of every split."""
+    lines = "".join(f"{json.dumps(one)}\n" for one in _examples(data))
+    write_bytes(folder / FILE, gzip.compress(lines.encode(), compresslevel=1, mtime=0))
+
+
+def describe_change(folder: Path, data: Data) -> str:
+    """One clause: which example is gone, changed, new or in another split, the first of each kind by name.
+
+    Raises:
+        StateError: what the run began with cannot be read.
+    """
+    try:
+        text = gzip.decompress((folder / FILE).read_bytes()).decode()
+        before = {name: (split, content) for split, content, name in map(json.loads, text.splitlines())}
+    except (OSError, EOFError, ValueError) as error:
+        raise StateError(
+            f"the data differ from those of the run, and {folder / FILE}, which says how, cannot be read ({error})."
+        ) from error
+    now = {name: (split, content) for split, content, name in _examples(data)}
+    both = [name for name in before if name in now]
+    kinds = {
+        "is gone": [name for name in before if name not in now],
+        "has another content or label": [name for name in both if before[name][1] != now[name][1]],
+        "is new": [name for name in now if name not in before],
+        "is in another split": [name for name in both if before[name][1] == now[name][1] and before[name] != now[name]],
+    }
+    told = [_tell(names, change) for change, names in kinds.items() if names]
+    return "; ".join(told) or "their classes or their order differ"
+
+
+def _tell(names: list[str], change: str) -> str:
+    more = f" (one of {len(names):,})" if len(names) > 1 else ""
+    return f"{names[0]} {change}{more}"
+
+
+def _examples(data: Data) -> Iterator[tuple[str, str, str]]:
+    for split, store in data.splits.items():
+        names = store.ids(np.arange(len(store)))
+        for content, name in zip(data.hashes[split].tolist(), names, strict=True):
+            yield split, f"{content:016x}", name

@@ -1,0 +1,113 @@
+"""Signals that end a run in good order: the step is finished, the state saved, exit 75."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+DEADLINE_SECONDS = 9.0
+"""From the signal to the end of the process, whatever it is doing: batch systems kill soon after they have asked."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has come, and nothing is half done: raised by `Interrupts.check`."""
+
+
+class Interrupts:
+    """While it is entered, SIGTERM, SIGINT and SIGUSR1 raise KeyboardInterrupt in the main thread; within `postponed`
+    they only raise where `check` is called, which is between two steps.
+
+    Args:
+        hard: end the process itself where Python does not get to it: at the second SIGINT at once, with exit 130, and
+            with exit 75 after `DEADLINE_SECONDS`. For a command's own process, not for a guest in somebody else's.
+    """
+
+    def __init__(self, *, hard: bool = False) -> None:
+        self.received: signal.Signals | None = None
+        self.last_words = ""
+        """What a process that is ended by the deadline says."""
+        self._hard = hard
+        self._postponed = self._waiting = False
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._wakeup = -1
+
+    def __enter__(self) -> Self:
+        """Take the signals over. Outside the main thread, where Python allows no handlers, they stay as they are."""
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            if self._hard:
+                self._pipe = os.pipe()
+                os.set_blocking(self._pipe[1], False)
+                self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+                threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._pipe:
+            signal.set_wakeup_fd(self._wakeup)
+            os.close(self._pipe[1])
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.received is not None:
+            raise Interrupted
+
+    @contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Raise at `check` only, and at the end."""
+        self._postponed = True
+        try:
+            yield
+        finally:
+            self._postponed = False
+        self.check()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """The deadline waits: for a state to be written, which is what it is all for."""
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self.received is not None
+        self.received = self.received or signal.Signals(number)
+        if not self._postponed or (again and number == signal.SIGINT):
+            raise KeyboardInterrupt
+
+    def _watch(self, pipe: int) -> None:
+        """Read the signals' numbers as the C handler writes them: that works while the main thread is inside a long
+        call."""
+        first, seen_interrupt = None, False
+        while numbers := os.read(pipe, 16):
+            for number in numbers:
+                if number == signal.SIGINT and first is not None and seen_interrupt:
+                    os._exit(130)
+                seen_interrupt = seen_interrupt or number == signal.SIGINT
+                if number in SIGNALS and first is None:
+                    first = signal.Signals(number)
+                    threading.Thread(target=self._expire, args=(first,), daemon=True).start()
+        os.close(pipe)
+
+    def _expire(self, number: signal.Signals) -> None:
+        time.sleep(DEADLINE_SECONDS)
+        while self._waiting:
+            time.sleep(0.1)
+        if self._handlers and signal.getsignal(number) == self._handle:
+            print(f"stopped by {number.name} in the middle of a long call: {self.last_words}", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(75)

@@ -1,0 +1,71 @@
+"""What is chosen before the first step: the optimizer, whether to compile with XLA, how many steps a call takes."""
+
+import math
+
+import keras
+import numpy as np
+
+from pipelines.config import RunConfig
+from pipelines.devices.steps import is_kernel
+from pipelines.stream import Stream
+
+_OPERATIONS_PER_EXECUTION = 4e9
+"""Enough for Python's share to vanish, few enough (a fraction of a second on two cores) for signals to be seen."""
+_BYTES_PER_EXECUTION = 32 << 20
+
+
+def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer, built for the model's trainable variables; weight decay leaves biases and norms alone."""
+    rate, decay = config.learning_rate, {"weight_decay": config.weight_decay or None}
+    optimizer = {
+        "sgd": lambda: keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.momentum > 0, **decay),
+        "adam": lambda: keras.optimizers.Adam(rate, **decay),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, momentum=config.momentum, **decay),
+        "lion": lambda: keras.optimizers.Lion(rate, **decay),
+    }[config.optimizer]()
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if not is_kernel(v)])
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
+    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down and speeds the others up."""
+    if config.jit != "auto":
+        return config.jit == "on"
+    slow = (
+        keras.layers.Conv1D,
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.SeparableConv2D,
+        keras.layers.RNN,
+    )
+    return device != "cpu" or not any(isinstance(layer, slow) for layer in _layers(model))
+
+
+def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
+    """Steps of one call, from the cost of a step alone, so that the choice is the same every time."""
+    batch = next(stream.iterate(0, 1, 1))
+    size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
+    operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))
+    count = min(_OPERATIONS_PER_EXECUTION / max(operations, 1), _BYTES_PER_EXECUTION / max(size, 1), 500)
+    return max(1, min(int(count), stream.steps_per_epoch))
+
+
+def _multiplications(layer: keras.layers.Layer) -> int:
+    """Of one example, about: the kernels' size times the positions that they are applied at."""
+    kernels: int = sum(math.prod(v.shape) for v in layer.trainable_variables if is_kernel(v))
+    try:
+        shape: tuple[int | None, ...] = layer.output.shape
+    except AttributeError:
+        return kernels
+    return kernels * math.prod(side or 1 for side in shape[1:-1])
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if not list(layer._flatten_layers(include_self=False))
+    ]
