@@ -6,13 +6,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types unit test-slow docs fix clean
+.PHONY: help demo test lint types unit test-slow test-faults docs fix clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       train on the built-in sample and write a report"
 	@echo "make test       everything CI checks: lint, types, unit"
 	@echo "make test-slow  the tests too slow for every change"
+	@echo "make test-faults  kill runs at more than a hundred places and compare what comes back (about half an hour)"
 	@echo "make docs       write docs/cli.md anew"
 	@echo "make fix        sort imports and apply the linter's safe fixes"
 	@echo "make clean      remove the environment (also needed to change PYTHON), caches and build outputs"
@@ -35,6 +36,9 @@ unit: .venv/test.stamp
 
 test-slow: .venv/test.stamp
 	$(BIN)/pytest -q -m slow
+
+test-faults: .venv/test.stamp
+	$(BIN)/python tests/faults.py
 
 docs: .venv/test.stamp
 	$(BIN)/python -m pipelines.cli.docs

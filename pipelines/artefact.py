@@ -1,5 +1,6 @@
 """The model that a run leaves: saved with its assets, checked, loaded, ready to predict."""
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +66,36 @@ def save_model(run: Run, model: Any, assets: Assets) -> None:
         saved = aside.with_name(f"{aside.name}.keras")
         try:
             keras.saving.save_model(model, saved)
-            _without_times(saved, aside)
+            _reproducible(saved, aside)
         finally:
             saved.unlink(missing_ok=True)
     for name, value in assets.items():
         run.write_json(f"model/{name}.json", value)
 
 
-def _without_times(archive: Path, copy: Path) -> None:
-    """Write a zip archive again without the times of its entries, so that equal models are equal files."""
+def _reproducible(archive: Path, copy: Path) -> None:
+    """Write a model again without its times and with its memory addresses counted instead, so that equal models are
+    equal files."""
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
-            new.writestr(zipfile.ZipInfo(name), old.read(name))
+            content = old.read(name)
+            if name == "metadata.json":
+                content = json.dumps({"keras_version": json.loads(content)["keras_version"]}).encode()
+            if name == "config.json":
+                content = json.dumps(_renumbered(json.loads(content), {})).encode()
+            new.writestr(zipfile.ZipInfo(name), content)
+
+
+def _renumbered(value: Any, seen: dict[int, int]) -> Any:
+    """The same JSON with each shared_object_id, an address in Keras, as its place in the order of appearance."""
+    if isinstance(value, list):
+        return [_renumbered(one, seen) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: seen.setdefault(one, len(seen)) if name == "shared_object_id" else _renumbered(one, seen)
+        for name, one in value.items()
+    }
 
 
 def load_model(run: Run) -> tuple[Any, Assets]:
