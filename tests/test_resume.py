@@ -1,0 +1,512 @@
+"""Going on with a run: what is found in its folder, what may change, who may work on it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines import registry, run
+from pipelines.checkpoints import Checkpoints, State
+from pipelines.cli import main
+from pipelines.config import RunConfig, load_config, resuming_of, save_interval
+from pipelines.console import Console
+from pipelines.engine import resume
+from pipelines.errors import ConfigError, Preempted, RunError, StateError
+from pipelines.execution import Execution
+from pipelines.interrupts import Interrupts
+from pipelines.lock import Lock
+from pipelines.runs import Run
+from pipelines.state import load_arrays, save_arrays
+from pipelines.verification import verify
+
+ROOT = Path(__file__).parent.parent
+SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 3, "batch_size": 16, "baseline_iterations": 5}
+
+
+def small(folder: Path, **settings: Any) -> Any:
+    return run("image-classification", **{**SMALL, "run_dir": str(folder), **settings})
+
+
+def cut_off(folder: Path, stage: str = "fit_baseline", **settings: Any) -> None:
+    """A run that dies in a stage."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Execution, stage, lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            small(folder, **settings)
+
+
+def stopped_in_training(folder: Path, place: int = 9, **settings: Any) -> None:
+    """A run that a signal stops in its training."""
+    seen = [0]
+
+    def check(self: Interrupts) -> None:
+        seen[0] += 1
+        if seen[0] == place:
+            os.kill(os.getpid(), signal.SIGTERM)
+        check_as_ever(self)
+
+    check_as_ever = Interrupts.check
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Interrupts, "check", check)
+        with pytest.raises(Preempted, match=r"stopped by SIGTERM after step \d+, its state saved: go on with sixfold"):
+            small(folder, **settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "trained"
+    stopped_in_training(folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(trained: Path, tmp_path: Path) -> Path:
+    """A run that was stopped in its training: a copy."""
+    shutil.copytree(trained, tmp_path / "stopped")
+    return tmp_path / "stopped"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "finished"
+    small(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 128)):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(20):
+            pixels = random.integers(low, low + 128, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{i:02}.png")
+    return tmp_path / "photos"
+
+
+def states(folder: Path) -> list[Path]:
+    return sorted((folder / "state").glob("train-*"))
+
+
+def same(one: Path, other: Path) -> bool:
+    names = ("metrics.json", "predictions.jsonl", "model/model.keras")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_resume_ends_as_if_nothing_had_happened(stopped: Path, finished: Path) -> None:
+    assert main(["resume", str(stopped)]) == 0
+    assert same(stopped, finished)
+
+
+def test_a_finished_run_has_nothing_to_resume_even_where_nothing_can_be_written(
+    copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in copied.rglob("*")}
+    monkeypatch.setattr(Path, "touch", lambda *_: pytest.fail("it writes"))
+    assert main(["resume", str(copied)]) == 0
+    assert "is finished (done): nothing to do" in capsys.readouterr().err
+    assert {file: file.stat().st_mtime_ns for file in copied.rglob("*")} == before
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(
+    stopped: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(states(stopped)) == 2
+    with states(stopped)[-1].open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"damage")
+    small(stopped)
+    told = capsys.readouterr().err
+    assert "is damaged (its checksum differs)" in told
+    assert "Going back to the state of step" in told
+    assert same(stopped, finished)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: os.truncate(file, 50), lambda file: file.write_bytes(b""), Path.unlink]
+)
+def test_best_weights_that_are_no_longer_those_make_a_state_unusable(stopped: Path, damage: Any) -> None:
+    for file in (stopped / "state").glob("best-*"):
+        damage(file)
+    with pytest.raises(StateError, match=r"no training state can be used: .*best-.* Start again with --overwrite"):
+        small(stopped)
+
+
+def test_a_missing_state_is_said(stopped: Path) -> None:
+    for file in states(stopped):
+        file.unlink()
+    with pytest.raises(StateError, match=r"holds no training state, though one of step \d+ was saved"):
+        small(stopped)
+
+
+def test_a_state_of_another_version_is_said(stopped: Path) -> None:
+    for file in states(stopped):
+        arrays, about, _ = load_arrays(file)
+        save_arrays(file, arrays, {**about, "format": 99})
+    with pytest.raises(StateError, match=r"of another version of Sixfold \(format 99, not 1\)"):
+        small(stopped)
+
+
+def test_two_states_are_kept_and_the_best_weights_that_they_count_on(tmp_path: Path) -> None:
+    checkpoints, best = Checkpoints(Run(tmp_path)), ""
+    for step in range(1, 6):
+        weights = {"a": np.full(3, step, np.float32)}
+        best = checkpoints.save_best(step, weights, {}) if step in (1, 4) else best
+        checkpoints.save(State(step, weights, {"best_file": best}))
+        checkpoints.wait()
+    checkpoints.close()
+    names = sorted(file.name for file in (tmp_path / "state").iterdir())
+    assert names == [
+        "best-00000004.safetensors",
+        "train-00000004.safetensors",
+        "train-00000005.safetensors",
+    ]
+    state = Checkpoints(Run(tmp_path)).newest(Console())
+    assert state is not None
+    assert state.step == 5
+    np.testing.assert_array_equal(state.arrays["a"], [5, 5, 5])
+
+
+RULES = {
+    "free": {"device", "stop_step", "max_minutes", "save_every", "run_dir", "overwrite", "allow_changed_data"},
+    "grows": {"epochs"},
+}
+FIXED = {
+    *("data", "columns", "valid", "test", "split", "limit", "on_bad"),
+    *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
+    *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
+    *("backend", "precision", "jit", "steps_per_execution", "deterministic", "seed"),
+}
+
+
+def test_what_may_change_is_decided_for_every_field() -> None:
+    found = {name: resuming_of(field) for name, field in RunConfig.model_fields.items()}
+    expected = {name: rule for rule, names in RULES.items() for name in names} | dict.fromkeys(FIXED, "fixed")
+    assert found == expected
+    for task in registry.TASKS:
+        own = registry.config_class(task).model_fields.items() - RunConfig.model_fields.items()
+        shared = set(RunConfig.model_fields)
+        assert {resuming_of(field) for name, field in own if name not in shared} == {"fixed"}
+
+
+CHANGES = {
+    "seed": 1, "data": "elsewhere", "batch_size": 8, "learning_rate": 0.1, "optimizer": "sgd", "schedule": "step",
+    "limit": 50, "dropout": 0.5, "width": 8, "augment": "flip", "epochs": 2, "backend": "jax", "average": 0.5,
+    "patience": 3, "monitor": "loss", "precision": "mixed_bfloat16", "deterministic": False, "accumulate": 2,
+    "steps_per_execution": 1, "clip_norm": 1.0, "split": (0.5, 0.2, 0.3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_decides_the_result_may_not_change(trained: Path, name: str) -> None:
+    before = {file: file.stat().st_mtime_ns for file in trained.rglob("*") if file.is_file()}
+    with pytest.raises(ConfigError, match=rf"holds a run with other settings \({name} .* there, .* here"):
+        small(trained, **{name: CHANGES[name]})
+    assert {file: file.stat().st_mtime_ns for file in trained.rglob("*") if file.is_file()} == before
+
+
+def test_what_may_change_is_listed(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--epochs", "5", "--save-every", "7", "--device", "cpu", "--stop-step", "14"]
+    assert main(["resume", str(stopped), *words]) == 0
+    told = capsys.readouterr().err
+    for line in ("epochs from 3 to 5", "save_every from '5 minutes' to 7", "device from auto to cpu"):
+        assert f"changed: {line}" in told
+    assert "stop_step from none to 14" in told
+    assert Run(stopped).events("trained")[-1]["step"] == 14
+    assert "epochs: 5" in (stopped / "run.yaml").read_text()
+
+
+def test_epochs_may_not_shrink_nor_grow_after_the_training(stopped: Path, copied: Path) -> None:
+    assert main(["resume", str(stopped), "--epochs", "2"]) == 2
+    assert main(["resume", str(copied), "--epochs", "4"]) == 2
+
+
+def test_a_stop_step_that_is_past_is_refused(stopped: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stop_step: 1 is before step \d+"):
+        resume(stopped, {"stop_step": 1}, [])
+
+
+def test_other_versions_are_said(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Run(stopped).manifest()
+    Run(stopped).update_manifest(versions={**manifest["versions"], "keras": "3.0.0"})
+    small(stopped)
+    assert "changed: keras was 3.0.0 and is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda photos: (photos / "dark" / "03.png").unlink(), r"dark/03\.png is gone"),
+        (
+            lambda photos: Image.new("RGB", (12, 12)).save(photos / "dark" / "03.png"),
+            r"dark/03\.png has another content",
+        ),
+        (lambda photos: Image.new("RGB", (12, 12)).save(photos / "dark" / "zz.png"), r"dark/zz\.png is new"),
+        (lambda photos: (photos / "dark").rename(photos / "black"), r"dark/.*png is gone \(one of 20\); .* is new"),
+    ],
+)
+def test_changed_data_are_refused_with_the_file(photos: Path, tmp_path: Path, change: Any, sentence: str) -> None:
+    settings = {"data": str(photos), "limit": None}
+    cut_off(tmp_path / "run", **settings)
+    change(photos)
+    with pytest.raises(StateError, match=rf"the data have changed since .*{sentence}.*--allow-changed-data"):
+        small(tmp_path / "run", **settings)
+
+
+def test_changed_data_may_be_allowed_in_the_middle_of_an_epoch(photos: Path, tmp_path: Path) -> None:
+    settings = {"data": str(photos), "limit": None, "batch_size": 4, "steps_per_execution": 1}
+    stopped_in_training(tmp_path / "run", 13, **settings)
+    for place in range(6, 20):
+        (photos / "dark" / f"{place:02}.png").unlink()
+    small(tmp_path / "run", **settings, allow_changed_data=True)
+    found = Run(tmp_path / "run")
+    assert [event["epoch"] for event in found.events("epoch")] == [1, 2, 3]
+    assert "is gone" in found.events("data changed")[0]["change"]
+    assert found.manifest()["data"]["counts"]["train"] < 30
+    assert "allow_changed_data: false" in (tmp_path / "run" / "run.yaml").read_text()
+    assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_after_allowed_changes_the_baseline_is_fitted_again(photos: Path, tmp_path: Path) -> None:
+    settings = {"data": str(photos), "limit": None}
+    cut_off(tmp_path / "run", "score", **settings)
+    (photos / "dark" / "03.png").unlink()
+    small(tmp_path / "run", **settings, allow_changed_data=True)
+    begun = [event["name"] for event in Run(tmp_path / "run").events("stage") if event["status"] == "start"]
+    assert begun.count("baseline") == 2
+    assert begun.count("train") == 1
+
+
+def test_the_second_of_two_processes_is_refused(stopped: Path) -> None:
+    holder = "import sys, time; from pathlib import Path; from pipelines.lock import Lock; "
+    holder += "lock = Lock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", holder, str(stopped)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        for settings in ({}, {"overwrite": True}):
+            with pytest.raises(StateError, match=rf"is being worked on by process {child.pid} on .*: wait for it"):
+                small(stopped, **settings)
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+    assert (stopped / "lock").exists()
+    assert small(stopped).headline >= 0
+    assert not (stopped / "lock").exists()
+
+
+def test_a_lock_is_released_and_can_be_had_again(tmp_path: Path) -> None:
+    one, other = Lock(tmp_path), Lock(tmp_path)
+    one.acquire()
+    with pytest.raises(StateError):
+        other.acquire()
+    one.release()
+    other.acquire()
+    other.release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_ends_in_a_sentence_and_the_last_good_state_stands(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = [0]
+    from pipelines import checkpoints
+
+    def full(path: Path, *args: Any) -> str:
+        saves[0] += 1
+        if saves[0] > 3:
+            raise OSError(28, "No space left on device", str(path))
+        return save_arrays(path, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "save_arrays", full)
+        with pytest.raises(RunError, match=r"no space is left for .*state: what was saved before is intact; make room"):
+            small(tmp_path / "run")
+    assert states(tmp_path / "run")
+    small(tmp_path / "run")
+    assert same(tmp_path / "run", finished)
+
+
+def test_a_real_full_disk(tmp_path: Path, finished: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=180k", "tmpfs", str(tmp_path / "disk")]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    try:
+        with pytest.raises(RunError, match="no space is left for"):
+            small(tmp_path / "disk" / "run", hidden=(64,))
+        assert not [file for file in (tmp_path / "disk").rglob(".*") if file.is_file()]
+        for file in states(tmp_path / "disk" / "run"):
+            load_arrays(file)
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["run", "image-classification", "--run-dir", str(tmp_path / "file" / "run")]) == 2
+    assert main(["resume", str(tmp_path / "nowhere")]) == 78
+    assert main(["resume", str(tmp_path)]) == 78
+
+
+def test_what_a_killed_process_left_is_cleared_away(stopped: Path) -> None:
+    for name in (".metrics.json.123", "state/.train-00000009.safetensors.77", "model/.model.keras.5.keras"):
+        (stopped / name).parent.mkdir(exist_ok=True)
+        (stopped / name).write_bytes(b"half")
+    (stopped / ".mine").write_text("kept")
+    small(stopped)
+    assert [file.name for file in stopped.rglob(".*")] == [".mine"]
+
+
+def test_a_folder_in_which_nothing_began_is_begun(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("manifest.json", "lock", ".run.yaml.12"):
+        (folder / name).write_text("")
+    small(folder)
+    assert Run(folder).finished
+
+
+def test_verify_names_what_changed(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(copied)]) == 0
+    assert "files are as the run left them" in capsys.readouterr().out
+    (copied / "metrics.json").write_text("{}")
+    (copied / "MODEL_CARD.md").unlink()
+    (copied / "model" / "extra.json").write_text("[]")
+    with (copied / "events.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert main(["verify", str(copied)]) == 78
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "changed: events.jsonl",
+        "changed: metrics.json",
+        "missing: MODEL_CARD.md",
+        "new: model/extra.json",
+    ]
+
+
+def test_verify_agrees_after_a_new_report(copied: Path) -> None:
+    (copied / "report.html").unlink()
+    assert main(["report", str(copied)]) == 0
+    assert verify(copied).problems == []
+
+
+def test_verify_of_an_unfinished_run_looks_at_its_states(stopped: Path) -> None:
+    assert verify(stopped).problems == []
+    assert "is unfinished (stages done: data)" in verify(stopped).sentence
+    os.truncate(states(stopped)[0], 200)
+    assert len(verify(stopped).problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [
+        ("500", (500, None)),
+        ("1 step", (1, None)),
+        ("5m", (None, 300)),
+        ("0.5 hours", (None, 1800)),
+        ("30 s", (None, 30)),
+    ],
+)
+def test_save_every_takes_steps_or_a_time(text: str, interval: tuple[Any, Any]) -> None:
+    assert save_interval(text) == interval
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5 steps", "soon", "5 ms", "0 minutes", "."])
+def test_save_every_refuses_what_is_neither(text: str) -> None:
+    with pytest.raises(ConfigError, match="write steps or a time, as in '500 steps' or '5 minutes'"):
+        load_config("image-classification", options={"save_every": text})
+
+
+def in_process(*words: str, code: str = "") -> subprocess.Popen[str]:
+    """The command line in a process of its own, after some code."""
+    start = f"import sys; {code}\nfrom pipelines.cli import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, *words]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def wait_for(condition: Any) -> None:
+    ends = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_a_signal_ends_even_what_python_cannot_interrupt_and_two_interrupts_end_it_at_once(tmp_path: Path) -> None:
+    """The baseline is stuck in a call that holds on for long without coming back to the interpreter."""
+    code = (
+        "import ctypes, pipelines.interrupts as i, pipelines.execution as e; i.DEADLINE_SECONDS = 1.0\n"
+        "def stuck(self):\n    open(self.run.path / 'stuck', 'w').close()\n"
+        "    mutex = ctypes.create_string_buffer(64)\n"
+        "    for _ in range(2): ctypes.CDLL(None).pthread_mutex_lock(mutex)\n"
+        "e.Execution.fit_baseline = stuck"
+    )
+    words = ["run", "image-classification", "--limit", "60", "--backbone", "mlp", "--epochs", "1"]
+    found = []
+    for name, signals in (("term", [signal.SIGTERM]), ("int", [signal.SIGINT, signal.SIGINT])):
+        folder = tmp_path / name
+        child = in_process(*words, "--run-dir", str(folder), code=code)
+        wait_for((folder / "stuck").exists)
+        started = time.monotonic()
+        for number in signals:
+            child.send_signal(number)
+            time.sleep(0.2)
+        _, told = child.communicate(timeout=60)
+        found.append((child.returncode, time.monotonic() - started < 30, "sixfold resume" in told))
+    assert found[0] == (75, True, True)
+    assert found[1][:2] == (130, True)
+
+
+def test_signals_are_given_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    small(tmp_path / "run", epochs=1)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
+
+
+def test_a_signal_before_anything_was_done_leaves_the_old_run(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: Execution) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = Run(copied).checksums()
+    monkeypatch.setattr(Execution, "read_data", stop)
+    with pytest.raises(Preempted, match="before anything was done: give the same command again"):
+        small(copied, overwrite=True, seed=3)
+    assert Run(copied).checksums() == before
+
+
+def test_a_signal_while_the_data_are_read_keeps_the_folder(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Execution, "read_data", lambda self: os.kill(os.getpid(), signal.SIGUSR1))
+        with pytest.raises(Preempted, match="stopped by SIGUSR1 in the stage data, which begins again"):
+            small(tmp_path / "run")
+    resume(tmp_path / "run", {}, [])
+    assert same(tmp_path / "run", finished)
+
+
+def test_the_manifest_says_who_made_it(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert {"versions", "seed", "fingerprint", "git", "command", "files", "machine"} <= manifest.keys()
+    assert {"python", "tensorflow", "keras", "numpy"} <= manifest["versions"].keys()
