@@ -102,13 +102,13 @@ def train(trainer: Trainer) -> Progress:
             train_epoch(trainer, progress, blocks, clock)
             validate(trainer, progress)
             progress.status = _ending(trainer, progress, clock)
-            _save(trainer, progress, clock)
+            save(trainer, progress, clock)
             trainer.interrupts.check()
         trainer.checkpoints.wait()
     except Interrupted:
         with trainer.interrupts.undisturbed():
             if not clock.is_saved(progress):
-                _save(trainer, progress, clock)
+                save(trainer, progress, clock)
             trainer.checkpoints.wait()
         raise
     finally:
@@ -144,7 +144,7 @@ class Clock:
         return self._most is not None and self.seconds() > self._most
 
 
-def _save(trainer: Trainer, progress: Progress, clock: Clock) -> None:
+def save(trainer: Trainer, progress: Progress, clock: Clock) -> None:
     """Copy the state out; it is written while training goes on."""
     progress.seconds = clock.seconds()
     trainer.checkpoints.save(State(progress.step, trainer.steps.state(), progress.as_json()))
@@ -198,7 +198,7 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
         while progress.step < end:
             trainer.interrupts.check()
             if clock.is_due(progress):
-                _save(trainer, progress, clock)
+                save(trainer, progress, clock)
             began = time.perf_counter()
             loss = _train_block(trainer, progress, next(blocks))
             progress.epoch_seconds += time.perf_counter() - began

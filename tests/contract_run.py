@@ -41,8 +41,8 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     config: Any = load_config(task_name, options=options).config
     runtime = devices.start(config)
     assert runtime.replicas == logical
+    from pipelines.preparation import make_optimizer
     from pipelines.stream import Stream
-    from pipelines.training import make_optimizer
 
     task = registry.task(task_name)
     data = task.load_data(config)

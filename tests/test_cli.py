@@ -125,8 +125,8 @@ def test_help_lists_every_field_with_its_default_in_groups(task: str, capsys: py
     [
         ("rn", "unknown command 'rn': did you mean run?; see `sixfold --help`."),
         ("config sho", "unknown command 'sho': did you mean show?; see `sixfold config --help`."),
-        ("xyz", "unknown command 'xyz': there are: tasks, run, recipes, config, data, evaluate, predict, report; "
-         "see `sixfold --help`."),
+        ("xyz", "unknown command 'xyz': there are: tasks, run, resume, recipes, config, data, evaluate, predict, "
+         "report, verify; see `sixfold --help`."),
         ("run image-clasification", "unknown task 'image-clasification': did you mean image-classification?"),
         ("recipes image_classification", "unknown task 'image_classification': did you mean image-classification?"),
         (f"run {TASK} --epoch 3", "unknown option --epoch: did you mean --epochs?"),
@@ -426,7 +426,7 @@ def test_report(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_report_of_a_finished_run_has_no_note(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake("pipelines.report", "write_report", tmp_path / "report.html")
-    (tmp_path / "events.jsonl").write_text('{"event": "end", "status": "done"}\n', encoding="utf-8")
+    (tmp_path / "manifest.json").write_text(f'{{"task": "{TASK}", "files": {{}}}}', encoding="utf-8")
     assert main(["report", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
 
