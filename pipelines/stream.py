@@ -22,6 +22,8 @@ _graph = tf.autograph.experimental.do_not_convert
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
+PARTNER = "partner_"
+"""What the names of a partner's columns begin with."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,11 @@ class Stream:
         self._encode = encode
         self._seed = seed
         self._rank, self._workers = worker
+        self._partners = training and batching.partners
         self.order = Order(store, batching, seed, shuffle=training)
         self._columns = {
             name: tf.TensorSpec([None, *column.shape[1:]], _dtype(column))
-            for name, column in self._raw(np.zeros(1, np.int64)).items()
+            for name, column in self._raw(np.zeros(1, np.int64), 0).items()
         }
 
     @property
@@ -167,10 +170,13 @@ class Stream:
         """Encode the examples of the steps around a failure one by one, until one fails."""
         for step in range(first, last):
             epoch, place = divmod(step, self.steps_per_epoch)
-            for index in self.order.epoch(epoch)[place].indices:
+            for index in self._involved(self.order.epoch(epoch)[place].indices, epoch):
                 row = np.array([index])
                 try:
-                    raw = {name: tf.constant(column) for name, column in self._raw(row).items()}
+                    # By itself: where partners are asked for, the example is its own.
+                    columns = self._store.fetch(row)
+                    columns |= {PARTNER + name: column for name, column in columns.items()} if self._partners else {}
+                    raw = {name: tf.constant(column) for name, column in columns.items()}
                     self._encode(raw, tf.constant(example_keys(self._seed, epoch, row)))
                 except tf.errors.OpError as found:
                     name = self._store.ids(row)[0]
@@ -199,10 +205,20 @@ class Stream:
         mine = slice(self._rank * part, (self._rank + 1) * part)
         indices = np.concatenate([step.indices[mine] for step in steps])
         weight = np.concatenate([(np.arange(step.indices.size) < step.rows)[mine] for step in steps]).astype(np.float32)
-        return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices).values()]
+        return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices, epoch).values()]
 
-    def _raw(self, indices: np.ndarray) -> Raw:
-        return self._store.fetch(indices.astype(np.int64))
+    def _raw(self, indices: np.ndarray, epoch: int) -> Raw:
+        raw = self._store.fetch(indices.astype(np.int64))
+        if not self._partners:
+            return raw
+        others = self._store.fetch(partners(self._seed, epoch, indices, len(self._store)))
+        return {**raw, **{PARTNER + name: column for name, column in others.items()}}
+
+    def _involved(self, indices: np.ndarray, epoch: int) -> np.ndarray:
+        """Everything that is fetched for these examples."""
+        if not self._partners:
+            return indices
+        return np.concatenate([indices, partners(self._seed, epoch, indices, len(self._store))])
 
 
 def example_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
@@ -212,6 +228,15 @@ def example_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
         key = _mix(np.uint64(seed) * np.uint64(_GOLDEN) + np.uint64(epoch))
         keys: np.ndarray = _mix(key + indices.astype(np.uint64) * np.uint64(_GOLDEN)).view(np.int64)
     return keys
+
+
+def partners(seed: int, epoch: int, indices: np.ndarray, examples: int) -> np.ndarray:
+    """int64 [rows]: for each example another of all `examples`, a pure function of (seed, epoch, example)."""
+    # Mixed as it is, a key gives the number before the first of those that `uniform` draws.
+    drawn = _mix(example_keys(seed, epoch, indices).view(np.uint64))
+    offset = 1 + (drawn % np.uint64(max(examples - 1, 1))).astype(np.int64)
+    others: np.ndarray = (indices.astype(np.int64) + offset) % examples
+    return others
 
 
 def _mix(value: Any) -> Any:

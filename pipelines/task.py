@@ -65,6 +65,8 @@ class Batching:
     """Upper bounds of the buckets but the last, ascending."""
     batch_sizes: tuple[int, ...] = (32,)
     """Of each bucket: len(bounds) + 1 numbers."""
+    partners: bool = False
+    """Whether each training example comes with another, drawn by its key, whose columns are called `partner_...`."""
 
 
 @dataclass(frozen=True)

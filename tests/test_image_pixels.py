@@ -10,8 +10,9 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from pipelines.stream import example_keys
+from tasks.image_classification.augmentation import flip, shift
 from tasks.image_classification.config import Config
-from tasks.image_classification.pixels import encode, flip, orientation, shift
+from tasks.image_classification.pixels import encode, orientation
 
 GRADIENT = np.stack(
     [

@@ -38,6 +38,25 @@ class Config(RunConfig):
         "How training images are varied; auto: flip-crop in colour, crop in grey, where mirrored signs would mislead.",
         group="data",
     )
+    rand_augment: int | None = setting(
+        None, "Operations of RandAugment on each training image, after augment.", group="data", ge=1, le=5
+    )
+    rand_magnitude: float = setting(
+        9.0, "How strong they are; 10 is as strong as in AutoAugment.", group="data", ge=0, le=10
+    )
+    erasing: float = setting(
+        0.0, "Share of the training images of which a random rectangle is painted over.", group="data", ge=0, le=1
+    )
+    mixup: float | None = setting(
+        None, "Blend each training image with another, by shares from Beta(this, this).", group="data", gt=0, le=100
+    )
+    cutmix: float | None = setting(
+        None,
+        "Put a square of another image into each training image, sized by Beta(this, this); with mixup: into half.",
+        group="data",
+        gt=0,
+        le=100,
+    )
     label_smoothing: float = setting(0.0, "Share of the target spread over all classes.", group="training", ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: every class counts the same in the loss, however rare.", group="training"

@@ -1,6 +1,7 @@
 """The networks: pixels from 0 to 255 in, a logit for each class out."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from pipelines.prediction import batched_predictor
 from pipelines.scoring import softmax
 from pipelines.task import Assets, Built, Metric, Predictor, Record
 from tasks.image_classification.config import Config
+from tasks.image_classification.losses import classification_loss, correct
 from tasks.image_classification.pixels import channels_of, encode
 from tasks.image_classification.scores import answer
 
@@ -26,8 +28,8 @@ def build_model(config: Config, assets: Assets) -> Built:
         x = keras.layers.Dropout(config.dropout, seed=config.seed, name="dropout")(x)
     logits = keras.layers.Dense(len(assets["classes"]), dtype="float32", name="logits")(x)
     model = keras.Model(inputs, logits, name=config.backbone)
-    smoothing = config.label_smoothing
-    return Built(model, lambda y, outputs: cross_entropy(y, outputs, smoothing), {"accuracy": Metric(correct)})
+    loss = partial(classification_loss, smoothing=config.label_smoothing)
+    return Built(model, loss, {"accuracy": Metric(correct)})
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
@@ -39,19 +41,6 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         return Record(name, answer(softmax(logits, temperature), classes, k), logits)
 
     return batched_predictor(encode(config, assets, training=False), forward(model), record)
-
-
-def cross_entropy(y: Any, logits: Any, smoothing: float) -> Any:
-    """float32 [batch]: cross-entropy with a share of the target spread over all classes (Szegedy et al., 2016)."""
-    hard = keras.ops.sparse_categorical_crossentropy(y, logits, from_logits=True)
-    if not smoothing:
-        return hard
-    return (1 - smoothing) * hard - smoothing * keras.ops.mean(keras.ops.log_softmax(logits), axis=-1)
-
-
-def correct(y: Any, logits: Any) -> Any:
-    """float32 [batch]: 1 where the likeliest class is the right one."""
-    return keras.ops.cast(keras.ops.equal(keras.ops.argmax(logits, axis=-1), y), "float32")
 
 
 def _cnn(x: Any, config: Config) -> Any:

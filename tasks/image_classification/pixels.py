@@ -9,37 +9,39 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import DataError
-from pipelines.stream import reason, uniform
+from pipelines.stream import PARTNER, reason
 from pipelines.task import Assets, Encoder, Store
+from tasks.image_classification.augmentation import augment
 from tasks.image_classification.config import Config
+from tasks.image_classification.mixing import mix, mixes, partner_keys
 
-_SHIFT = 12
-"""Part of the side by which `crop` shifts at most; images under 12 pixels stay where they are, a pixel is too much
-there."""
 _EXIF_BYTES = 4096
 """How far into a JPEG the orientation is looked for: the directory that holds it stands near the file's head."""
 
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     """The encoder: x uint8 [rows, size, size, channels], y int32 [rows], weight float32 [rows] (the class's weight
-    in training)."""
+    in training). Mixed training images have y float32 [rows, classes], the share of each class."""
     size, channels = config.image_size, channels_of(config)
     assert size is not None
     weights = tf.constant(assets.get("class_weights", [1.0]), tf.float32)
-    augment = config.augment if training else "none"
+    weighted = training and config.class_weights == "balanced"
 
-    def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+    def sample(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         images = _pixels(raw, size, channels)
-        if "crop" in augment:
-            images = shift(images, keys, size // _SHIFT)
-        if "flip" in augment:
-            images = flip(images, keys)
         label = raw.get("label")
-        rows = tf.shape(images)[0]
-        weighted = training and config.class_weights == "balanced"
-        return images, label, tf.gather(weights, label) if weighted else tf.ones([rows])
+        weight = tf.gather(weights, label) if weighted else tf.ones([tf.shape(images)[0]])
+        return augment(images, keys, config) if training else images, label, weight
 
-    return encoder
+    def mixed(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        partners = {name.removeprefix(PARTNER): raw[name] for name in raw if name.startswith(PARTNER)}
+        one, other = (
+            (images, tf.one_hot(label, len(assets["classes"])), weight)
+            for images, label, weight in (sample(raw, keys), sample(partners, partner_keys(keys)))
+        )
+        return mix(one, other, keys, config)
+
+    return mixed if training and mixes(config) else sample
 
 
 def channels_of(config: Config) -> int:
@@ -67,29 +69,6 @@ def _compiled(size: int, channels: int) -> Callable[[Any], tf.Tensor]:
         lambda raw: _pixels(raw, size, channels), autograph=False, reduce_retracing=True
     )
     return compiled
-
-
-def flip(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """Mirror every second image, chosen by its key."""
-    chosen = uniform(keys, 0) < 0.5
-    return tf.where(chosen[:, None, None, None], tf.reverse(images, [2]), images)
-
-
-def shift(images: tf.Tensor, keys: tf.Tensor, most: int) -> tf.Tensor:
-    """Move every image by up to `most` pixels each way, mirrored at the edge: a random crop of the padded image."""
-    if most == 0:
-        return images
-    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]], "REFLECT")
-    for axis, lane in ((1, 1), (2, 2)):
-        offset = tf.cast(uniform(keys, lane) * (2 * most + 1), tf.int32)
-        places = offset[:, None] + tf.range(tf.shape(images)[axis])
-        if axis == 1:
-            padded = tf.gather(padded, places, axis=1, batch_dims=1)
-        else:
-            padded = tf.transpose(
-                tf.gather(tf.transpose(padded, [0, 2, 1, 3]), places, axis=1, batch_dims=1), [0, 2, 1, 3]
-            )
-    return padded
 
 
 def _pixels(raw: Any, size: int, channels: int) -> tf.Tensor:

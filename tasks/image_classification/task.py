@@ -7,7 +7,7 @@ from tasks.image_classification.config import Config
 
 def batching(config: Config) -> Batching:
     """All images cost the same."""
-    return Batching(batch_sizes=(config.batch_size,))
+    return Batching(batch_sizes=(config.batch_size,), partners=config.mixup is not None or config.cutmix is not None)
 
 
 TASK = Task(
