@@ -57,6 +57,12 @@ class Config(RunConfig):
         gt=0,
         le=100,
     )
+    loss: Literal["cross-entropy", "focal"] = setting(
+        "cross-entropy", "What is minimised; focal: examples that are right already count less.", group="training"
+    )
+    focal_gamma: float = setting(
+        2.0, "How much less: the power of focal, of which 0 is cross-entropy.", group="training", ge=0, le=10
+    )
     label_smoothing: float = setting(0.0, "Share of the target spread over all classes.", group="training", ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: every class counts the same in the loss, however rare.", group="training"

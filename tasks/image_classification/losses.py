@@ -14,25 +14,48 @@ def classification_loss(y: Any, logits: Any, *, smoothing: float = 0.0, gamma: f
     Args:
         y: whole numbers [batch], or shares [batch, classes].
         logits: [batch, classes].
+        smoothing: share of the target that is spread over all classes.
+        gamma: how little those examples count that are right already.
     """
-    if is_sparse(y) and not smoothing and not gamma:
+    if _is_sparse(y) and not smoothing and not gamma:
         return keras.ops.sparse_categorical_crossentropy(y, logits, from_logits=True)
-    each = -keras.ops.log_softmax(logits, axis=-1)
-    if gamma:
-        # Not below a rounding error: the slope of a power under 1 is infinite at 0.
-        each *= keras.ops.maximum(-keras.ops.expm1(-each), _LEAST) ** gamma
-    shares = keras.ops.one_hot(y, logits.shape[-1], dtype=each.dtype) if is_sparse(y) else y
+    each = _focused(-keras.ops.log_softmax(logits, axis=-1), gamma)
+    shares = keras.ops.one_hot(y, logits.shape[-1], dtype=each.dtype) if _is_sparse(y) else y
     own = keras.ops.sum(shares * each, axis=-1)
     return (1 - smoothing) * own + smoothing * keras.ops.mean(each, axis=-1) if smoothing else own
+
+
+def multilabel_loss(y: Any, logits: Any, *, smoothing: float = 0.0, gamma: float = 0.0) -> Any:
+    """float32 [batch]: the mean over the classes of each one's binary cross-entropy; arguments as above, y float
+    [batch, classes]."""
+    shares = (1 - smoothing) * y + smoothing / 2
+    there, not_there = (_focused(keras.ops.softplus(way * logits), gamma) for way in (-1.0, 1.0))
+    return keras.ops.mean(shares * there + (1 - shares) * not_there, axis=-1)
 
 
 def correct(y: Any, logits: Any) -> Any:
     """float32 [batch]: 1 where the likeliest class is the right one, of a mixed image the one with the largest
     share."""
-    right = y if is_sparse(y) else keras.ops.argmax(y, axis=-1)
+    right = y if _is_sparse(y) else keras.ops.argmax(y, axis=-1)
     return keras.ops.cast(keras.ops.equal(keras.ops.argmax(logits, axis=-1), right), "float32")
 
 
-def is_sparse(y: Any) -> bool:
-    """Whether targets are class numbers."""
+def label_f1(y: Any, logits: Any) -> Any:
+    """float32 [batch]: F1 of each image's labels at a probability of 0.5; 1 where there are none and none is found. A
+    mixed image has the labels of which it has half or more."""
+    there = keras.ops.cast(y >= 0.5, "float32")
+    found = keras.ops.cast(logits > 0, "float32")
+    hits, all_of_both = keras.ops.sum(there * found, axis=-1), keras.ops.sum(there + found, axis=-1)
+    return keras.ops.where(all_of_both > 0, 2 * hits / keras.ops.maximum(all_of_both, 1), 1.0)
+
+
+def _focused(loss: Any, gamma: float) -> Any:
+    """Negative log-probabilities, each times (1 - its probability)^gamma."""
+    if not gamma:
+        return loss
+    # Not below a rounding error: the slope of a power under 1 is infinite at 0.
+    return loss * keras.ops.maximum(-keras.ops.expm1(-loss), _LEAST) ** gamma
+
+
+def _is_sparse(y: Any) -> bool:
     return len(y.shape) == 1

@@ -28,7 +28,8 @@ def build_model(config: Config, assets: Assets) -> Built:
         x = keras.layers.Dropout(config.dropout, seed=config.seed, name="dropout")(x)
     logits = keras.layers.Dense(len(assets["classes"]), dtype="float32", name="logits")(x)
     model = keras.Model(inputs, logits, name=config.backbone)
-    loss = partial(classification_loss, smoothing=config.label_smoothing)
+    gamma = config.focal_gamma if config.loss == "focal" else 0.0
+    loss = partial(classification_loss, smoothing=config.label_smoothing, gamma=gamma)
     return Built(model, loss, {"accuracy": Metric(correct)})
 
 
