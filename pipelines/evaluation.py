@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.artefact import load_predictor
-from pipelines.config import load_config
+from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.sources import locate
 from pipelines.task import Data, Predictor, Raw, Record, Scores, Store
@@ -72,6 +72,9 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
         config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
+        # What the task itself knows about reading (several labels an image, say) is as in the run.
+        own = type(config).model_fields.keys() - RunConfig.model_fields.keys()
+        config = config.model_copy(update={name: getattr(loaded.config, name) for name in own})
     data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
     if not given and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")

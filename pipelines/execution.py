@@ -153,7 +153,7 @@ class Execution:
         references = self.task.references(store)
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
-            write_records(records, file, "jsonl", self.task.answer, targets)
+            write_records(records, file, "jsonl", self.task.answer(self.config), targets)
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store))
         self.run.write_json("metrics.json", metrics)
 

@@ -45,7 +45,7 @@ def predict(
     loaded = load_predictor(run_dir, options)
     with _opened(output) as file:
         records = loaded.predictor(loaded.task.inputs(inputs, loaded.config))
-        counts = write_records(records, file, format, loaded.task.answer)
+        counts = write_records(records, file, format, loaded.task.answer(loaded.config))
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(
             f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: "

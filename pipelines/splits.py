@@ -25,6 +25,8 @@ class Rows:
     """int [n]; all 0 where there is nothing to stratify by."""
     groups: np.ndarray | None = None
     """int64 [n]: what must stay together."""
+    stratum: str = "class"
+    """What a label stands for, in the protocol's words."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def _protocol(given: Mapping[str, Rows], rows: Mapping[str, tuple[str, np.ndarra
     count = {name: len(chosen) for name, (_, chosen) in rows.items()}
     total = len(given["train"].hashes)
     together = "groups and duplicates" if given["train"].groups is not None else "duplicates"
-    cut = f"cut by content hash within each class, {together} kept together"
+    cut = f"cut by content hash within each {given['train'].stratum}, {together} kept together"
     source = rows["test"][0]
     if len(given) == 3:
         return f"Scored on the given test split ({_spelt(count['test'])}); train and validation are as given too."

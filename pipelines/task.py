@@ -184,8 +184,8 @@ class Task:
 
     unit: str
     """What records, shards and intervals count: image, text, series, user, utterance, sentence."""
-    answer: tuple[str, ...]
-    """The keys of Record.answer, in order: the columns of predict's CSV."""
+    answer: "Callable[[Any], tuple[str, ...]]"
+    """config -> the keys of Record.answer, in order: the columns of predict's CSV."""
     load_data: "Callable[[Any], Data]"
     """config -> the data."""
     load_test: "Callable[[Any, Assets], Data]"

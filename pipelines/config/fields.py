@@ -123,6 +123,9 @@ class RunConfig(BaseModel):
     columns: Columns | None = setting(
         None, "Which columns of a table to read, as in image=path label=class.", group="data"
     )
+    group_by: str | None = setting(
+        None, "A column of a table: scores are also given for each of its values.", group="data"
+    )
     valid: str | None = setting(None, "A further source, for validation.", group="data")
     test: str | None = setting(None, "A further source, for the test.", group="data")
     split: Split = setting(

@@ -149,15 +149,15 @@ def _reliability_panel(upper: "Axes", lower: "Axes", confidence: np.ndarray, cor
     lower.locator_params(axis="y", nbins=2)
 
 
-def class_bars(per_class: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """F1 of each class, the weakest first."""
-    known = sorted((row["f1"], name) for name, row in per_class.items() if row["f1"] is not None)
+def class_bars(per_class: Mapping[str, Mapping[str, Any]], score: str = "f1", title: str = "F1 by class") -> Figure:
+    """A score of each class, the weakest first."""
+    known = sorted((row[score], name) for name, row in per_class.items() if row[score] is not None)
     shown = known[:_MOST_BARS]
     names = [f"{shorten(name)}  ({per_class[name]['support']:,})" for _, name in shown]
 
     def draw(canvas: "Canvas") -> None:
         axes = canvas.subplots()
-        _bars(axes, names, [f1 for f1, _ in shown], BLUE, "{:.3f}")
+        _bars(axes, names, [value for value, _ in shown], BLUE, "{:.3f}")
         axes.set_xlim(0, 1.1)
 
     caption = "Weakest first; the number of examples in brackets."
@@ -165,7 +165,7 @@ def class_bars(per_class: Mapping[str, Mapping[str, Any]]) -> Figure:
         caption += f" The weakest {len(shown)} of {len(known)} classes."
     if len(known) < len(per_class):
         caption += f" {len(per_class) - len(known)} classes occur neither as truth nor as prediction."
-    return Figure("class_f1", "F1 by class", caption, _render(draw, (7.0, max(1.6, 0.24 * len(shown) + 0.4))))
+    return Figure(f"class_{score}", title, caption, _render(draw, (7.0, max(1.6, 0.24 * len(shown) + 0.4))))
 
 
 def pictures(images: np.ndarray, captions: Sequence[str], *, name: str, title: str, caption: str) -> Figure:

@@ -23,11 +23,15 @@ from pipelines.scoring.classification import (
     top_k_accuracy,
 )
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
+from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 
 __all__ = [
     "LOWER_IS_BETTER",
+    "UNTUNED",
     "Outcomes",
     "Verdict",
+    "average_precision",
+    "best_thresholds",
     "bootstrap",
     "bootstrap_macro_f1",
     "classification_scores",
@@ -37,9 +41,11 @@ __all__ = [
     "log_loss",
     "log_softmax",
     "macro_f1",
+    "multilabel_scores",
     "outcomes",
     "per_class",
     "reliability_bins",
+    "sigmoid",
     "softmax",
     "top_k_accuracy",
     "verdict",

@@ -89,16 +89,17 @@ def per_class(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, dict[s
     hits, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     return {
         name: {
-            "precision": _ratio(hits[index], predicted[index]),
-            "recall": _ratio(hits[index], support[index]),
-            "f1": _ratio(2 * hits[index], support[index] + predicted[index]),
+            "precision": ratio(hits[index], predicted[index]),
+            "recall": ratio(hits[index], support[index]),
+            "f1": ratio(2 * hits[index], support[index] + predicted[index]),
             "support": int(support[index]),
         }
         for index, name in enumerate(classes)
     }
 
 
-def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float | None:
+def ratio(part: np.integer[Any], whole: np.integer[Any]) -> float | None:
+    """The quotient, or None where there is nothing to divide by."""
     return float(part / whole) if whole else None
 
 

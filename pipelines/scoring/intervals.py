@@ -73,13 +73,13 @@ def _resampled_means(tables: Mapping[str, np.ndarray], seed: int) -> dict[str, n
         rows = {name: table[start : start + length].astype(np.float64) for name, table in tables.items()}
         block = max(1, _WEIGHTS // int(length))
         for first in range(0, RESAMPLES, block):
-            weights = _weights(generator, draws[first : first + block, part], int(length))
+            weights = draw_weights(generator, draws[first : first + block, part], int(length))
             for name, values in rows.items():
                 sums[name][first : first + block] += weights @ values
     return {name: summed / total for name, summed in sums.items()}
 
 
-def _weights(generator: np.random.Generator, draws: np.ndarray, length: int) -> np.ndarray:
+def draw_weights(generator: np.random.Generator, draws: np.ndarray, length: int) -> np.ndarray:
     """How often each example is drawn: float64 [resamples, length], with draws [resamples] in all."""
     resample = np.repeat(np.arange(len(draws)) * length, draws)
     picked = generator.integers(0, length, size=len(resample))

@@ -1,8 +1,8 @@
 """Settings for image classification. Imports no TensorFlow."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.config import RunConfig, setting
 
@@ -15,6 +15,10 @@ class Config(RunConfig):
     weight_decay: float = setting(
         0.05, "Decoupled weight decay; biases and norms are left alone.", group="training", ge=0
     )
+    multi_label: bool = setting(
+        False, "Images of a table have any number of labels each, in one column; none is none of them.", group="data"
+    )
+    label_separator: str = setting("|", "What stands between the labels of an image in a text table.", group="data")
     image_size: int | None = setting(
         None,
         "Side of the square the model sees; by default the images' own if all alike and at most 64, else 96.",
@@ -71,3 +75,9 @@ class Config(RunConfig):
     baseline_iterations: int = setting(
         100, "Most iterations of the logistic regression beside the model.", group="training", ge=1
     )
+
+    @model_validator(mode="after")
+    def _weighable(self) -> Self:
+        if self.multi_label and self.class_weights != "none":
+            raise ValueError("class_weights are for one label an image: with multi_label choose loss focal")
+        return self

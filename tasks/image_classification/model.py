@@ -8,10 +8,11 @@ import keras
 
 from pipelines.devices import forward
 from pipelines.prediction import batched_predictor
-from pipelines.scoring import softmax
+from pipelines.scoring import sigmoid, softmax
 from pipelines.task import Assets, Built, Metric, Predictor, Record
+from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
-from tasks.image_classification.losses import classification_loss, correct
+from tasks.image_classification.losses import classification_loss, correct, label_f1, multilabel_loss
 from tasks.image_classification.pixels import channels_of, encode
 from tasks.image_classification.scores import answer
 
@@ -29,8 +30,9 @@ def build_model(config: Config, assets: Assets) -> Built:
     logits = keras.layers.Dense(len(assets["classes"]), dtype="float32", name="logits")(x)
     model = keras.Model(inputs, logits, name=config.backbone)
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
-    loss = partial(classification_loss, smoothing=config.label_smoothing, gamma=gamma)
-    return Built(model, loss, {"accuracy": Metric(correct)})
+    loss = multilabel_loss if config.multi_label else classification_loss
+    metrics = {"label_f1": Metric(label_f1)} if config.multi_label else {"accuracy": Metric(correct)}
+    return Built(model, partial(loss, smoothing=config.label_smoothing, gamma=gamma), metrics)
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
@@ -39,6 +41,9 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     temperature = assets.get("temperature", 1.0)
 
     def record(name: str, logits: Any) -> Record:
+        if config.multi_label:
+            thresholds = multilabel.thresholds_of(assets)
+            return Record(name, multilabel.answer(sigmoid(logits), classes, thresholds, k), logits)
         return Record(name, answer(softmax(logits, temperature), classes, k), logits)
 
     return batched_predictor(encode(config, assets, training=False), forward(model), record)

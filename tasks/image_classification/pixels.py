@@ -21,7 +21,8 @@ _EXIF_BYTES = 4096
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     """The encoder: x uint8 [rows, size, size, channels], y int32 [rows], weight float32 [rows] (the class's weight
-    in training). Mixed training images have y float32 [rows, classes], the share of each class."""
+    in training). Images of several labels and mixed training images have y float32 [rows, classes], the share of each
+    class."""
     size, channels = config.image_size, channels_of(config)
     assert size is not None
     weights = tf.constant(assets.get("class_weights", [1.0]), tf.float32)
@@ -30,16 +31,18 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     def sample(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         images = _pixels(raw, size, channels)
         label = raw.get("label")
+        if label is not None and label.shape.rank == 2:
+            label = tf.cast(label, tf.float32)
         weight = tf.gather(weights, label) if weighted else tf.ones([tf.shape(images)[0]])
         return augment(images, keys, config) if training else images, label, weight
 
     def mixed(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         partners = {name.removeprefix(PARTNER): raw[name] for name in raw if name.startswith(PARTNER)}
-        one, other = (
-            (images, tf.one_hot(label, len(assets["classes"])), weight)
-            for images, label, weight in (sample(raw, keys), sample(partners, partner_keys(keys)))
-        )
-        return mix(one, other, keys, config)
+        return mix(shared(raw, keys), shared(partners, partner_keys(keys)), keys, config)
+
+    def shared(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        images, label, weight = sample(raw, keys)
+        return images, label if label.shape.rank == 2 else tf.one_hot(label, len(assets["classes"])), weight
 
     return mixed if training and mixes(config) else sample
 

@@ -2,11 +2,11 @@
 
 `Record.output` holds logits, float32 [classes], BEFORE the temperature (log-probabilities are logits too).
 `Record.answer` shows probabilities AFTER it: `softmax(output, assets.get("temperature", 1.0))`. A baseline is scored
-with assets that hold no temperature, so at 1.
+with assets that hold no temperature, so at 1. Images of several labels are judged in `multilabel`.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from pipelines import scoring
 from pipelines.errors import DataError
 from pipelines.task import Assets, Baseline, Data, Figure, Predictor, Raw, Record, Scores, Store
+from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
 
 # The baseline's input: the side of its pixel grid, and how much it may take. Fashion-MNIST as a whole (53,000 images of
@@ -39,17 +40,23 @@ def answer(probabilities: np.ndarray, classes: Sequence[str], k: int) -> dict[st
 
 
 def targets(references: Raw, assets: Assets) -> list[Any]:
-    """The true label of each image."""
+    """The true label of each image; where it may have several, a list of them."""
+    if references["label"].ndim == 2:
+        return multilabel.targets(references, assets)
     return [assets["classes"][label] for label in references["label"].tolist()]
 
 
 def calibrate(config: Config, assets: Assets, records: Sequence[Record], references: Raw) -> Assets:
-    """The assets with the temperature that fits the validation split."""
+    """The assets with the temperature that fits the validation split; of several labels, with their thresholds."""
+    if config.multi_label:
+        return multilabel.calibrate(assets, _logits(records, references), references)
     return {**assets, "temperature": scoring.fit_temperature(_logits(records, references), references["label"])}
 
 
 def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:
     """Accuracy (the headline), top-k accuracy, macro F1, log loss and ECE with their intervals; figures by class."""
+    if config.multi_label:
+        return multilabel.score(_logits(records, references), references, config, assets)
     return scoring.classification_scores(
         _logits(records, references),
         references["label"],
@@ -85,13 +92,22 @@ def baseline(config: Config, data: Data) -> Baseline:
     side = _side(config)
     indices = _sample(store, side * side * _channels(config) * len(classes), config.seed)
     features = _features(store, indices, config)
-    model, capped = _fit(features, references(store)["label"][indices], config.baseline_iterations)
+    labels = references(store)["label"][indices]
     note = f"pixels at {side}x{side}"
+    if config.multi_label:
+        several = multilabel.OneForEach(features, labels, config.baseline_iterations)
+        valid = data.splits["valid"]
+        several.tune(_features(valid, np.arange(len(valid)), config), references(valid)["label"])
+        note += "; one regression for each class, its threshold tuned on validation"
+        capped, answers = several.capped, _several_answers(several, classes, config.top_k)
+    else:
+        model, capped = _fit(features, labels, config.baseline_iterations)
+        answers = _answers(model, classes, config.top_k)
     if len(indices) < len(store):
         note += f"; fitted to {len(indices):,} of {len(store):,} training images, chosen by the seed"
     if capped:
         note += f"; stopped at {config.baseline_iterations} iterations, before it converged"
-    return Baseline("logistic regression on pixels", _baseline_predictor(model, config, classes), note)
+    return Baseline("logistic regression on pixels", _baseline_predictor(answers, config), note)
 
 
 def _channels(config: Config) -> int:
@@ -144,14 +160,33 @@ def _fit(features: np.ndarray, labels: np.ndarray, iterations: int) -> tuple[Any
     return model, any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def _baseline_predictor(model: Any, config: Config, classes: Sequence[str]) -> Predictor:
+_Answers = Callable[[list[str], np.ndarray], Iterator[Record]]
+"""(ids, features [images, pixels]) -> records."""
+
+
+def _answers(model: Any, classes: Sequence[str], k: int) -> _Answers:
+    def answers(ids: list[str], features: np.ndarray) -> Iterator[Record]:
+        for name, logits in zip(ids, _baseline_logits(model, features, len(classes)), strict=True):
+            yield Record(name, answer(scoring.softmax(logits), classes, k), logits)
+
+    return answers
+
+
+def _several_answers(model: multilabel.OneForEach, classes: Sequence[str], k: int) -> _Answers:
+    thresholds = [scoring.UNTUNED] * len(classes)
+
+    def answers(ids: list[str], features: np.ndarray) -> Iterator[Record]:
+        for name, logits in zip(ids, model.logits(features), strict=True):
+            yield Record(name, multilabel.answer(scoring.sigmoid(logits), classes, thresholds, k), logits)
+
+    return answers
+
+
+def _baseline_predictor(answers: _Answers, config: Config) -> Predictor:
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
-            if not ids:
-                continue
-            features = _features(_Rows(ids, raw), np.arange(len(ids)), config)
-            for name, logits in zip(ids, _baseline_logits(model, features, len(classes)), strict=True):
-                yield Record(name, answer(scoring.softmax(logits), classes, config.top_k), logits)
+            if ids:
+                yield from answers(ids, _features(_Rows(ids, raw), np.arange(len(ids)), config))
 
     return predict
 
@@ -197,6 +232,8 @@ def figures(records: Sequence[Record], references: Raw, config: Config, assets: 
     from pipelines.report import charts
 
     logits, labels, classes = _logits(records, references), references["label"], assets["classes"]
+    if config.multi_label:
+        return multilabel.figures(logits, references, config, assets, store)
     temperature = assets.get("temperature", 1.0)
     judged, before = scoring.outcomes(logits, labels, temperature), scoring.outcomes(logits, labels)
     correct = judged.predicted == labels

@@ -10,9 +10,14 @@ def batching(config: Config) -> Batching:
     return Batching(batch_sizes=(config.batch_size,), partners=config.mixup is not None or config.cutmix is not None)
 
 
+def answer(config: Config) -> tuple[str, ...]:
+    """What a record says of an image."""
+    return ("labels", "top_k") if config.multi_label else ("label", "probability", "top_k")
+
+
 TASK = Task(
     unit="image",
-    answer=("label", "probability", "top_k"),
+    answer=answer,
     load_data=data.load_data,
     load_test=data.load_test,
     resolve=data.resolve,

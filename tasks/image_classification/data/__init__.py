@@ -16,6 +16,7 @@ from tasks.image_classification.data.assembly import (
     examine,
     given_rows,
     refuse_bad,
+    refuse_unlabelled,
     split,
     summarise,
     untrained,
@@ -57,6 +58,7 @@ def load_test(config: Config, assets: Assets) -> Data:
         rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]
     if not len(rows):
         raise DataError(f"{printable(config.data)} holds no usable example to score.")
+    refuse_unlabelled(examined, "test", rows)
     given = len(examined.good["test"]) + len(examined.bad)
     left_out = f", {len(examined.bad):,} left out as unusable" if examined.bad else ""
     protocol = (
@@ -100,8 +102,10 @@ def resolve(config: Config, data: Data) -> Config:
 
 
 def references(store: Store) -> Raw:
-    """The truth about every example: label int32 [n]."""
-    return {"label": cast(ImageStore, store).label}
+    """The truth about every example: label int32 [n] or bool [n, classes]; group_by object [n], of texts, where scores
+    are told apart."""
+    images = cast(ImageStore, store)
+    return {"label": images.label} | ({} if images.compared is None else {"group_by": images.compared})
 
 
 def _balanced_weights(data: Data) -> list[float]:

@@ -14,11 +14,12 @@ from pipelines.sources.scan import content_hash
 from pipelines.splits import SPLITS, Rows, Splits, make_splits
 from pipelines.task import Data, Problem
 from tasks.image_classification.config import Config
-from tasks.image_classification.data import findings
-from tasks.image_classification.data.parts import Meter, Part, Reading, read_source
+from tasks.image_classification.data import findings, labels
+from tasks.image_classification.data.parts import Meter, Part, Reading, Wanted, read_source
 from tasks.image_classification.data.stores import ImageStore
 
 _NAMED = 10
+_RAREST = "set of images with the same rarest label"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Examined:
     parts: dict[str, Part]
     classes: list[str]
     labels: dict[str, np.ndarray]
-    """int32 [n] of each part, into classes."""
+    """Of each part, into classes: int32 [n], or bool [n, classes] of several labels an image."""
     good: dict[str, np.ndarray]
     """int64: the rows of each part that can be used, ascending."""
     bad: list[Problem]
@@ -62,13 +63,14 @@ def examine(config: Config, advance: Callable[[int, int], None] | None, classes:
 
 def _examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None) -> Examined:
     meter = Meter(advance)
-    main = read_source(config.data, config.columns, meter)
+    wanted = Wanted(config.columns, config.label_separator if config.multi_label else None, config.group_by)
+    main = read_source(config.data, wanted, meter)
     readings = [main]
     parts = main.parts if classes is None else {"test": main.parts[_scored(main.parts)]}
     unread: list[Problem] = []
     for name, spec in (("valid", config.valid), ("test", config.test)):
         if spec is not None and classes is None:
-            reading = read_source(spec, config.columns, meter)
+            reading = read_source(spec, wanted, meter)
             readings.append(reading)
             unread += _unread(main, reading, name)
             parts = {**parts, name: _one_part(reading, name)}
@@ -84,13 +86,26 @@ def split(config: Config, examined: Examined) -> Splits:
     Raises:
         DataError: there are too few examples, or too few classes.
     """
-    if len(examined.classes) < 2:
+    least = 1 if config.multi_label else 2
+    if len(examined.classes) < least:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
-        raise DataError(f"{printable(config.data)} holds {there} to train on: at least two classes are needed.")
+        needed = "at least one label is needed" if config.multi_label else "at least two classes are needed"
+        raise DataError(f"{printable(config.data)} holds {there} to train on: {needed}.")
     given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
     splits = make_splits(given, config.split, config.limit)
     rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
+    refuse_unlabelled(examined, *rows["test"])
     return Splits(rows, splits.protocol, splits.duplicates)
+
+
+def refuse_unlabelled(examined: Examined, source: str, rows: np.ndarray) -> None:
+    """Stop where no test image has a label, so that there is nothing to find.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not labels.counts(examined.labels[source][rows], len(examined.classes)).any():
+        raise DataError("no test image has a label: nothing could be found. Give --test, or a larger share to --split.")
 
 
 def untrained(config: Config, examined: Examined, splits: Splits | None) -> list[Problem]:
@@ -98,7 +113,7 @@ def untrained(config: Config, examined: Examined, splits: Splits | None) -> list
     if splits is None or "train" not in splits.rows:
         return []
     source, rows = splits.rows["train"]
-    there = np.bincount(examined.labels[source][rows], minlength=len(examined.classes))
+    there = labels.counts(examined.labels[source][rows], len(examined.classes))
     missing = [name for name, count in zip(examined.classes, there, strict=True) if not count]
     if not missing:
         return []
@@ -127,7 +142,7 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
     chosen = splits.rows if splits else {name: (name, rows) for name, rows in examined.good.items()}
     for name, (source, rows) in chosen.items():
         counts[name] = len(rows)
-        number = np.bincount(examined.labels[source][rows], minlength=len(examined.classes))
+        number = labels.counts(examined.labels[source][rows], len(examined.classes))
         classes[name] = dict(zip(examined.classes, number.tolist(), strict=True))
     facts = np.concatenate([examined.parts[source].facts[rows] for source, rows in chosen.values()])
     return {
@@ -198,17 +213,16 @@ def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warning
         for name, part in parts.items()
     }
     chosen = classes or _classes(parts["train"], good["train"])
-    places = {name: place for place, name in enumerate(chosen)}
-    labels = {}
+    known = {}
     for name, part in parts.items():
-        labels[name] = np.array([places.get(label, -1) for label in part.names] + [-1], np.int32)[part.labels]
-        unknown = labels[name][good[name]] < 0
+        known[name], strange = labels.renumbered(part.labels, part.names, chosen)
+        unknown = strange[good[name]]
         bad += [_unknown_label(part, row, chosen) for row in good[name][unknown].tolist()]
         good[name] = good[name][~unknown]
     if classes is None:
-        warnings = warnings + findings.about_classes(parts, good, chosen, labels)
-    warnings = warnings + findings.about_contents(parts, good, labels) + findings.about_groups(parts, good)
-    return Examined(kind, parts, chosen, labels, good, _printable(bad), _printable(warnings))
+        warnings = warnings + findings.about_classes(parts, good, chosen, known)
+    warnings = warnings + findings.about_contents(parts, good, known) + findings.about_groups(parts, good)
+    return Examined(kind, parts, chosen, known, good, _printable(bad), _printable(warnings))
 
 
 def _printable(problems: list[Problem]) -> list[Problem]:
@@ -216,7 +230,8 @@ def _printable(problems: list[Problem]) -> list[Problem]:
 
 
 def _classes(train: Part, good: np.ndarray) -> list[str]:
-    return sort_classes([train.names[code] for code in np.unique(train.labels[good]).tolist()])
+    there = labels.counts(train.labels[good], len(train.names))
+    return sort_classes([train.names[code] for code in np.flatnonzero(there).tolist()])
 
 
 def sort_classes(names: list[str]) -> list[str]:
@@ -228,7 +243,9 @@ def sort_classes(names: list[str]) -> list[str]:
 
 
 def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:
-    label = part.names[int(part.labels[row])]
+    own = part.labels[row]
+    names = [part.names[code] for code in (np.flatnonzero(own).tolist() if own.ndim else [int(own)])]
+    label = next(name for name in names if name not in classes)
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
     message = f"has the label {label!r}, which the training examples do not ({shown})."
     return Problem("error", "unknown-label", part.images.where(row), message)
@@ -237,21 +254,27 @@ def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:
 def given_rows(examined: Examined, name: str) -> Rows:
     """What splits go by: the good rows of a part."""
     part, good = examined.parts[name], examined.good[name]
-    return Rows(part.hashes[good], examined.labels[name][good], None if part.groups is None else part.groups[good])
+    own = examined.labels[name][good]
+    groups = None if part.groups is None else part.groups[good]
+    return Rows(part.hashes[good], labels.strata(own), groups, _RAREST if own.ndim == 2 else "class")
 
 
 def _hashes(examined: Examined, source: str, rows: np.ndarray) -> np.ndarray:
     """uint64 [rows]: of content and label together."""
     names = [name.encode("utf-8", "surrogateescape") for name in examined.classes]
     of_classes = np.array([content_hash(name) for name in names], np.uint64)
-    return np.asarray(examined.parts[source].hashes[rows] ^ of_classes[examined.labels[source][rows]])
+    chosen = examined.labels[source][rows]
+    if chosen.ndim == 1:
+        truth = of_classes[chosen]
+    else:
+        truth = np.bitwise_xor.reduce(np.where(chosen, of_classes, np.uint64(0)), axis=1)
+    return np.asarray(examined.parts[source].hashes[rows] ^ truth)
 
 
 def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:
     part = examined.parts[source]
-    return ImageStore(
-        part.images, rows, examined.labels[source][rows], None if part.groups is None else part.groups[rows]
-    )
+    groups, compared = (None if column is None else column[rows] for column in (part.groups, part.compared))
+    return ImageStore(part.images, rows, examined.labels[source][rows], groups, compared)
 
 
 def _image_sizes(facts: np.ndarray) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from operator import itemgetter
 import numpy as np
 
 from pipelines.task import Problem
+from tasks.image_classification.data.labels import codes
+from tasks.image_classification.data.labels import counts as label_counts
 from tasks.image_classification.data.parts import Part
 
 _IMBALANCE = 10
@@ -16,7 +18,7 @@ def about_classes(
     parts: dict[str, Part], good: dict[str, np.ndarray], classes: list[str], labels: dict[str, np.ndarray]
 ) -> list[Problem]:
     """Warnings about the classes of train: alike but for case and blanks, empty, of one example, out of balance."""
-    train = np.bincount(labels["train"][good["train"]], minlength=len(classes))
+    train = label_counts(labels["train"][good["train"]], len(classes))
     counts = dict(zip(classes, train.tolist(), strict=True))
     problems = _alike(parts, counts)
     for label in sorted(set(parts["train"].names) - set(classes)):
@@ -29,7 +31,8 @@ def about_classes(
                 Problem("warning", "rare-class", label, "has a single training example: add some, or drop the class.")
             )
     if counts:
-        problems += _imbalance(max(counts.items(), key=itemgetter(1)), min(counts.items(), key=itemgetter(1)))
+        remedy = "class_weights" if labels["train"].ndim == 1 else "loss focal"
+        problems += _imbalance(max(counts.items(), key=itemgetter(1)), min(counts.items(), key=itemgetter(1)), remedy)
     return problems
 
 
@@ -40,7 +43,7 @@ def about_contents(parts: dict[str, Part], good: dict[str, np.ndarray], labels: 
     order = np.argsort(hashes, kind="stable")
     hashes = hashes[order]
     origin = np.concatenate([np.full(len(good[name]), number) for number, name in enumerate(names)])[order]
-    label = np.concatenate([labels[name][good[name]] for name in names])[order]
+    label = codes(np.concatenate([labels[name][good[name]] for name in names]))[order]
     row = np.concatenate([good[name] for name in names])[order]
     same = hashes[1:] == hashes[:-1]
 
@@ -74,11 +77,11 @@ def about_groups(parts: dict[str, Part], good: dict[str, np.ndarray]) -> list[Pr
     return [Problem("warning", "group-across-splits", where, message)]
 
 
-def _imbalance(most: tuple[str, int], least: tuple[str, int]) -> list[Problem]:
+def _imbalance(most: tuple[str, int], least: tuple[str, int], remedy: str) -> list[Problem]:
     ratio = most[1] / least[1]
     if ratio < _IMBALANCE:
         return []
-    message = f"out of balance, {ratio:.0f} to 1 ({most[1]:,} examples and {least[1]:,}): consider class_weights."
+    message = f"out of balance, {ratio:.0f} to 1 ({most[1]:,} examples and {least[1]:,}): consider {remedy}."
     return [Problem("warning", "imbalance", f"{most[0]} / {least[0]}", message)]
 
 

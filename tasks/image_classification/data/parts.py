@@ -25,6 +25,7 @@ from tasks.image_classification.data.inspection import (
     quiet_pillow,
     read_file,
 )
+from tasks.image_classification.data.labels import missing
 from tasks.image_classification.data.stores import Files, Images
 
 _VERSION = 2
@@ -37,7 +38,7 @@ class Part:
 
     images: Images
     labels: np.ndarray
-    """int32 [n], into names; -1 where there is none."""
+    """int32 [n], into names; -1 where there is none. Or bool [n, names]: see data.labels."""
     names: list[str]
     hashes: np.ndarray
     """uint64 [n]."""
@@ -49,6 +50,8 @@ class Part:
     """int64 [n]."""
     group_names: list[str] = field(default_factory=list)
     """Of each example, where there are groups; '' for none."""
+    compared: np.ndarray | None = None
+    """object [n], of texts: the column that scores are told apart by."""
     warnings: list[Problem] = field(default_factory=list)
 
 
@@ -60,6 +63,17 @@ class Reading:
     parts: dict[str, Part]
     """By split; train alone where the source brings no splits."""
     warnings: list[Problem]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a source besides the images, and how."""
+
+    columns: Mapping[str, str] | None = None
+    separator: str | None = None
+    """Between the labels of an image; None: each has one label."""
+    group_by: str | None = None
+    """The column that scores are told apart by."""
 
 
 class Meter:
@@ -80,19 +94,23 @@ class Meter:
             self._advance(self._done, self._total)
 
 
-def read_source(spec: str, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
+def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading:
     """Read and scan a source, every image of it.
 
     Raises:
         DataError: the source as a whole cannot be used.
     """
     source = locate(spec)
+    if source.kind not in ("table", "tables"):
+        for name, value in (("multi_label", wanted.separator), ("group_by", wanted.group_by)):
+            if value is not None:
+                raise DataError(f"{name} is for tables, and {spec} is none: list the images and their labels in one.")
     with quiet_pillow():
-        return _READERS[source.kind](source, columns, meter)
+        return _READERS[source.kind](source, wanted, meter)
 
 
-def _read_sample(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
-    del columns
+def _read_sample(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+    del wanted
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -100,13 +118,13 @@ def _read_sample(source: Source, columns: Mapping[str, str] | None, meter: Meter
     return _from_arrays(source, {"train": (pixels, labels)}, "digits", meter)
 
 
-def _read_arrays(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
-    del columns
+def _read_arrays(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+    del wanted
     return _from_arrays(source, read_pairs(source.path), printable(source.path.name), meter)
 
 
-def _read_idx(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
-    del columns
+def _read_idx(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+    del wanted
     return _from_arrays(source, idx_pairs(source.path), printable(source.path.name), meter)
 
 
@@ -123,8 +141,8 @@ def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]]
     return Reading(source, parts, [Problem("warning", kind, source.spec, note) for kind, note in notes])
 
 
-def _read_folder(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
-    del columns
+def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+    del wanted
     splits, notes = class_folders(source.path)
     meter.expect(sum(len(files.paths) for files in splits.values()))
     parts = {
@@ -134,27 +152,50 @@ def _read_folder(source: Source, columns: Mapping[str, str] | None, meter: Meter
     return Reading(source, parts, [Problem("warning", "not-read", where, note) for where, note in notes])
 
 
-def _read_table(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
-    return Reading(source, {"train": _table_part(source.path, columns, meter)}, [])
+def _read_table(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+    return Reading(source, {"train": _table_part(source.path, wanted, meter)}, [])
 
 
-def _read_tables(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
+def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     tables = split_tables(source.path)
-    return Reading(source, {split: _table_part(path, columns, meter) for split, path in tables.items()}, [])
+    return Reading(source, {split: _table_part(path, wanted, meter) for split, path in tables.items()}, [])
 
 
-def _table_part(path: Path, columns: Mapping[str, str] | None, meter: Meter) -> Part:
-    table = read_table(path, columns, ["image", "label"], ["group"])
+def _table_part(path: Path, wanted: Wanted, meter: Meter) -> Part:
+    compared = {} if wanted.group_by is None else {"group_by": wanted.group_by}
+    columns = {**(wanted.columns or {}), **compared}
+    table = read_table(path, columns, ["image", "label"], ["group", *compared])
     meter.expect(len(table.rows))
     paths, wrong = cells.paths(path, table.columns["image"])
-    labels, names, wrong_labels = cells.labels(table.columns["label"])
+    twice: list[int] = []
+    if wanted.separator is None:
+        labels, names, wrong_labels = cells.labels(table.columns["label"])
+    else:
+        labels, names, wrong_labels, twice = cells.label_sets(table.columns["label"], wanted.separator)
     malformed = {row: BadExample("malformed-row", message) for row, message in (wrong_labels | wrong).items()}
     part = _scan_files(str(path.resolve()), Files(paths, table.where), labels, names, meter, malformed)
     part = replace(part, bad=part.bad + [(None, problem) for problem in table.bad])
+    part = replace(part, warnings=part.warnings + _repeated(part.images, twice))
+    if compared:
+        part = replace(part, compared=_texts(table.columns["group_by"]))
     if "group" not in table.columns:
         return part
-    groups = [as_text(value).strip() for value in table.columns["group"]]
+    groups = _texts(table.columns["group"]).tolist()
     return replace(part, groups=cells.groups(groups, part.hashes), group_names=groups)
+
+
+def _texts(column: np.ndarray) -> np.ndarray:
+    texts = np.empty(len(column), object)
+    texts[:] = [printable(as_text(value).strip()) for value in column]
+    return texts
+
+
+def _repeated(images: Images, rows: list[int]) -> list[Problem]:
+    if not rows:
+        return []
+    which = "this image" if len(rows) == 1 else f"{len(rows):,} images like this one"
+    message = f"{which} {'has' if len(rows) == 1 else 'have'} a label twice: it counts once."
+    return [Problem("warning", "repeated-label", images.where(rows[0]), message)]
 
 
 def _scan_files(
@@ -181,7 +222,7 @@ def _bad(images: Images, found: Mapping[int, BadExample], labels: np.ndarray) ->
     bad: list[tuple[int | None, Problem]] = [
         (row, Problem("error", example.kind, images.where(row), example.message)) for row, example in found.items()
     ]
-    empty = [row for row in np.flatnonzero(labels < 0).tolist() if row not in found]
+    empty = [row for row in missing(labels).tolist() if row not in found]
     return bad + [
         (row, Problem("error", "empty-label", images.where(row), "has no label: fill it in.")) for row in empty
     ]
@@ -205,9 +246,9 @@ def _ignored_orientation(images: Images, facts: np.ndarray) -> list[Problem]:
     return [Problem("warning", "orientation-ignored", images.where(rows[0]), message)]
 
 
-def _read_tfds(source: Source, columns: Mapping[str, str] | None, meter: Meter) -> Reading:
+def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     dataset = open_dataset(source.spec)
-    image, label = records.features(dataset, columns)
+    image, label = records.features(dataset, wanted.columns)
     known = {SPLIT_NAMES.get(name, ""): name for name in dataset.splits}
     splits = {split: name for split, name in known.items() if split} if "train" in known else {}
     if not splits and len(dataset.splits) == 1:
@@ -227,7 +268,7 @@ def _read_tfds(source: Source, columns: Mapping[str, str] | None, meter: Meter) 
     return Reading(source, parts, notes)
 
 
-_READERS: dict[str, Callable[[Source, Mapping[str, str] | None, Meter], Reading]] = {
+_READERS: dict[str, Callable[[Source, Wanted, Meter], Reading]] = {
     "sample": _read_sample,
     "arrays": _read_arrays,
     "idx": _read_idx,

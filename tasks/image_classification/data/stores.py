@@ -93,8 +93,10 @@ class ImageStore:
     rows: np.ndarray
     """int64 [n], of images."""
     label: np.ndarray
-    """int32 [n], into assets["classes"]."""
+    """int32 [n], into assets["classes"]; or bool [n, classes]."""
     groups: np.ndarray | None = None
+    compared: np.ndarray | None = None
+    """object [n], of texts: what scores are told apart by."""
     sizes: None = None
 
     def __len__(self) -> int:
@@ -108,5 +110,6 @@ class ImageStore:
         return [self.images.where(row) for row in rows]
 
     def fetch(self, indices: np.ndarray) -> Raw:
-        """label int32 [rows]; and pixels uint8 [rows, height, width, channels], or path or bytes, object [rows]."""
+        """label int32 [rows] or bool [rows, classes]; and pixels uint8 [rows, height, width, channels], or path or
+        bytes, object [rows]."""
         return {self.images.column: self.images.take(self.rows[indices]), "label": self.label[indices]}
