@@ -1,6 +1,7 @@
 """Scoring a split with a predictor: the same for the model, its baseline, and a finished run on other data."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from pipelines.artefact import load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
+from pipelines.scoring import by_group
 from pipelines.sources import locate
-from pipelines.task import Data, Predictor, Raw, Record, Scores, Store
+from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
 
 _ROWS = 256
 
@@ -55,8 +57,8 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         run_dir: the run folder.
-        settings: `data`, another source (its test split, or all of it where it has none), and for it `columns`, by
-            default the run's where the source has columns, and `on_bad`.
+        settings: `group_by`, a column to tell scores apart by; `data`, another source (its test split, or all of it
+            where it has none), and for it `columns`, by default the run's where the source has columns, and `on_bad`.
 
     Returns: the shape of metrics.json; the baseline only where the data are the run's own.
 
@@ -65,26 +67,44 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """
     loaded = load_predictor(run_dir, {})
     given = {name: value for name, value in settings.items() if value is not None}
-    if given and "data" not in given:
+    other = "data" in given
+    if not other and given.keys() - {"group_by"}:
         raise ConfigError(f"{', '.join(given)}: these say how to read other data; name it with data.")
-    config = loaded.config
-    if given:
+    config = loaded.config.model_copy(update=given)
+    if other:
         has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
         config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
         # What the task itself knows about reading (several labels an image, say) is as in the run.
         own = type(config).model_fields.keys() - RunConfig.model_fields.keys()
         config = config.model_copy(update={name: getattr(loaded.config, name) for name in own})
-    data = loaded.task.load_data(config) if not given else loaded.task.load_test(config, loaded.assets)
-    if not given and data.fingerprint != loaded.run.manifest().get("fingerprint"):
+    data = loaded.task.load_data(config) if not other else loaded.task.load_test(config, loaded.assets)
+    if not other and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)
-    scores = loaded.task.score(records, loaded.task.references(store), loaded.config, loaded.assets)
+    scores = judge(
+        loaded.task, records, store, loaded.config.model_copy(update={"group_by": config.group_by}), loaded.assets
+    )
     metrics = metrics_json(loaded.task_name, scores, data, len(store))
-    if not given:
+    if not other:
         metrics["baseline"] = loaded.run.read_json("metrics.json").get("baseline")
     return metrics
+
+
+def judge(task: Task, records: Sequence[Record], store: Store, config: Any, assets: Assets) -> Scores:
+    """The scores of a split; with group_by also for each group, by the same code."""
+    references = task.references(store)
+    scores = task.score(records, references, config, assets)
+    if "group_by" not in references:
+        return scores
+
+    def score(rows: np.ndarray) -> Scores:
+        part = {name: column[rows] for name, column in references.items()}
+        return task.score([records[row] for row in rows], part, config, assets)
+
+    groups = by_group(references["group_by"], config.group_by, score)
+    return replace(scores, breakdowns={**scores.breakdowns, "by_group": groups})
 
 
 def metrics_json(task_name: str, scores: Scores, data: Data, examples: int) -> dict[str, Any]:

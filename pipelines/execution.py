@@ -11,7 +11,7 @@ from pipelines.checkpoints import Checkpoints, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import RunError, StateError
-from pipelines.evaluation import Head, metrics_json, predict_store, scores_json
+from pipelines.evaluation import Head, judge, metrics_json, predict_store, scores_json
 from pipelines.fingerprints import describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
@@ -145,7 +145,7 @@ class Execution:
 
         self.console.say(f"scoring: {len(self.data.splits['test']):,} test {self.task.unit}s …")
         records = self.predict("test")
-        scores = self._score(records, self.assets)
+        scores = judge(self.task, records, self.data.splits["test"], self.config, self.assets)
         metrics = metrics_json(self.task_name, scores, self.data, len(records))
         baseline = self.run.read_json("baseline.json")
         metrics["baseline"] = {key: baseline[key] for key in ("name", "note", "scores")}

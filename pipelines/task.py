@@ -205,7 +205,8 @@ class Task:
     predictor: "Callable[[keras.Model, Any, Assets, Mapping[str, Any]], Predictor]"
     """(model, config, assets, options) -> the predictor."""
     references: "Callable[[Store], Raw]"
-    """The truth about every example of a split, without its inputs."""
+    """The truth about every example of a split, without its inputs; where scores are told apart, with the column
+    `group_by`, object [examples], of texts."""
     targets: "Callable[[Raw, Assets], list[Any]]"
     """(references, assets) -> the truth about each example as a person reads it, in JSON values."""
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"

@@ -67,6 +67,7 @@ evaluate = PairsCommand(
             help="A source as `sixfold run` takes; its test split is scored, or all of it where it has none.",
         ),
         COLUMNS,
+        click.Option(["--group-by"], metavar="COLUMN", help="Also give the scores for each value of this column."),
         click.Option(
             ["--on-bad"],
             type=click.Choice(["fail", "skip"]),
@@ -95,7 +96,24 @@ def metrics_text(metrics: dict[str, Any]) -> str:
     lines = [text_table([head, *rows])]
     if metrics.get("protocol"):
         lines.append(metrics["protocol"])
-    return "\n".join([*lines, f"{metrics['examples']:,} examples"])
+    return "\n".join([*lines, f"{metrics['examples']:,} examples", *_group_lines(metrics)])
+
+
+def _group_lines(metrics: dict[str, Any]) -> list[str]:
+    """The headline of each group, where scores were told apart."""
+    found = (metrics.get("breakdowns") or {}).get("by_group")
+    if not found:
+        return []
+    rows = [
+        [
+            name or "empty",
+            f"{group['examples']:,}{' (few)' if group['small'] else ''}",
+            *_score_cells(group["scores"].get(found["score"])),
+        ]
+        for name, group in found["groups"].items()
+    ]
+    table = text_table([[found["column"], "examples", found["score"], "95 % interval"], *rows])
+    return [table, *([found["gap"]["sentence"]] if found["gap"] else [])]
 
 
 def _score_cells(score: dict[str, float | None] | None) -> list[str]:

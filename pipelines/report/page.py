@@ -58,6 +58,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "training": _training(epochs, words.ending(ended, epochs, files.settings), best),
         "scores": _score_rows(metrics),
         "tables": _tables(metrics.get("breakdowns") or {}),
+        "groups": words.groups(metrics),
         "calibration": _calibration(metrics),
         "figures": files.figures,
         "data": files.data,

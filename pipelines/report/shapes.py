@@ -27,8 +27,26 @@ class _Row(BaseModel):
     support: float | None = None
 
 
+class _Group(BaseModel):
+    examples: int
+    small: bool
+    scores: dict[str, _Score]
+
+
+class _Gap(BaseModel):
+    sentence: str
+
+
+class _Groups(BaseModel):
+    column: str
+    score: str
+    groups: dict[str, _Group]
+    gap: _Gap | None
+
+
 class _Breakdowns(BaseModel):
     per_class: dict[str, _Row] | None = None
+    by_group: _Groups | None = None
     calibration: dict[str, Any] | None = None
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.scoring import LOWER_IS_BETTER, Verdict, verdict
+from pipelines.scoring.groups import SMALL
 from pipelines.task import Interval
 
-_DEEPEST, _MOST_LISTED = 4, 8
+_DEEPEST, _MOST_LISTED, _GROUP_SCORES = 4, 8, 4
 _ACRONYMS = {"bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mse", "ndcg", "rmse", "smape", "wer"}
 
 
@@ -117,6 +118,34 @@ def standing(metrics: Mapping[str, Any]) -> Verdict | None:
     if model is None or baseline is None or not (finite(model) and finite(baseline)):
         return None
     return verdict(str(name), _interval(model), _interval(baseline))
+
+
+def groups(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The scores told apart by a column, the worst group first: its name, the scores shown, a row for each group, a
+    sentence on the gap; None where none were."""
+    found = (metrics.get("breakdowns") or {}).get("by_group")
+    if not found:
+        return None
+    headline = found["score"]
+    names = [headline, *(name for name in metrics.get("scores") or {} if name != headline)][:_GROUP_SCORES]
+    sign = 1 if headline in LOWER_IS_BETTER else -1
+
+    def rank(item: tuple[str, Mapping[str, Any]]) -> float:
+        score = item[1]["scores"].get(headline, {}).get("value")
+        return math.inf if score is None else -sign * score
+
+    rows = [
+        {"name": name or "empty", "examples": group["examples"], "small": group["small"], "scores": group["scores"]}
+        for name, group in sorted(found["groups"].items(), key=rank)
+    ]
+    few = any(row["small"] for row in rows)
+    return {
+        "column": found["column"],
+        "scores": names,
+        "rows": rows,
+        "gap": found["gap"]["sentence"] if found["gap"] else "There are not two groups large enough to compare.",
+        "note": f"Groups of fewer than {SMALL} examples are marked *: their scores say little." if few else "",
+    }
 
 
 def finite(score: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from pipelines.scoring.classification import (
     per_class,
     top_k_accuracy,
 )
+from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 
@@ -34,6 +35,7 @@ __all__ = [
     "best_thresholds",
     "bootstrap",
     "bootstrap_macro_f1",
+    "by_group",
     "classification_scores",
     "confusion_matrix",
     "expected_calibration_error",

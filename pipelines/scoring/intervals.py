@@ -101,7 +101,7 @@ class Verdict:
 def verdict(score: str, model: Interval, baseline: Interval) -> Verdict:
     """Compare on one score. Intervals that overlap may hide a real difference; those that do not, show one."""
     gain = baseline.value - model.value if score in LOWER_IS_BETTER else model.value - baseline.value
-    clear = _apart(model, baseline)
+    clear = apart(model, baseline)
     figures = f"{score} {model.value:.4f} against {baseline.value:.4f}"
     if model.low is None or baseline.low is None:
         overlap = "too few examples for intervals"
@@ -112,7 +112,8 @@ def verdict(score: str, model: Interval, baseline: Interval) -> Verdict:
     return Verdict(gain > 0, clear, f"The model {claim} ({figures}; {overlap}){doubt}.")
 
 
-def _apart(one: Interval, other: Interval) -> bool:
+def apart(one: Interval, other: Interval) -> bool:
+    """Whether two intervals share no value; never where one is missing."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low > other.high or other.low > one.high

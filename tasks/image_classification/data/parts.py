@@ -28,6 +28,7 @@ from tasks.image_classification.data.inspection import (
 from tasks.image_classification.data.labels import missing
 from tasks.image_classification.data.stores import Files, Images
 
+_MOST_GROUPS = 100
 _VERSION = 2
 """Of what the scan finds out: raise it when inspection changes, and old findings are no longer used."""
 
@@ -176,12 +177,23 @@ def _table_part(path: Path, wanted: Wanted, meter: Meter) -> Part:
     part = _scan_files(str(path.resolve()), Files(paths, table.where), labels, names, meter, malformed)
     part = replace(part, bad=part.bad + [(None, problem) for problem in table.bad])
     part = replace(part, warnings=part.warnings + _repeated(part.images, twice))
-    if compared:
-        part = replace(part, compared=_texts(table.columns["group_by"]))
+    if wanted.group_by is not None:
+        part = replace(part, compared=_compared(path, wanted.group_by, table.columns["group_by"]))
     if "group" not in table.columns:
         return part
     groups = _texts(table.columns["group"]).tolist()
     return replace(part, groups=cells.groups(groups, part.hashes), group_names=groups)
+
+
+def _compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:
+    texts = _texts(column)
+    different = len(set(texts.tolist()))
+    if different > _MOST_GROUPS:
+        raise DataError(
+            f"{path} has {different:,} values in {name!r}, by which group_by would tell scores apart: "
+            f"choose a column of at most {_MOST_GROUPS}."
+        )
+    return texts
 
 
 def _texts(column: np.ndarray) -> np.ndarray:
