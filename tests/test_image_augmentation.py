@@ -218,3 +218,18 @@ def test_a_broken_partner_is_named(tmp_path: Any) -> None:
     stream = Stream(Files(), encode(config, {"classes": ["a", "b"]}, True), batching(config), 0, training=True)
     with pytest.raises(DataError, match="^7 cannot be read"):
         list(stream.iterate(0, 1, 1))
+
+
+def test_a_picture_shows_how_images_vary() -> None:
+    from tasks.image_classification.pixels import varied
+    from tasks.image_classification.scores import _variations
+
+    config = Config(image_size=8, color="grey", augment="none", cutmix=1.0)
+    assets = {"classes": ["a", "b"]}
+    images, shares = varied(Digits(), np.array([3, 20, 44]), config, assets)
+    assert images.shape == (3, 8, 8, 1)
+    assert {3, 20} == set(np.unique(images[0]).tolist())
+    np.testing.assert_allclose(shares[0], [(images[0] == 20).mean(), (images[0] == 3).mean()], atol=1e-6)
+    (figure,) = _variations(config, assets, Digits())
+    assert "cutmix 1.0" in figure.caption
+    assert _variations(Config(**PLAIN), assets, Digits()) == []

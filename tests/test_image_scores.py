@@ -47,8 +47,12 @@ def plain_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
             assert images.shape[1] == size
             yield images
 
+    def varied(store: Any, indices: np.ndarray, config: Config, assets: Any) -> tuple[np.ndarray, np.ndarray]:
+        raw = store.fetch(indices)
+        return raw["pixels"], np.eye(len(assets["classes"]))[raw["label"]]
+
     fakes: dict[str, dict[str, Any]] = {
-        "pixels": {"pixels": pixels},
+        "pixels": {"pixels": pixels, "varied": varied},
         "data": {"references": lambda store: {"label": store.labels}},
     }
     for name, functions in fakes.items():
@@ -173,7 +177,13 @@ def test_figures_are_pictures(classes: int) -> None:
     names = [*CLASSES, "$x_1$ \\alpha", *(f"class {index}" for index in range(200))][:classes]
     assets = {"classes": names, "temperature": 1.5}
     found = scores.figures(records(logits), {"label": labels}, CONFIG, assets, store)
-    assert [figure.name for figure in found] == ["confusion_matrix", "reliability", "mistakes", "class_f1"]
+    assert [figure.name for figure in found] == [
+        "confusion_matrix",
+        "reliability",
+        "mistakes",
+        "class_f1",
+        "variations",
+    ]
     for figure in found:
         width, height = Image.open(io.BytesIO(figure.png)).size
         assert 300 < width < 4000

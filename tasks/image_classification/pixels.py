@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import DataError
-from pipelines.stream import PARTNER, reason
+from pipelines.stream import PARTNER, example_keys, reason
 from pipelines.task import Assets, Encoder, Store
 from tasks.image_classification.augmentation import augment
 from tasks.image_classification.config import Config
@@ -64,6 +64,18 @@ def pixels(store: Store, batches: Iterable[np.ndarray], config: Config, size: in
             raise DataError(
                 f"an image cannot be read any more ({reason(error)}): was it changed during the run?"
             ) from error
+
+
+def varied(store: Store, indices: np.ndarray, config: Config, assets: Assets) -> tuple[np.ndarray, np.ndarray]:
+    """The examples at these indices as training varies them, each mixed with the next where images are mixed: uint8
+    [rows, size, size, channels], and the share of each class, float32 [rows, classes]."""
+    columns = store.fetch(indices)
+    if mixes(config):
+        columns |= {PARTNER + name: column for name, column in store.fetch(np.roll(indices, -1)).items()}
+    raw = {name: tf.constant(column) for name, column in columns.items()}
+    images, y, _ = encode(config, assets, True)(raw, tf.constant(example_keys(config.seed, 0, indices)))
+    shares = y if y.shape.rank == 2 else tf.one_hot(y, len(assets["classes"]))
+    return images.numpy(), shares.numpy()
 
 
 @lru_cache(maxsize=8)

@@ -27,6 +27,7 @@ _FEWEST = 2_000
 _UNSEEN = np.log(np.float32(1e-7))
 _BATCH = 256
 _MISTAKES = 24
+_VARIED = 12
 
 
 # ---- answers and scores ----------------------------------------------------------------------------------------
@@ -228,12 +229,17 @@ class _Rows:
 
 
 def figures(records: Sequence[Record], references: Raw, config: Config, assets: Assets, store: Store) -> list[Figure]:
+    """What became of the test images, and how training images are varied."""
+    logits = _logits(records, references)
+    judged = multilabel.figures if config.multi_label else _judged
+    return [*judged(logits, references, config, assets, store), *_variations(config, assets, store)]
+
+
+def _judged(logits: np.ndarray, references: Raw, config: Config, assets: Assets, store: Store) -> list[Figure]:
     """The confusion matrix, the reliability diagram, the most confident mistakes, F1 by class."""
     from pipelines.report import charts
 
-    logits, labels, classes = _logits(records, references), references["label"], assets["classes"]
-    if config.multi_label:
-        return multilabel.figures(logits, references, config, assets, store)
+    labels, classes = references["label"], assets["classes"]
     temperature = assets.get("temperature", 1.0)
     judged, before = scoring.outcomes(logits, labels, temperature), scoring.outcomes(logits, labels)
     correct = judged.predicted == labels
@@ -274,3 +280,29 @@ def _mistakes(
         title="The most confident mistakes",
         caption="True class → predicted class, and the probability the model gave to its answer.",
     )
+
+
+def _variations(config: Config, assets: Assets, store: Store) -> list[Figure]:
+    """A few images as training would vary them; nothing where it does not."""
+    from pipelines.report import charts
+    from tasks.image_classification.pixels import varied
+
+    named = {name: getattr(config, name) for name in ("augment", "rand_augment", "erasing", "mixup", "cutmix")}
+    used = ", ".join(f"{name} {value}" for name, value in named.items() if value not in (None, 0, "none"))
+    if not used:
+        return []
+    indices = np.unique(np.linspace(0, len(store) - 1, _VARIED).astype(np.int64))
+    images, shares = varied(store, indices, config, assets)
+    captions = [_shares(row, assets["classes"]) for row in shares]
+    caption = f"Test images, varied as training varies its own: {used}."
+    title = "How training images are varied"
+    return [charts.pictures(images, captions, name="variations", title=title, caption=caption)]
+
+
+def _shares(row: np.ndarray, classes: Sequence[str]) -> str:
+    """'ant 70%\\nbee 30%'; the two largest, their shares where they are mixed."""
+    from pipelines.report import charts
+
+    order = [int(index) for index in np.argsort(-row, kind="stable")[:2] if row[index] >= 0.005]
+    mixed = any(row[index] < 0.995 for index in order)
+    return "\n".join(charts.shorten(classes[index]) + (f" {row[index]:.0%}" if mixed else "") for index in order)
