@@ -191,6 +191,13 @@ def test_what_several_labels_cannot_have_is_refused(tmp_path: Path) -> None:
         data.load_data(Config(data=str(path), columns={"label": "tags"}, multi_label=True, split=(0.9, 0.05, 0.05)))
 
 
+def test_a_table_without_a_label_is_refused(tmp_path: Path) -> None:
+    draw(tmp_path, 8)
+    path = table(tmp_path, [[]] * 8)
+    with pytest.raises(DataError, match="holds no label to train on"):
+        data.load_data(Config(data=str(path), columns={"label": "tags"}, multi_label=True))
+
+
 def test_the_baseline_knows_constant_classes() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(50, 4)).astype(np.float32)

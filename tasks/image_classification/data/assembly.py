@@ -86,11 +86,11 @@ def split(config: Config, examined: Examined) -> Splits:
     Raises:
         DataError: there are too few examples, or too few classes.
     """
-    least = 1 if config.multi_label else 2
-    if len(examined.classes) < least:
+    if config.multi_label and not examined.classes:
+        raise DataError(f"{printable(config.data)} holds no label to train on: at least one is needed.")
+    if len(examined.classes) < 2 and not config.multi_label:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
-        needed = "at least one label is needed" if config.multi_label else "at least two classes are needed"
-        raise DataError(f"{printable(config.data)} holds {there} to train on: {needed}.")
+        raise DataError(f"{printable(config.data)} holds {there} to train on: at least two classes are needed.")
     given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
     splits = make_splits(given, config.split, config.limit)
     rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
