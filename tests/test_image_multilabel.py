@@ -46,7 +46,7 @@ def table(folder: Path, truth: list[list[str]], separator: str = "|") -> Path:
 
 SETTINGS: dict[str, Any] = {
     **{"columns": {"label": "tags"}, "multi_label": True, "image_size": 12, "backbone": "mlp", "hidden": (32,)},
-    **{"epochs": 25, "batch_size": 16, "augment": "none"},
+    **{"epochs": 14, "batch_size": 16, "augment": "none"},
 }
 
 
