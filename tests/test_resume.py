@@ -187,7 +187,7 @@ RULES = {
     "grows": {"epochs"},
 }
 FIXED = {
-    *("data", "columns", "valid", "test", "split", "limit", "on_bad"),
+    *("data", "columns", "group_by", "valid", "test", "split", "limit", "on_bad"),
     *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
     *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
     *("backend", "precision", "jit", "steps_per_execution", "deterministic", "seed"),
