@@ -1,11 +1,12 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from pipelines import devices, registry
+from pipelines import devices, registry, transfer
 from pipelines.artefact import load_model, save_model
 from pipelines.config import write_config
 from pipelines.console import Console
@@ -52,6 +53,7 @@ class Execution:
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
+        transfer.check_source(self.config, self.task_name)
         data = self.data
         self._change(**dict(self.task.resolve(self.config, data)))
         parts = self.config.accumulate * self.runtime.replicas
@@ -146,7 +148,13 @@ class Execution:
         """The model; with the best weights once training is done."""
         if self._built is None:
             with self.runtime.scope():
-                self._built = self.task.build_model(self.config, self.data.assets)
+                built = self.task.build_model(self.config, self.data.assets)
+                fresh = "train" not in self.run.finished_stages()
+                origin = transfer.prepare(built, self.config, self.data.assets, self.console.say, load=fresh)
+                self._built = built
+            if origin is not None:
+                self.console.say(origin.sentence)
+                self.run.update_manifest(pretrained=asdict(origin))
         return self._built
 
     @property

@@ -75,6 +75,27 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The last layers of a model, which depend on what it answers; all the others are its backbone."""
+
+    layers: tuple[str, ...]
+    """Their names."""
+    units: str
+    """The asset that says what each output stands for, as `classes`."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of weights that somebody published."""
+
+    name: str
+    """Of the file in Keras' cache."""
+    url: str
+    digest: str | None
+    """Its MD5 or SHA-256, in hexadecimal digits, where the publisher names one."""
+
+
+@dataclass(frozen=True)
 class Built:
     """An uncompiled model and how it is trained."""
 
@@ -83,6 +104,12 @@ class Built:
     """(y, outputs) -> a loss for each weight, in keras.ops; the loop divides the weighted sum by the global weight."""
     metrics: dict[str, Metric]
     """The first is the one that `monitor: metric` follows."""
+    head: Head | None = None
+    """None: the model has no part that other weights could be for."""
+    network: "keras.Model | None" = None
+    """The nested model that a file of published weights is for."""
+    published: "Mapping[str, Callable[[], Download]]" = field(default_factory=dict)
+    """Weights for the network, by the name that `--pretrained` knows them by."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines.config.allowed import allowed, read_value
 
-GROUPS = ("data", "model", "training", "runtime")
+GROUPS = ("data", "model", "transfer", "training", "runtime")
 
 MOST_BYTES = 255
 """Of a file's name, on the file systems there are."""
@@ -74,8 +74,16 @@ def check_split(value: tuple[float, float, float]) -> tuple[float, float, float]
     return value
 
 
+def check_unfreeze(value: str) -> str:
+    """none, all, or last:N."""
+    if value in ("none", "all") or re.fullmatch(r"last:[1-9][0-9]{0,5}", value):
+        return value
+    raise ValueError("takes none, all, or last:N with the number of layers, as in last:20")
+
+
 Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
 Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
+Unfreeze = Annotated[str, AfterValidator(check_unfreeze)]
 
 
 _MOST_EPOCHS = 1_000_000
@@ -102,6 +110,31 @@ class RunConfig(BaseModel):
         "fail",
         "What to do with examples that cannot be read: fail with the list, or skip and count them.",
         group="data",
+    )
+
+    pretrained: str | None = setting(
+        None,
+        "Weights to start from: imagenet (the network's own), a FILE.weights.h5, a KerasHub preset (name, hf://, "
+        "kaggle:// or folder), or the folder of another run of this task.",
+        group="transfer",
+    )
+    unfreeze: Unfreeze = setting(
+        "all",
+        "Which layers of the backbone are trained: none, last:N (its last N layers that have weights) or all.",
+        group="transfer",
+    )
+    train_norms: bool = setting(
+        False,
+        "Train a pretrained backbone's batch norms too; otherwise they keep what they learned, which small batches "
+        "would spoil.",
+        group="transfer",
+    )
+    lora_rank: int | None = setting(
+        None,
+        "Train dense, attention and embedding layers of the backbone by low-rank updates of this rank (LoRA), and "
+        "nothing else of it.",
+        group="transfer",
+        ge=1,
     )
 
     epochs: int = setting(10, "Passes over the training data.", group="training", ge=1)
@@ -187,4 +220,6 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
             )
+        if self.lora_rank and self.unfreeze == "none":
+            raise ValueError("lora_rank trains layers that unfreeze none keeps as they are: drop one of the two")
         return self
