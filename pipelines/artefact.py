@@ -1,6 +1,8 @@
 """The model that a run leaves: saved with its assets, checked, loaded, ready to predict."""
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,25 @@ def save_model(run: Run, model: Any, assets: Assets) -> None:
 
     run.model.mkdir(exist_ok=True)
     aside = run.model / ".aside.keras"
-    keras.saving.save_model(model, aside)
+    with _for_one_device(model):
+        keras.saving.save_model(model, aside)
     _forget_times(aside)
     aside.replace(run.model / "model.keras")
     for name, value in assets.items():
         run.write_json(f"model/{name}.json", value)
+
+
+@contextmanager
+def _for_one_device(model: Any) -> Iterator[None]:
+    """Norms that are shared between replicas are a matter of training, and keep a model from other backends."""
+    shared = [layer for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+    for layer in shared:
+        layer.synchronized = False
+    try:
+        yield
+    finally:
+        for layer in shared:
+            layer.synchronized = True
 
 
 def _forget_times(archive: Path) -> None:

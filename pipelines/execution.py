@@ -153,7 +153,6 @@ class Execution:
                 origin = transfer.prepare(built, self.config, self.data.assets, self.console.say, load=fresh)
                 self._built = built
             if origin is not None:
-                self.console.say(origin.sentence)
                 self.run.update_manifest(pretrained=asdict(origin))
         return self._built
 

@@ -110,6 +110,8 @@ class Built:
     """The nested model that a file of published weights is for."""
     published: "Mapping[str, Callable[[], Download]]" = field(default_factory=dict)
     """Weights for the network, by the name that `--pretrained` knows them by."""
+    lora: tuple[str, ...] = ()
+    """How the names of the layers end that `--lora-rank` is for; none: all dense, attention and embedding layers."""
 
 
 @dataclass(frozen=True)

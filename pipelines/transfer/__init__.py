@@ -1,23 +1,22 @@
 """Starting from what others trained: weights taken over, layers frozen, low-rank updates.
 
-`sources` says what `--pretrained` names, `files` and `presets` fetch it, `matching` takes a run's variables over,
-`freezing` and `lora` choose what is trained.
+`sources` says what `--pretrained` names, `files` and `presets` fetch it, `matching` takes variables over to a model of
+another shape, `freezing` and `lora` choose what is trained.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.task import Assets, Built
-from pipelines.transfer.sources import Origin, check_source, kind_of, sha256
+from pipelines.transfer.sources import Origin, check_source, kind_of
 
 __all__ = ["Origin", "check_source", "kind_of", "prepare"]
 
+Say = Callable[[str], None]
 
-def prepare(
-    built: Built, config: RunConfig, assets: Assets, say: Callable[[str], None], *, load: bool
-) -> Origin | None:
+
+def prepare(built: Built, config: RunConfig, assets: Assets, say: Say, *, load: bool) -> Origin | None:
     """Make a newly built model what the transfer settings ask for.
 
     Args:
@@ -30,35 +29,29 @@ def prepare(
     Returns:
         What was taken over.
     """
-    origin = _load(built, config, assets, say) if load and config.pretrained is not None else None
-    if built.head is None:
-        return origin
-    from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
+    origin = None
+    if load and config.pretrained is not None:
+        from pipelines.transfer.loading import take_weights
 
-    layers = backbone_layers(built.model, built.head)
-    trained = freeze(layers, config.unfreeze)
-    if config.pretrained is not None and not config.train_norms:
-        freeze_norms(trained)
+        origin = take_weights(built, config.pretrained, assets, say)
+        say(origin.sentence)
+    if built.head is not None:
+        _choose(built, config, say)
     return origin
 
 
-def _load(built: Built, config: RunConfig, assets: Assets, say: Callable[[str], None]) -> Origin:
-    from pipelines.transfer.files import fetch, load_file
+def _choose(built: Built, config: RunConfig, say: Say) -> None:
+    """Freeze what is not to be trained. Weights must be in place: see enable_lora."""
+    from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
+    from pipelines.transfer.lora import enable_lora
 
-    source = str(config.pretrained)
-    kind = kind_of(source)
-    path = fetch(built.published[source](), say) if kind == "published" else Path(source)
-    load_file(built.network, path, built.model.name)
-    return _described(built, source, kind, path)
-
-
-def _described(built: Built, source: str, kind: Any, path: Path) -> Origin:
-    taken = {id(variable) for variable in built.network.weights} if built.network is not None else set()
-    weights = built.model.weights
-    return Origin(
-        source,
-        kind,
-        {str(path): sha256(path)},
-        taken=[variable.path for variable in weights if id(variable) in taken],
-        new=[variable.path for variable in weights if id(variable) not in taken],
-    )
+    assert built.head is not None
+    layers: list[Any] = backbone_layers(built.model, built.head)
+    trained = freeze(layers, config.unfreeze)
+    if config.pretrained is not None and not config.train_norms:
+        freeze_norms(trained)
+    if config.unfreeze != "all":
+        say(f"unfreeze: {config.unfreeze}: {len(trained)} of the backbone's {len(layers)} layers are trained")
+    if config.lora_rank is not None:
+        count = enable_lora(trained, built.lora, config.lora_rank, built.model.name)
+        say(f"lora: updates of rank {config.lora_rank} to {count} layers")

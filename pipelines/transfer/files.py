@@ -3,6 +3,7 @@
 import hashlib
 import os
 import urllib.request
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from unittest import mock
 
 import h5py
 import keras
+import numpy as np
 
 from pipelines.errors import ConfigError, DataError
 from pipelines.task import Download
@@ -48,7 +50,7 @@ def fetch(download: Download, say: Callable[[str], None]) -> Path:
     Raises:
         DataError: it cannot be had, or is not what was published.
     """
-    folder = Path(keras.config.keras_home()).expanduser() / "models"
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     file = folder / download.name
     if not file.is_file():
         say(f"pretrained: downloading {download.url} …")
@@ -90,16 +92,24 @@ def load_file(network: keras.Model | None, path: Path, name: str) -> None:
         )
     if not h5py.is_hdf5(path):
         raise DataError(f"pretrained: {path} is no HDF5 file, or a damaged one: fetch it again.")
+    # Keras only warns of layers that it finds nothing for. What is no number afterwards was not loaded.
+    for variable in network.weights:
+        variable.assign(np.full(variable.shape, np.nan))
     try:
-        network.load_weights(str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            network.load_weights(str(path))
+        missing = [v.path for v in network.weights if not np.isfinite(keras.ops.convert_to_numpy(v)).all()]
+        reason = f"nothing usable for {missing[0]}" if missing else None
     except (ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"pretrained: {path} does not hold the weights of {name} without its top ({reason.rstrip('.')}): "
-            "name the network that they belong to with --backbone."
-        ) from error
+        reason = str(error).strip().splitlines()[0].rstrip(".")
     except OSError as error:
         raise DataError(f"pretrained: {path} cannot be read ({error}): fetch it again.") from error
+    if reason:
+        raise ConfigError(
+            f"pretrained: {path} does not hold the weights of {name} without its top ({reason}): "
+            "name the network that they belong to with --backbone."
+        )
 
 
 def _check_digest(file: Path, download: Download) -> None:

@@ -9,20 +9,21 @@ from pipelines.task import Head
 
 
 def backbone_layers(model: keras.Model, head: Head) -> list[keras.layers.Layer]:
-    """The layers that have weights, from the input to the top, without the head.
-
-    Nested models are opened; a layer made of layers, as the block of a transformer, is one.
-    """
-    return [layer for layer in opened(model) if layer.weights and layer.name not in head.layers]
+    """The layers that own weights, from the input to the top, without the head."""
+    return [layer for layer in owners(model) if layer.name not in head.layers]
 
 
-def opened(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model and of the models in it, in order."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from opened(layer)
-        else:
-            yield layer
+def owners(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that own weights, in order; models and layers that are made of layers are opened."""
+    return [layer for layer in _opened(model, set()) if weights_of(layer)]
+
+
+def weights_of(layer: keras.layers.Layer) -> list[Any]:
+    """A layer's own weights: not those of layers in it, no seeds, and no low-rank updates, which a saved model has in
+    its kernels already."""
+    held = {id(variable) for variable in layer.weights}
+    own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    return [v for v in own if id(v) in held and not v.name.startswith("lora_")]
 
 
 def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[keras.layers.Layer]:
@@ -31,20 +32,25 @@ def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[kera
     `trainable` of a layer is what holds: a batch norm called with training=False inside a model that is called with
     training=True trains all the same (https://github.com/keras-team/keras/issues/20285).
     """
-    kept = len(layers) - {"none": 0, "all": len(layers)}.get(unfreeze, int(unfreeze.partition(":")[2] or 0))
-    for layer in layers[: max(kept, 0)]:
+    count = {"none": 0, "all": len(layers)}.get(unfreeze, int(unfreeze.partition(":")[2] or 0))
+    kept = max(len(layers) - count, 0)
+    for layer in layers[:kept]:
         layer.trainable = False
-    return layers[max(kept, 0) :]
+    for layer in layers[kept:] if kept else []:
+        layer.trainable = True  # one that was frozen with the layer that it is part of
+    return layers[kept:]
 
 
 def freeze_norms(layers: Sequence[keras.layers.Layer]) -> None:
     """Keep the batch norms as they are, statistics and all."""
     for layer in layers:
-        for part in parts(layer):
-            if isinstance(part, keras.layers.BatchNormalization):
-                part.trainable = False
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
-def parts(layer: keras.layers.Layer) -> list[Any]:
-    """The layer and the layers in it."""
-    return list(layer._flatten_layers())
+def _opened(layer: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
+    for part in layer.layers if isinstance(layer, keras.Model) else layer._layers:
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            yield from _opened(part, seen)

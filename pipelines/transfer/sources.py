@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.config import RunConfig
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run
 
 Kind = Literal["published", "file", "preset", "run"]
@@ -78,27 +78,30 @@ def check_source(config: RunConfig, task_name: str) -> None:
     """See, before anything is read or loaded, that the source can be what it is taken for.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it cannot: there is no such file, folder or preset, or the run is of another task or left no model.
     """
-    if config.pretrained is not None and kind_of(config.pretrained) == "run":
-        find_source(config.pretrained, task_name)
+    if config.pretrained is None:
+        return
+    kind = kind_of(config.pretrained)
+    if kind == "run":
+        _check_run(Run(Path(config.pretrained)), task_name)
+    if kind == "preset":
+        from pipelines.transfer.presets import check_preset
+
+        check_preset(config.pretrained)
 
 
-def find_source(folder: str, task_name: str) -> Run:
-    """A finished run of the same task.
-
-    Raises:
-        ConfigError: it is of another task, or left no model.
-    """
-    run = Run(Path(folder))
-    task = run.manifest()["task"]
+def _check_run(run: Run, task_name: str) -> None:
+    try:
+        task = run.manifest()["task"]
+    except StateError as error:
+        raise ConfigError(f"pretrained: {error}") from error
     if task != task_name:
-        raise ConfigError(f"pretrained: {folder} is a run of {task}: only one of {task_name} can be taken over.")
+        raise ConfigError(f"pretrained: {run.path} is a run of {task}: only one of {task_name} can be taken over.")
     if not (run.model / "model.keras").is_file():
         raise ConfigError(
-            f"pretrained: {folder} holds no model, as its run was cut short: end it with --run-dir {folder}."
+            f"pretrained: {run.path} holds no model, as its run was cut short: end it with --run-dir {run.path}."
         )
-    return run
 
 
 def sha256(file: Path) -> str:

@@ -2,17 +2,35 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from pipelines.artefact import load_model
+from pipelines.runs import Run
 from pipelines.task import Download
+from pipelines.transfer import kind_of
 from pipelines.transfer.files import published_file
+from pipelines.transfer.presets import ImagePreset, image_preset
 from tasks.image_classification.config import Config
-from tasks.image_classification.networks import Network
+from tasks.image_classification.networks import NETWORKS, PRESET, Network
 
 _LARGEST_STAGE = 48
 """Side above which cnn first halves the image: beyond it the first stage would cost more than all the others."""
+
+_MULTI_HEAD = ("query", "key", "value", "attention_output")
+_ATTENTION = {
+    "ViTBackbone": _MULTI_HEAD,
+    "DeiTBackbone": _MULTI_HEAD,
+    "DINOV2Backbone": _MULTI_HEAD,
+    "DINOV3Backbone": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "SwinTransformerBackbone": ("attention_qkv", "attention_projection"),
+}
+"""How KerasHub 0.32 names the projections of attention. In the others, as MiT, all dense layers are updated."""
+_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
+"""Backbones whose first token stands for the image."""
 
 # Of ImageNet's pixels, in the order red, green, blue; keras.applications.imagenet_utils has the same.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
@@ -20,10 +38,29 @@ _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_DEVIATION = (0.229, 0.224, 0.225)
 
 
-def own_features(pixels: Any, config: Config) -> Any:
-    """One of the networks that are built here: uint8 [batch, size, size, channels] -> [batch, features]."""
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(pixels)
-    return _BACKBONES[config.backbone](x, config)
+@dataclass(frozen=True)
+class Features:
+    """What a backbone makes of pixels."""
+
+    output: Any
+    """[batch, features]."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What Built says of a network that others trained: network, published, lora."""
+    name: str | None = None
+    """The network's, where the setting does not name it."""
+
+
+def build_features(pixels: Any, config: Config, size: int) -> Features:
+    """The features of uint8 [batch, size, size, channels]."""
+    network = NETWORKS.get(config.backbone)
+    if config.backbone == PRESET:
+        return _preset_features(pixels, str(config.pretrained), size)
+    if network is None:
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(pixels)
+        return Features(_BACKBONES[config.backbone](x, config))
+    model = build_network(network, size)
+    about = {"network": model, "published": published(network, size), "lora": network.lora}
+    return Features(model(scaled(pixels, network)), about)
 
 
 def build_network(network: Network, size: int) -> keras.Model:
@@ -33,11 +70,38 @@ def build_network(network: Network, size: int) -> keras.Model:
     Batch norms are shared between replicas where the backend can.
     """
     build = getattr(keras.applications, network.name)
-    model = build(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", name="network")
+    model = build(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = keras.backend.backend() == "tensorflow"
     return model
+
+
+def preset_of(source: str) -> ImagePreset:
+    """The preset that --pretrained names, or the one that the run it names began with."""
+    if kind_of(source) == "preset":
+        return image_preset(source)
+    model, _ = load_model(Run(Path(source)))
+    network = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    scale = model.get_layer("scale")
+    return ImagePreset(network, scale.scale, scale.offset, model.input_shape[1])
+
+
+def _preset_features(pixels: Any, source: str, size: int) -> Features:
+    """The pooled features of a KerasHub backbone: the class token where it has one, else the mean over places."""
+    preset = preset_of(source)
+    network = preset.resized(size)
+    x = scale(colour(pixels), preset.factor, preset.offset)
+    x = network(dict.fromkeys(network.input, x) if isinstance(network.input, dict) else x)
+    x = list(x.values())[-1] if isinstance(x, dict) else x
+    kind = type(network).__name__
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    elif kind in _CLASS_TOKEN and getattr(network, "use_class_token", True):
+        x = x[:, 0]
+    else:
+        x = keras.layers.GlobalAveragePooling1D(name="features")(x)
+    return Features(x, {"network": network, "lora": _ATTENTION.get(kind, ())}, kind)
 
 
 def scaled(pixels: Any, network: Network) -> Any:

@@ -59,10 +59,11 @@ class Config(RunConfig):
             raise ValueError(
                 f"image_size {self.image_size} is too small for backbone {network.name}: {network.least} at least"
             )
-        if self.pretrained == "imagenet" and self.backbone in (*OWN, PRESET):
+        one_network = self.pretrained == "imagenet" or (self.pretrained or "").endswith(".h5")
+        if one_network and self.backbone in (*OWN, PRESET):
             raise ValueError(
-                f"pretrained imagenet: nobody published such weights for backbone {self.backbone}; name a network of "
-                "keras.applications, as MobileNetV2"
+                f"pretrained {self.pretrained} is for a network of keras.applications, not for backbone "
+                f"{self.backbone}: name the network with backbone, as MobileNetV2"
             )
         if self.backbone == PRESET and self.pretrained is None:
             raise ValueError("backbone preset is the network of a KerasHub preset: name it with pretrained")

@@ -9,9 +9,8 @@ from pipelines.devices import forward
 from pipelines.prediction import batched_predictor
 from pipelines.scoring import softmax
 from pipelines.task import Assets, Built, Head, Metric, Predictor, Record
-from tasks.image_classification.backbones import build_network, own_features, published, scaled
+from tasks.image_classification.backbones import build_features
 from tasks.image_classification.config import Config
-from tasks.image_classification.networks import NETWORKS
 from tasks.image_classification.pixels import channels_of, encode
 from tasks.image_classification.scores import answer
 
@@ -21,28 +20,20 @@ def build_model(config: Config, assets: Assets) -> Built:
     size = config.image_size
     assert size is not None
     inputs = keras.Input((size, size, channels_of(config)), dtype="uint8", name="pixels")
-    x, of_network = _features(inputs, config, size)
+    features = build_features(inputs, config, size)
+    x = features.output
     if config.dropout:
         x = keras.layers.Dropout(config.dropout, seed=config.seed, name="dropout")(x)
     logits = keras.layers.Dense(len(assets["classes"]), dtype="float32", name="logits")(x)
-    model = keras.Model(inputs, logits, name=config.backbone)
+    model = keras.Model(inputs, logits, name=features.name or config.backbone)
     smoothing = config.label_smoothing
     return Built(
         model,
         lambda y, outputs: cross_entropy(y, outputs, smoothing),
         {"accuracy": Metric(correct)},
         head=Head(("logits",), units="classes"),
-        **of_network,
+        **features.about,
     )
-
-
-def _features(pixels: Any, config: Config, size: int) -> tuple[Any, dict[str, Any]]:
-    """[batch, features], and what Built says of a network that others published weights for."""
-    network = NETWORKS.get(config.backbone)
-    if network is None:
-        return own_features(pixels, config), {}
-    model = build_network(network, size)
-    return model(scaled(pixels, network)), {"network": model, "published": published(network, size)}
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:

@@ -25,6 +25,8 @@ class Network:
     """Smallest side that it can be built for."""
     sized: tuple[int, ...] = ()
     """Sides that have published weights of their own."""
+    lora: tuple[str, ...] = ()
+    """How the names of its layers end that low-rank updates are for; none: any dense layer."""
 
 
 def _family(scaling: Scaling, usual: int, *names: str, least: int = 32) -> list[Network]:
@@ -54,7 +56,10 @@ _ALL = [
     *_family("own", 300, "EfficientNetV2B3"),
     *_family("own", 384, "EfficientNetV2S"),
     *_family("own", 480, "EfficientNetV2M", "EfficientNetV2L"),
-    *_family("own", 224, "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
+    *[
+        Network(f"ConvNeXt{size}", "own", 224, lora=("pointwise_conv_1", "pointwise_conv_2"))
+        for size in ("Tiny", "Small", "Base", "Large", "XLarge")
+    ],
     *_family("tf", 224, "NASNetMobile"),
     *_family("tf", 331, "NASNetLarge"),
 ]
