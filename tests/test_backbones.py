@@ -104,31 +104,34 @@ def test_grey_images_are_seen_in_three_equal_channels() -> None:
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "MobileNetV3Small"])
 def test_a_network_trains_and_is_saved_whole(name: str, tmp_path: Path) -> None:
-    trains_and_loads(name, 32, tmp_path)
+    built, pixels = trained(name, 32)
+    built.model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    np.testing.assert_allclose(again.predict_on_batch(pixels), built.model.predict_on_batch(pixels), atol=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), SMALLEST.items())
-def test_the_smallest_of_each_family_trains(name: str, size: int, tmp_path: Path) -> None:
-    trains_and_loads(name, size, tmp_path)
+def test_the_smallest_of_each_family_trains_and_loads_elsewhere(name: str, size: int, tmp_path: Path) -> None:
+    built, pixels = trained(name, size)
+    built.model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "pixels.npy", pixels)
+    code = (
+        "import keras, numpy as np; model = keras.saving.load_model('model.keras', compile=False, safe_mode=True); "
+        "np.save('logits.npy', model(np.load('pixels.npy'), training=False))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), built.model(pixels, training=False), atol=1e-4)
 
 
-def trains_and_loads(name: str, size: int, folder: Path) -> None:
+def trained(name: str, size: int) -> tuple[Built, np.ndarray]:
+    """A network after one step, and pixels to try it on."""
     config = settings(backbone=name, image_size=size)
     built = prepared(config)
     before = [np.array(v) for v in built.model.trainable_variables]
     assert np.isfinite(one_step(config, built))
     assert any(not np.array_equal(old, new) for old, new in zip(before, built.model.trainable_variables, strict=True))
-    built.model.save(folder / "model.keras")
-    code = (
-        "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True); "
-        "np.save(sys.argv[2], model(np.load(sys.argv[3]), training=False))"
-    )
-    pixels = RNG.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    np.save(folder / "pixels.npy", pixels)
-    words = [folder / "model.keras", folder / "logits.npy", folder / "pixels.npy"]
-    subprocess.run([sys.executable, "-c", code, *map(str, words)], check=True, cwd=folder, capture_output=True)
-    np.testing.assert_allclose(np.load(folder / "logits.npy"), built.model(pixels, training=False), atol=1e-4)
+    return built, RNG.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "VGG16", "ConvNeXtTiny"])

@@ -8,6 +8,10 @@ import keras
 from pipelines.task import Head
 
 
+_UNUSED = ("mask_token",)
+"""Variables that only the pretraining of a network used, as DINO's: no gradient reaches them."""
+
+
 def backbone_layers(model: keras.Model, head: Head) -> list[keras.layers.Layer]:
     """The layers that own weights, from the input to the top, without the head."""
     return [layer for layer in owners(model) if layer.name not in head.layers]
@@ -38,6 +42,8 @@ def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[kera
         layer.trainable = False
     for layer in layers[kept:] if kept else []:
         layer.trainable = True  # one that was frozen with the layer that it is part of
+    for variable in [v for layer in layers for v in weights_of(layer) if v.name in _UNUSED]:
+        variable.trainable = False
     return layers[kept:]
 
 
