@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,9 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     try:
         model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StateError(f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}") from error
+        extra = " Install the extra [hub]." if "keras_hub" in str(error) and not find_spec("keras_hub") else ""
+        raise StateError(
+            f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}{extra}"
+        ) from error
     assets = {file.stem: run.read_json(f"model/{file.name}") for file in sorted(run.model.glob("*.json"))}
     return model, assets

@@ -19,7 +19,10 @@ from pipelines.state import write_bytes
 
 STAGES = ("data", "train", "baseline", "score", "export", "report")
 _TRAINING = ("stage", "train", "start")
-_PACKAGES = ("sixfold", "tensorflow", "keras", "jax", "numpy", "scikit-learn", "pillow", "tensorflow-datasets")
+_PACKAGES = (
+    *("sixfold", "tensorflow", "keras", "keras-hub", "jax", "numpy", "scikit-learn", "pillow"),
+    "tensorflow-datasets",
+)
 
 
 @dataclass(frozen=True)

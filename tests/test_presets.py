@@ -172,11 +172,11 @@ def test_every_family_is_loaded_scaled_and_trained(family: str, tmp_path: Path) 
     preset = keras_hub.models.Backbone.from_preset(config.pretrained)
     converter = keras_hub.layers.ImageConverter.from_preset(config.pretrained)
     inputs = converter(pixels)
-    expected = preset({name: inputs for name in preset.input} if isinstance(preset.input, dict) else inputs)
+    expected = preset(dict.fromkeys(preset.input, inputs) if isinstance(preset.input, dict) else inputs)
     assert built.network is not None
     scaled = keras.Model(built.model.input, built.model.get_layer("scale").output)(pixels)
     np.testing.assert_allclose(scaled, inputs, rtol=1e-5)
-    found = built.network({name: scaled for name in preset.input} if isinstance(preset.input, dict) else scaled)
+    found = built.network(dict.fromkeys(preset.input, scaled) if isinstance(preset.input, dict) else scaled)
     for one, two in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 

@@ -7,7 +7,6 @@ import keras
 
 from pipelines.task import Head
 
-
 _UNUSED = ("mask_token",)
 """Variables that only the pretraining of a network used, as DINO's: no gradient reaches them."""
 
