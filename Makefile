@@ -61,5 +61,5 @@ clean:
 
 .venv/test.stamp: .venv/venv.stamp $(PINS)
 	@echo "installing the pinned set and the tools into .venv (some minutes, about 3 GB)"
-	$(PIP) install -c constraints.txt -e '.[dev,jax]'
+	$(PIP) install -c constraints.txt -e '.[dev,jax,hub]'
 	@touch $@ .venv/demo.stamp

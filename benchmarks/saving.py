@@ -23,6 +23,7 @@ from pipelines.console import Console
 from pipelines.devices.settings import StepSettings
 from pipelines.preparation import choose_jit, choose_steps, make_optimizer
 from pipelines.runs import Run
+from pipelines.stages import plan
 from pipelines.stream import Stream
 from pipelines.training import Clock, Progress, Trainer, save, train_epoch, validate
 
@@ -50,7 +51,7 @@ def trainer_for(options: dict[str, Any]) -> Trainer:
     settings = StepSettings(jit=choose_jit(config, built.model, "cpu"))
     steps = runtime.steps(built, make_optimizer(config, built.model), settings)
     run = Run(Path(tempfile.mkdtemp()))
-    return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run))
+    return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run), plan(config)[0])
 
 
 def measure(title: str, options: dict[str, Any], epochs: int, turns: int) -> None:

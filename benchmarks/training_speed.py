@@ -45,6 +45,7 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
     """Sixfold's trainer, as the engine makes it."""
     from pipelines.checkpoints import Checkpoints
     from pipelines.preparation import choose_jit, choose_steps, make_optimizer
+    from pipelines.stages import plan
     from pipelines.stream import Stream
     from pipelines.training import Trainer
 
@@ -65,7 +66,7 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
         built, make_optimizer(config, built.model), StepSettings(jit=jit)
     )
     run = Run(Path(tempfile.mkdtemp()))
-    return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run))
+    return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run), plan(config)[0])
 
 
 def in_turns(sides: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:

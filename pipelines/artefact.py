@@ -2,7 +2,10 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +68,26 @@ def save_model(run: Run, model: Any, assets: Assets) -> None:
     with replacing(run.model / "model.keras") as aside:
         saved = aside.with_name(f"{aside.name}.keras")
         try:
-            keras.saving.save_model(model, saved)
+            with _for_one_device(model):
+                keras.saving.save_model(model, saved)
             _reproducible(saved, aside)
         finally:
             saved.unlink(missing_ok=True)
     for name, value in assets.items():
         run.write_json(f"model/{name}.json", value)
+
+
+@contextmanager
+def _for_one_device(model: Any) -> Iterator[None]:
+    """Norms that are shared between replicas are a matter of training, and keep a model from other backends."""
+    shared = [layer for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+    for layer in shared:
+        layer.synchronized = False
+    try:
+        yield
+    finally:
+        for layer in shared:
+            layer.synchronized = True
 
 
 def _reproducible(archive: Path, copy: Path) -> None:
@@ -119,6 +136,9 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     try:
         model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StateError(f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}") from error
+        extra = " Install the extra [hub]." if "keras_hub" in str(error) and not find_spec("keras_hub") else ""
+        raise StateError(
+            f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}{extra}"
+        ) from error
     assets = {file.stem: run.read_json(f"model/{file.name}") for file in sorted(run.model.glob("*.json"))}
     return model, assets

@@ -82,12 +82,13 @@ class Checkpoints:
             self._raise_failure()
 
     def close(self) -> None:
-        """End the thread, after what it is writing."""
+        """End the thread, after what it is writing; the next save begins another."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
         if self._thread:
             self._thread.join()
+        self._thread, self._ended = None, False
 
     def digest(self, best: str) -> str:
         """Of best weights that are on disk."""

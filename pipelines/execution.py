@@ -1,11 +1,12 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines import devices, registry
+from pipelines import devices, registry, transfer
 from pipelines.artefact import load_model, save_model
 from pipelines.checkpoints import Checkpoints, load_best
 from pipelines.config import write_config
@@ -15,8 +16,12 @@ from pipelines.evaluation import Head, judge, metrics_json, predict_store, score
 from pipelines.fingerprints import describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
+from pipelines.stages import Stage, plan
 from pipelines.state import write_bytes
-from pipelines.task import Assets, Data, Record, Scores
+from pipelines.task import Assets, Built, Data, Record, Scores
+
+if TYPE_CHECKING:
+    from pipelines.training import Trainer
 
 _PARITY_EXAMPLES = 64
 _PARITY = 1e-4
@@ -79,6 +84,7 @@ class Execution:
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
+        transfer.check_source(self.config, self.task_name)
         data = self.data
         self._change(**dict(self.task.resolve(self.config, data)))
         parts = self.config.accumulate * self.runtime.replicas
@@ -98,23 +104,19 @@ class Execution:
             self.console.say(f"warning: {warning}")
 
     def train(self) -> None:
-        """Train, and leave the best weights on disk."""
-        from pipelines.devices.settings import StepSettings
-        from pipelines.preparation import make_optimizer
-        from pipelines.training import Trainer, train
+        """Train, stage by stage, and leave the best weights on disk."""
+        from pipelines.training import train
 
-        streams = {"train": self._stream("train", training=True), "valid": self._stream("valid", training=False)}
-        with self.runtime.scope():
-            optimizer = make_optimizer(self.config, self.built.model)
-        self._settle(streams["train"])
-        config = self.config
-        jit = config.jit == "on"
-        settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit)
-        steps = self.runtime.steps(self.built, optimizer, settings)
         checkpoints = Checkpoints(self.run)
-        places = self.run, config, self.built, steps, streams["train"], streams["valid"]
-        with self.interrupts.postponed():
-            progress = train(Trainer(*places, self.console, self.task.unit, checkpoints, self.interrupts))
+        state, progress = checkpoints.newest(self.console), None
+        for stage in plan(self.config):
+            reached = state.progress.get("stage", 0) if state else 0
+            if stage.number < reached or (progress and progress.status):
+                continue
+            trainer = self._trainer(stage, checkpoints)
+            with self.interrupts.postponed():
+                progress = train(trainer, progress, state if state and stage.number == reached else None)
+        assert progress is not None
         assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
         stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
@@ -128,8 +130,36 @@ class Execution:
             best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
         )
 
+    def _trainer(self, stage: Stage, checkpoints: Checkpoints) -> "Trainer":
+        """Everything that a stage needs: its layers unfrozen, its optimizer new."""
+        from pipelines.devices.settings import StepSettings
+        from pipelines.preparation import make_optimizer
+        from pipelines.training import Trainer
+        from pipelines.transfer.features import cached
+        from pipelines.transfer.freezing import layer_rates
+
+        built: Built = self.built
+        if not stage.is_final or stage.number:
+            self.console.say(stage.sentence)
+        transfer.unfreeze(built, self.config, stage.unfreeze, self.console.say)
+        streams = {"train": self._stream("train", training=True), "valid": self._stream("valid", training=False)}
+        if built.cacheable and built.head and stage.unfreeze == "none" and self.config.lora_rank is None:
+            built, streams = cached(built, streams, self.run.path / "state", self.console)
+        with self.runtime.scope():
+            optimizer = make_optimizer(self.config, built.model)
+        config = self._settle(built.model, streams["train"], stage)
+        decay = config.layer_decay
+        rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
+        jit = config.jit == "on"
+        settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit, rates)
+        steps = self.runtime.steps(built, optimizer, settings)
+        places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
+        return Trainer(*places, checkpoints, stage, self.interrupts)
+
     def fit_baseline(self) -> None:
         """Fit the classical model and score it on the same split."""
+        from pipelines.transfer.features import clear
+
         self.console.say("baseline: fitting …")
         baseline = self.task.baseline(self.config, self.data)
         scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
@@ -137,9 +167,13 @@ class Execution:
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )
         self.run.write_json("baseline.json", {"name": baseline.name, "note": baseline.note, **scores_json(scores)})
+        clear(self.run.path / "state")
 
     def score(self) -> None:
         """Score the best epoch on the test split, calibrated on validation."""
+        from pipelines.transfer.features import clear
+
+        clear(self.run.path / "state")
         from pipelines.prediction import whole_file, write_records
         from pipelines.report import save_figures
 
@@ -181,7 +215,12 @@ class Execution:
         """The model; with the best weights once training is done."""
         if self._built is None:
             with self.runtime.scope():
-                self._built = self.task.build_model(self.config, self.data.assets)
+                built = self.task.build_model(self.config, self.data.assets)
+                fresh = "train" not in self.run.finished_stages()
+                origin = transfer.prepare(built, self.config, self.data.assets, self.console.say, load=fresh)
+                self._built = built
+            if origin is not None:
+                self.run.update_manifest(pretrained=asdict(origin))
         return self._built
 
     @property
@@ -230,18 +269,22 @@ class Execution:
         batching = self.task.batching(self.config)
         return Stream(self.data.splits[split], encoder, batching, self.config.seed, training=training)
 
-    def _settle(self, stream: Any) -> None:
-        """What is chosen automatically stands in run.yaml before the first step."""
+    def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
+        """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
+        only one stage to choose for."""
         from pipelines.preparation import choose_jit, choose_steps
 
-        model, config = self.built.model, self.config
+        config = self.config
         jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
-        self._change(jit=jit, steps_per_execution=steps)
+        if stage.is_final and not stage.number:
+            self._change(jit=jit, steps_per_execution=steps)
+        whole = self.built.model
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
-        about = {"name": model.name, "parameters": model.count_params(), "trainable": trainable}
+        about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)
-        self.console.say(f"model: {model.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
+        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
+        return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
 
     def _change(self, **settings: Any) -> None:
         """Replace settings, here and in run.yaml."""

@@ -55,7 +55,7 @@ def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
 
 def _multiplications(layer: keras.layers.Layer) -> int:
     """Of one example, about: the kernels' size times the positions that they are applied at."""
-    kernels: int = sum(math.prod(v.shape) for v in layer.trainable_variables if is_kernel(v))
+    kernels: int = sum(math.prod(v.shape) for v in layer.weights if is_kernel(v))
     try:
         shape: tuple[int | None, ...] = layer.output.shape
     except AttributeError:

@@ -21,7 +21,10 @@ from pipelines.state import is_left_over, sync, write_bytes
 STAGES = ("data", "train", "baseline", "score", "export", "report")
 _LATER = ("baseline", "score", "export", "report")
 """What is done again where the data changed: with the weights that there are."""
-_PACKAGES = ("sixfold", "tensorflow", "keras", "jax", "numpy", "scikit-learn", "pillow", "tensorflow-datasets")
+_PACKAGES = (
+    *("sixfold", "tensorflow", "keras", "keras-hub", "jax", "numpy", "scikit-learn", "pillow"),
+    "tensorflow-datasets",
+)
 
 
 @dataclass(frozen=True)

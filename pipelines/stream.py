@@ -113,6 +113,7 @@ class Stream:
         training: bool,
         worker: tuple[int, int] = (0, 1),
     ) -> None:
+        self.store, self.batching, self.seed, self.training = store, batching, seed, training
         self._store = store
         self._encode = encode
         self._seed = seed
@@ -133,6 +134,11 @@ class Stream:
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
         return self.order.steps
+
+    def in_order(self) -> "Stream":
+        """The same examples, encoded alike, one after the other; for encoders that vary nothing."""
+        batching = Batching(batch_sizes=self.batching.batch_sizes[-1:])
+        return Stream(self._store, self._encode, batching, self._seed, training=False)
 
     def blocks(self, first: int, last: int, longest: int) -> tf.data.Dataset:
         """(x, y, weight) of the steps from first up to last, each tensor [steps of the block, batch, ...]."""

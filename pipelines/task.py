@@ -79,6 +79,28 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The last layers of a model, one after the other, which depend on what it answers; all the others are its
+    backbone."""
+
+    layers: tuple[str, ...]
+    """Their names, in order; those that a model does not have are passed over."""
+    units: str
+    """The asset that says what each output stands for, as `classes`."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of weights that somebody published."""
+
+    name: str
+    """Of the file in Keras' cache."""
+    url: str
+    digest: str | None
+    """Its MD5 or SHA-256, in hexadecimal digits, where the publisher names one."""
+
+
+@dataclass(frozen=True)
 class Built:
     """An uncompiled model and how it is trained."""
 
@@ -87,6 +109,19 @@ class Built:
     """(y, outputs) -> a loss for each weight, in keras.ops; the loop divides the weighted sum by the global weight."""
     metrics: dict[str, Metric]
     """The first is the one that `monitor: metric` follows."""
+    head: Head | None = None
+    """None: the model has no part that other weights could be for."""
+    network: "keras.Model | None" = None
+    """The nested model that a file of published weights is for."""
+    published: "Mapping[str, Callable[[], Download]]" = field(default_factory=dict)
+    """Weights for the network, by the name that `--pretrained` knows them by."""
+    cacheable: bool = False
+    """Whether the backbone sees an example alike in every epoch, so that what a frozen one makes of it is computed
+    once."""
+    whole: "keras.Model | None" = None
+    """The model whose weights are kept, where `model` is only what is trained of it or around it."""
+    lora: tuple[str, ...] = ()
+    """How the names of the layers end that `--lora-rank` is for; none: all dense, attention and embedding layers."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pipelines.errors import ConfigError, RunError, StateError
 from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.runs import Run
 from pipelines.schedules import PLATEAU_EPOCHS, learning_rates
+from pipelines.stages import Stage
 from pipelines.stream import Stream
 from pipelines.task import Built
 
@@ -26,6 +27,7 @@ class Progress:
     """What the loop knows besides the variables; all of it follows from the steps so far, but for the seconds."""
 
     step: int = 0
+    stage: int = 0
     epoch: int = 0
     """Epochs that are over, their validation included."""
     totals: list[float] = field(default_factory=list)
@@ -66,17 +68,29 @@ class Trainer:
     console: Console
     unit: str
     checkpoints: Checkpoints
+    stage: Stage
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
+    def first(self) -> int:
+        """The step that this stage, and the schedule of its learning rate, begins with."""
+        return self.stage.first_epoch * self.train.steps_per_epoch
+
+    @property
     def total(self) -> int:
-        """Steps of the whole schedule."""
-        return self.config.epochs * self.train.steps_per_epoch
+        """Steps of this stage's schedule."""
+        return self.stage.last_epoch * self.train.steps_per_epoch - self.first
 
     @property
     def last(self) -> int:
         """The step to stop at."""
-        return min(self.total, self.config.stop_step or self.total)
+        end = self.first + self.total
+        return min(end, self.config.stop_step or end)
+
+    def rates(self, step: int, count: int, factor: float) -> np.ndarray:
+        """float32 [count]: the learning rates of the steps from `step` on."""
+        config = self.config.model_copy(update={"learning_rate": self.stage.learning_rate})
+        return learning_rates(config, step - self.first, count, self.total, factor)
 
     @property
     def longest(self) -> int:
@@ -85,20 +99,30 @@ class Trainer:
         return self.config.steps_per_execution
 
 
-def train(trainer: Trainer) -> Progress:
-    """Train to the end, to an early stop or to the budget's end, from the newest saved state on; in the end the last
-    state and the best epoch's weights are on disk.
+def train(trainer: Trainer, progress: Progress | None = None, state: State | None = None) -> Progress:
+    """Train one stage to its end, to an early stop or to the budget's end; in the end the last state and the best
+    epoch's weights are on disk.
+
+    Args:
+        trainer: everything that is needed.
+        progress: of the stages before.
+        state: to go on from, saved in this stage.
 
     Raises:
         RunError: the loss is no longer a number, or a state cannot be written.
         StateError: the saved states cannot be used.
         Interrupted: a signal came; the state is saved.
     """
-    progress = _restored(trainer)
+    if state is not None:
+        progress = _restored(trainer, state)
+    progress = progress or start(trainer.run, trainer.train.steps_per_epoch)
+    if progress.stage != trainer.stage.number:
+        progress.stage, progress.factor, progress.waited = trainer.stage.number, 1.0, 0
+    progress.totals = progress.totals or _zeros(trainer)
     clock = Clock(trainer.config, progress)
     blocks = trainer.train.iterate(progress.step, trainer.last, trainer.longest)
     try:
-        while progress.status is None:
+        while progress.status is None and progress.epoch < trainer.stage.last_epoch:
             train_epoch(trainer, progress, blocks, clock)
             validate(trainer, progress)
             progress.status = _ending(trainer, progress, clock)
@@ -113,7 +137,14 @@ def train(trainer: Trainer) -> Progress:
         raise
     finally:
         trainer.checkpoints.close()
+        trainer.steps.release()
     return progress
+
+
+def start(run: Run, steps_per_epoch: int) -> Progress:
+    """A training that begins."""
+    run.record("resume", step=0, epoch=0)
+    return Progress(steps_per_epoch=steps_per_epoch)
 
 
 class Clock:
@@ -151,12 +182,8 @@ def save(trainer: Trainer, progress: Progress, clock: Clock) -> None:
     clock.saved(progress)
 
 
-def _restored(trainer: Trainer) -> Progress:
-    """Where the newest state left off."""
-    state = trainer.checkpoints.newest(trainer.console)
-    if state is None:
-        trainer.run.record("resume", step=0, epoch=0)
-        return Progress(steps_per_epoch=trainer.train.steps_per_epoch, totals=_zeros(trainer))
+def _restored(trainer: Trainer, state: State) -> Progress:
+    """Where the state left off."""
     try:
         progress = Progress(**state.progress)
     except TypeError as error:
@@ -208,7 +235,7 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
 def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
     """Its loss."""
     count = int(block[2].shape[0])
-    rates = learning_rates(trainer.config, progress.step, count, trainer.total, progress.factor)
+    rates = trainer.rates(progress.step, count, progress.factor)
     sums = trainer.steps.train(block, rates).astype(np.float64)
     progress.step += count
     _check_finite(trainer, progress, sums)
@@ -225,7 +252,7 @@ def validate(trainer: Trainer, progress: Progress) -> None:
     values = {
         "train": means(np.array(progress.totals), trainer.built),
         "valid": valid,
-        "learning_rate": float(learning_rates(config, progress.step - 1, 1, trainer.total, progress.factor)[0]),
+        "learning_rate": float(trainer.rates(progress.step - 1, 1, progress.factor)[0]),
     }
     steps = progress.step - progress.epoch * trainer.train.steps_per_epoch
     examples = min(steps * config.batch_size, trainer.train.examples)
@@ -249,10 +276,11 @@ def validate(trainer: Trainer, progress: Progress) -> None:
 
 def _ending(trainer: Trainer, progress: Progress, clock: Clock) -> str | None:
     """How training ends here, if it does."""
-    patience = trainer.config.patience
-    if patience is not None and progress.epoch - progress.best_epoch >= patience:
+    patience, stage = trainer.config.patience, trainer.stage
+    since = max(progress.best_epoch, stage.first_epoch)
+    if patience is not None and stage.is_final and progress.epoch - since >= patience:
         return "stopped early"
-    if progress.step >= trainer.last:
+    if progress.step >= trainer.last and (stage.is_final or progress.step == trainer.config.stop_step):
         return "done"
     return "stopped by budget" if clock.is_up() else None
 

@@ -24,6 +24,7 @@ from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.preparation import choose_jit, choose_steps, make_optimizer
 from pipelines.runs import Run
 from pipelines.schedules import learning_rates
+from pipelines.stages import plan
 from pipelines.state import load_arrays
 from pipelines.stream import Stream
 from pipelines.task import Batching, Built, Metric, Raw
@@ -102,8 +103,9 @@ def trainer_for(folder: Path, config: RunConfig, built: Built | None = None, y: 
         Stream(Points(y), encode, Batching(batch_sizes=(config.batch_size,)), config.seed, training=training)
         for training in (True, False)
     ]
-    run, steps = Run(folder), steps_for(config, built)
-    return Trainer(run, config, built, steps, streams[0], streams[1], Console(), "point", Checkpoints(run))
+    run, stage = Run(folder), plan(config)[0]
+    places = run, config, built, steps_for(config, built), *streams, Console(), "point"
+    return Trainer(*places, Checkpoints(run), stage)
 
 
 def variables(steps: Steps, built: Built) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.config import Loaded
 
 COMPLETION = "_SIXFOLD_COMPLETE"
-ALL_GROUPS = ("data", "model", "training", "runtime")
+ALL_GROUPS = ("data", "model", "transfer", "training", "runtime")
 _PAIR = re.compile(r"\w[\w-]*=.+", re.DOTALL)
 
 

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines.config.allowed import allowed, read_value
 
-GROUPS = ("data", "model", "training", "runtime")
+GROUPS = ("data", "model", "transfer", "training", "runtime")
 
 MOST_BYTES = 255
 """Of a file's name, on the file systems there are."""
@@ -106,9 +106,25 @@ def check_save_every(value: str) -> str:
     return value
 
 
+def check_unfreeze(value: str) -> str:
+    """none, all, staged, or last:N."""
+    if value in ("none", "all", "staged") or re.fullmatch(r"last:[1-9][0-9]{0,5}", value):
+        return value
+    raise ValueError("takes none, all, staged, or last:N with the number of layers, as in last:20")
+
+
+def check_rates(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Of two stages or more."""
+    if len(value) < 2:
+        raise ValueError("takes a number for each of at least two stages, as in 1,0.1,0.03")
+    return value
+
+
 Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
 Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
 SaveEvery = Annotated[str, AfterValidator(check_save_every)]
+Rates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(check_rates)]
+Unfreeze = Annotated[str, AfterValidator(check_unfreeze)]
 
 
 _MOST_EPOCHS = 1_000_000
@@ -138,6 +154,44 @@ class RunConfig(BaseModel):
         "fail",
         "What to do with examples that cannot be read: fail with the list, or skip and count them.",
         group="data",
+    )
+
+    pretrained: str | None = setting(
+        None,
+        "Weights to start from: imagenet (the network's own), a FILE.weights.h5, a KerasHub preset (name, hf://, "
+        "kaggle:// or folder), or the folder of another run of this task.",
+        group="transfer",
+    )
+    unfreeze: Unfreeze = setting(
+        "all",
+        "Which layers of the backbone are trained: none, last:N (its last N layers that have weights), all, or staged: "
+        "first none, then more and more from the top.",
+        group="transfer",
+    )
+    stage_rates: Rates = setting(
+        (1.0, 0.1, 0.03),
+        "Of unfreeze staged: a stage for each number, which the learning rate is multiplied by; the epochs are shared.",
+        group="transfer",
+    )
+    layer_decay: float | None = setting(
+        None,
+        "Learning rate of each layer of the backbone as a part of that of the layer above it.",
+        group="transfer",
+        gt=0,
+        le=1,
+    )
+    train_norms: bool = setting(
+        False,
+        "Train a pretrained backbone's batch norms too; otherwise they keep what they learned, which small batches "
+        "would spoil.",
+        group="transfer",
+    )
+    lora_rank: int | None = setting(
+        None,
+        "Train dense, attention and embedding layers of the backbone by low-rank updates of this rank (LoRA), and "
+        "nothing else of it.",
+        group="transfer",
+        ge=1,
     )
 
     epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
@@ -248,5 +302,12 @@ class RunConfig(BaseModel):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
+            )
+        if self.lora_rank and self.unfreeze in ("none", "staged"):
+            raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")
+        if self.unfreeze == "staged" and self.epochs < len(self.stage_rates):
+            raise ValueError(
+                f"unfreeze staged has {len(self.stage_rates)} stages (stage_rates) and needs as many epochs; there are "
+                f"{self.epochs}"
             )
         return self

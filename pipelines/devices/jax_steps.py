@@ -16,6 +16,7 @@ from pipelines.devices.steps import (
     check_state,
     clip,
     is_kernel,
+    kept_model,
     named,
     penalty,
     state_name,
@@ -60,13 +61,11 @@ class JaxSteps:
         """See Steps."""
         with self.averaged():
             self._write()
-        return {name: np.array(variable) for name, variable in named(self._model.variables).items()}
+        return {name: np.array(variable) for name, variable in named(kept_model(self._built).variables).items()}
 
-    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+    def release(self) -> None:
         """See Steps."""
-        for name, variable in named(self._model.variables).items():
-            variable.assign(weights[name])
-        self._state = (*self._read()[:2], *self._state[2:])
+        self._write()
 
     def state(self) -> dict[str, np.ndarray]:
         """See Steps."""
@@ -120,7 +119,12 @@ class JaxSteps:
         optimizer = [*optimizer[: self._rate], rate.astype(optimizer[self._rate].dtype), *optimizer[self._rate + 1 :]]
         gradients, others, sums = self._gradients(trainable, others, batch)
         gradients = clip(gradients, self._settings.clip_norm)
+        before = trainable
         trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
+        if self._settings.rates:
+            # The whole update is scaled, decay and all, as a smaller learning rate would.
+            parts = zip(self._settings.rates, before, trainable, strict=True)
+            trainable = [old + rate * (new - old) if rate != 1.0 else new for rate, old, new in parts]
         iterations = optimizer[
             next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)
         ]

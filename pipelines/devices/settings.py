@@ -13,3 +13,5 @@ class StepSettings:
     l2: float = 0.0
     average: float | None = None
     jit: bool = False
+    rates: tuple[float, ...] = ()
+    """For each trainable variable what its learning rate is multiplied by; none: all alike."""

@@ -30,8 +30,8 @@ class Steps(Protocol):
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the variables that are scored: the averaged ones where there is an average."""
 
-    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
-        """Put such copies into the model."""
+    def release(self) -> None:
+        """Leave everything in the model's variables, for whoever comes next."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of all that a step changes: variables of the model (seeds included), the optimizer, the averages."""
@@ -107,6 +107,11 @@ def check_state(state: dict[str, np.ndarray], mine: dict[str, Any]) -> None:
 def state_name(group: str, place: int) -> str:
     """'optimizer/0003'. Own names are left out: Keras numbers layers on within a process."""
     return f"{group}/{place:04d}"
+
+
+def kept_model(built: "Built") -> Any:
+    """The model whose weights are kept."""
+    return built.whole or built.model
 
 
 def named(variables: list[Any]) -> dict[str, Any]:

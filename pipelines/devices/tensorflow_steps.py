@@ -16,6 +16,7 @@ from pipelines.devices.steps import (
     check_state,
     clip,
     is_kernel,
+    kept_model,
     named,
     penalty,
     state_name,
@@ -55,12 +56,10 @@ class TensorFlowSteps:
     def weights(self) -> dict[str, np.ndarray]:
         """See Steps."""
         with self.averaged():
-            return {name: variable.numpy() for name, variable in named(self._model.variables).items()}
+            return {name: variable.numpy() for name, variable in named(kept_model(self._built).variables).items()}
 
-    def load_weights(self, weights: dict[str, np.ndarray]) -> None:
+    def release(self) -> None:
         """See Steps."""
-        for name, variable in named(self._model.variables).items():
-            variable.assign(weights[name])
 
     def state(self) -> dict[str, np.ndarray]:
         """See Steps."""
@@ -139,9 +138,19 @@ class TensorFlowSteps:
             # The optimizer sums over the replicas by itself: hand it equal parts of the clipped global gradient.
             gradients = [g if g is None else self._all_sum(g) for g in gradients]
             gradients = [g if g is None else g / self._replicas for g in clip(gradients, self._settings.clip_norm)]
-        self._optimizer.apply(gradients, self._model.trainable_variables)
+        self._apply(gradients)
         self._update_average()
         return sums
+
+    def _apply(self, gradients: list[Any]) -> None:
+        """Update the variables; by less where a rate is below 1. The whole update is scaled, decay and all, as a
+        smaller learning rate would."""
+        variables = self._model.trainable_variables
+        slow = [(v, rate) for v, rate in zip(variables, self._settings.rates, strict=False) if rate != 1.0]
+        before = [tf.identity(v.value) for v, _ in slow]
+        self._optimizer.apply(gradients, variables)
+        for (variable, rate), old in zip(slow, before, strict=True):
+            variable.assign(old + rate * (variable.value - old))
 
     def _gradients(self, x: Any, y: Any, weight: Any, share: tf.Tensor) -> tuple[list[Any], tf.Tensor]:
         parts = self._settings.accumulate

@@ -34,6 +34,12 @@ def augment(images: tf.Tensor, keys: tf.Tensor, config: Config) -> tf.Tensor:
     return images
 
 
+def varies(config: Config) -> bool:
+    """Whether training sees an image otherwise in each epoch."""
+    by_itself = config.augment != "none" or config.rand_augment is not None or config.erasing > 0
+    return by_itself or config.mixup is not None or config.cutmix is not None
+
+
 def flip(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Mirror every second image, chosen by its key."""
     chosen = uniform(keys, 0) < 0.5

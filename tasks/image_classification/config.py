@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.config import RunConfig, setting
+from tasks.image_classification.networks import NETWORKS, OWN, PRESET, check_backbone
 
 
 class Config(RunConfig):
@@ -21,7 +22,8 @@ class Config(RunConfig):
     label_separator: str = setting("|", "What stands between the labels of an image in a text table.", group="data")
     image_size: int | None = setting(
         None,
-        "Side of the square the model sees; by default the images' own if all alike and at most 64, else 96.",
+        "Side of the square the model sees; by default that of the pretrained weights, or the images' own if all alike "
+        "and at most 64, else 96.",
         group="model",
         ge=8,
         le=1024,
@@ -29,8 +31,11 @@ class Config(RunConfig):
     color: Literal["auto", "grey", "rgb"] = setting(
         "auto", "Channels the model sees; auto: as the data has.", group="model"
     )
-    backbone: Literal["cnn", "mlp", "lenet", "alexnet"] = setting(
-        "cnn", "cnn (a small residual network), mlp, lenet or alexnet.", group="model"
+    backbone: Annotated[str, AfterValidator(check_backbone)] = setting(
+        "cnn",
+        "cnn (a small residual network), mlp, lenet, alexnet, or a network of keras.applications, as MobileNetV2; a "
+        "KerasHub preset is named with --pretrained.",
+        group="model",
     )
     width: int = setting(32, "Channels of the first stage of cnn.", group="model", ge=4, le=512)
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting(
@@ -75,6 +80,23 @@ class Config(RunConfig):
     baseline_iterations: int = setting(
         100, "Most iterations of the logistic regression beside the model.", group="training", ge=1
     )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        network = NETWORKS.get(self.backbone)
+        if network and self.image_size is not None and self.image_size < network.least:
+            raise ValueError(
+                f"image_size {self.image_size} is too small for backbone {network.name}: {network.least} at least"
+            )
+        one_network = self.pretrained == "imagenet" or (self.pretrained or "").endswith(".h5")
+        if one_network and self.backbone in (*OWN, PRESET):
+            raise ValueError(
+                f"pretrained {self.pretrained} is for a network of keras.applications, not for backbone "
+                f"{self.backbone}: name the network with backbone, as MobileNetV2"
+            )
+        if self.backbone == PRESET and self.pretrained is None:
+            raise ValueError("backbone preset is the network of a KerasHub preset: name it with pretrained")
+        return self
 
     @model_validator(mode="after")
     def _weighable(self) -> Self:

@@ -1,8 +1,10 @@
 """What the runtime needs to know about image classification."""
 
-from pipelines.task import Batching, Task
-from tasks.image_classification import data, model, pixels, scores
+from pipelines.task import Batching, Data, Task
+from tasks.image_classification import data as image_data
+from tasks.image_classification import model, pixels, scores
 from tasks.image_classification.config import Config
+from tasks.image_classification.implied import imply
 
 
 def batching(config: Config) -> Batching:
@@ -15,21 +17,26 @@ def answer(config: Config) -> tuple[str, ...]:
     return ("labels", "top_k") if config.multi_label else ("label", "probability", "top_k")
 
 
+def resolve(config: Config, data: Data) -> Config:
+    """What the pretrained weights decide is filled in first, then what the data decides."""
+    return image_data.resolve(imply(config), data)
+
+
 TASK = Task(
     unit="image",
     answer=answer,
-    load_data=data.load_data,
-    load_test=data.load_test,
-    resolve=data.resolve,
+    load_data=image_data.load_data,
+    load_test=image_data.load_test,
+    resolve=resolve,
     encode=pixels.encode,
     batching=batching,
     build_model=model.build_model,
     baseline=scores.baseline,
     calibrate=scores.calibrate,
     predictor=model.predictor,
-    references=data.references,
+    references=image_data.references,
     targets=scores.targets,
     score=scores.score,
     figures=scores.figures,
-    inputs=data.inputs,
+    inputs=image_data.inputs,
 )

@@ -23,6 +23,7 @@ from tasks.image_classification.data.assembly import (
 )
 from tasks.image_classification.data.inputs import inputs
 from tasks.image_classification.data.stores import ImageStore
+from tasks.image_classification.networks import NETWORKS
 
 __all__ = ["check_data", "inputs", "load_data", "load_test", "references", "resolve"]
 
@@ -93,7 +94,7 @@ def resolve(config: Config, data: Data) -> Config:
     """image_size, color and augment filled in where the config leaves them to the data."""
     update: dict[str, Any] = {}
     if config.image_size is None:
-        update["image_size"] = _own_size(data.summary["image_sizes"])
+        update["image_size"] = _default_size(config, data)
     if config.color == "auto":
         update["color"] = "grey" if set(data.summary["channels"]) == {"grey"} else "rgb"
     if config.augment == "auto":
@@ -113,6 +114,13 @@ def _balanced_weights(data: Data) -> list[float]:
     counts = np.bincount(references(data.splits["train"])["label"], minlength=len(data.assets["classes"]))
     weights: list[float] = (counts.sum() / (len(counts) * np.maximum(counts, 1))).round(6).tolist()
     return weights
+
+
+def _default_size(config: Config, data: Data) -> int:
+    network = NETWORKS.get(config.backbone)
+    if network is None:
+        return _own_size(data.summary["image_sizes"])
+    return network.usual if config.pretrained else max(network.least, _own_size(data.summary["image_sizes"]))
 
 
 def _own_size(sizes: dict[str, Any]) -> int:

@@ -1,0 +1,68 @@
+"""Starting from what others trained: weights taken over, layers frozen, low-rank updates.
+
+`sources` says what `--pretrained` names, `files` and `presets` fetch it, `matching` takes variables over to a model of
+another shape, `freezing` and `lora` choose what is trained.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.config import RunConfig
+from pipelines.task import Assets, Built
+from pipelines.transfer.sources import Origin, check_source, kind_of
+
+__all__ = ["Origin", "check_source", "kind_of", "prepare", "unfreeze"]
+
+Say = Callable[[str], None]
+
+
+def prepare(built: Built, config: RunConfig, assets: Assets, say: Say, *, load: bool) -> Origin | None:
+    """Make a newly built model what the transfer settings ask for.
+
+    Args:
+        built: its model is changed in place.
+        config: the resolved settings.
+        assets: those of the data.
+        say: told what happens.
+        load: take the weights over, at the start of a training; else they are restored from the run itself.
+
+    Returns:
+        What was taken over.
+    """
+    origin = None
+    if load and config.pretrained is not None:
+        from pipelines.transfer.loading import take_weights
+
+        origin = take_weights(built, config.pretrained, assets, say)
+        say(origin.sentence)
+    if built.head is not None and config.lora_rank is not None:
+        _add_updates(built, config, config.lora_rank, say)
+    return origin
+
+
+def unfreeze(built: Built, config: RunConfig, which: str, say: Say) -> None:
+    """Choose the layers that the next stage trains. With low-rank updates that is settled already."""
+    from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
+
+    if built.head is None or config.lora_rank is not None:
+        return
+    layers: list[Any] = backbone_layers(built.model, built.head)
+    trained = freeze(layers, which)
+    if config.pretrained is not None and not config.train_norms:
+        freeze_norms(trained)
+    if which != "all":
+        say(f"unfreeze: {which}: {len(trained)} of the backbone's {len(layers)} layers are trained")
+
+
+def _add_updates(built: Built, config: RunConfig, rank: int, say: Say) -> None:
+    """Low-rank updates, and nothing else, to what `unfreeze` names. Weights must be in place: see enable_lora."""
+    from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
+    from pipelines.transfer.lora import enable_lora
+
+    assert built.head is not None
+    layers: list[Any] = backbone_layers(built.model, built.head)
+    trained = freeze(layers, config.unfreeze)
+    if config.pretrained is not None and not config.train_norms:
+        freeze_norms(trained)
+    count = enable_lora(trained, built.lora, rank, built.model.name)
+    say(f"lora: updates of rank {rank} to {count} layers")
