@@ -98,7 +98,7 @@ def matrix(task: str) -> list[Trial]:
         faults = [Fault("step", step) for step in sorted(rng.sample(range(1, 21), 4))]
         faults += [Fault("step", rng.randint(1, 20), name) for name in ("TERM", "INT", "USR1")]
         faults += [Fault("validation", rng.randint(1, 6)), Fault("write", rng.randint(1, 6)), Fault("rename", 3)]
-        faults += [Fault(stage, rng.randint(0, 300)) for stage in ("data", "baseline", "score", "export", "report")]
+        faults += [Fault(stage, rng.randint(0, 60)) for stage in ("data", "baseline", "score", "export", "report")]
         trials += [Trial(task, settings, (fault,)) for fault in faults]
         four = (Fault("step", 2), Fault("step", 9), Fault("write", 2), Fault("score", 20))
         trials.append(Trial(task, settings, four))
@@ -112,7 +112,7 @@ def few(task: str) -> list[Trial]:
         (Fault("step", 3),), (Fault("step", 13),), (Fault("validation", 3),), (Fault("write", 4),),
         (Fault("rename", 5),), (Fault("step", 7, "TERM"),), (Fault("validation", 4, "INT"),),
         (Fault("step", 8, "USR1"),),
-        (Fault("baseline", 50),), (Fault("export", 100),), (Fault("report", 50, "TERM"),),
+        (Fault("baseline", 50),), (Fault("export", 40),), (Fault("report", 10, "TERM"),),
         (Fault("step", 1), Fault("write", 3), Fault("step", 6), Fault("score", 20)),
     ]  # fmt: skip
     trials = [Trial(task, rows[place % len(rows)], each) for place, each in enumerate(faults)]
@@ -303,7 +303,8 @@ def leavings(place: Path) -> dict[str, Any]:
         "the history": [{name: value for name, value in one.items() if name not in clocks} for one in events],
         "run.yaml": [line for line in (place / "run.yaml").read_text().splitlines() if "run_dir" not in line],
         **{name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in same},
-        "the list of files": sorted(name for name in run.manifest()["files"]),
+        # Which states are there besides the last depends on how fast the disk was.
+        "the list of files": sorted(name for name in run.manifest()["files"] if not name.startswith("state/")),
     }
 
 
