@@ -18,7 +18,7 @@ from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
 from pipelines.stages import Stage, plan
 from pipelines.state import write_bytes
-from pipelines.task import Assets, Built, Data, Record, Scores
+from pipelines.task import Assets, Built, Data, Frozen, Record, Scores
 
 if TYPE_CHECKING:
     from pipelines.training import Trainer
@@ -161,13 +161,24 @@ class Execution:
         from pipelines.transfer.features import clear
 
         self.console.say("baseline: fitting …")
-        baseline = self.task.baseline(self.config, self.data)
+        baseline = self.task.baseline(self.config, self.data, self._frozen())
         scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
         self.console.say(
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )
         self.run.write_json("baseline.json", {"name": baseline.name, "note": baseline.note, **scores_json(scores)})
         clear(self.run.path / "state")
+
+    def _frozen(self) -> Frozen | None:
+        """The backbone with the weights that were taken over, as it was before training changed them."""
+        from pipelines.transfer.features import split_model
+
+        if self.config.pretrained is None:
+            return None
+        config = self.config.model_copy(update={"lora_rank": None})
+        built: Built = self.task.build_model(config, self.data.assets)
+        transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
+        return devices.forward(split_model(built.model, built.head)[0]) if built.head else None
 
     def score(self) -> None:
         """Score the best epoch on the test split, calibrated on validation."""
@@ -258,6 +269,8 @@ class Execution:
             if name not in weights or weights[name].shape != tuple(variable.shape):
                 raise StateError(f"{file} does not fit the model ({name} differs): start again with --overwrite.")
             variable.assign(weights[name])
+        # What a saved model says of its layers must not depend on the stage that this process began with.
+        transfer.unfreeze(self.built, self.config, plan(self.config)[-1].unfreeze, lambda text: None)
 
     def _score(self, records: list[Record], assets: Assets) -> Scores:
         return self.task.score(records, self.task.references(self.data.splits["test"]), self.config, assets)

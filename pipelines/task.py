@@ -181,6 +181,10 @@ class Baseline:
     """For instance that its iterations were capped before it converged."""
 
 
+Frozen = Callable[[Any], np.ndarray]
+"""Encoded inputs x -> what the pretrained backbone makes of them, as it was before this training: [rows, features]."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something wrong with the data, found by `data check`."""
@@ -233,7 +237,9 @@ class Task:
     batching: "Callable[[Any], Batching]"
     build_model: "Callable[[Any, Assets], Built]"
     """Built inside the strategy's scope, of keras and keras.ops only, from config and assets only."""
-    baseline: "Callable[[Any, Data], Baseline]"
+    baseline: "Callable[[Any, Data, Frozen | None], Baseline]"
+    """(config, data, frozen) -> the classical model; where weights were taken over, on the features of the frozen
+    backbone."""
     calibrate: "Callable[[Any, Assets, Sequence[Record], Raw], Assets]"
     """(config, assets, records of the validation split, their references) -> assets, with what is fitted after
     training."""

@@ -28,7 +28,7 @@ from pipelines.stages import plan
 from pipelines.state import load_arrays
 from pipelines.stream import Stream
 from pipelines.task import Batching, Built, Metric, Raw
-from pipelines.training import Trainer, evaluate, train
+from pipelines.training import Progress, Trainer, evaluate, train
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -310,6 +310,11 @@ def test_events_are_lines_of_json(tmp_path: Path) -> None:
     assert {"train", "valid", "learning_rate", "examples_per_second", "best"} <= epochs[-1].keys()
 
 
+def go_on(trainer: Trainer) -> Progress:
+    """Train from the newest state on, as the engine does."""
+    return train(trainer, None, trainer.checkpoints.newest(trainer.console))
+
+
 class StopAt(Interrupts):
     """A signal that comes at the n-th place where one is looked for."""
 
@@ -360,7 +365,7 @@ def test_a_training_that_was_stopped_is_the_same_to_the_bit(tmp_path: Path, sett
         trainer = trainer_for(tmp_path / "stopped", config, with_dropout())
         trainer = replace(trainer, interrupts=StopAt(place))
         try:
-            again = train(trainer)
+            again = go_on(trainer)
         except Interrupted:
             stops += 1
     assert stops >= 4
@@ -386,7 +391,7 @@ def test_without_the_seed_generators_it_would_not_be_the_same(tmp_path: Path) ->
     assert any((state.arrays[name] != array).any() for name, array in seeds.items())
     Checkpoints(Run(tmp_path / "run")).replace_all(replace(state, arrays={**state.arrays, **seeds}))
     trainer = trainer_for(tmp_path / "run", config, with_dropout())
-    train(trainer)
+    go_on(trainer)
     assert everything(trainer)["state"] != everything(whole)["state"]
 
 
@@ -394,16 +399,16 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(replace(trainer_for(tmp_path, configured()), interrupts=StopAt(2)))
     with pytest.raises(StateError, match="of another model or another version of Keras"):
-        train(trainer_for(tmp_path, configured(), with_dropout()))
+        go_on(trainer_for(tmp_path, configured(), with_dropout()))
     with pytest.raises(StateError, match="of another model"):
-        train(trainer_for(tmp_path, configured(optimizer="adam")))
+        go_on(trainer_for(tmp_path, configured(optimizer="adam")))
 
 
 def test_epochs_may_grow_and_the_rest_follows_the_longer_schedule(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(replace(trainer_for(tmp_path, configured()), interrupts=StopAt(2)))
     longer = trainer_for(tmp_path, configured(epochs=5))
-    assert train(longer).epoch == 5
+    assert go_on(longer).epoch == 5
     assert [event["epoch"] for event in longer.run.events("epoch")] == [1, 2, 3, 4, 5]
 
 

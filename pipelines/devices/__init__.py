@@ -67,6 +67,9 @@ def start(config: RunConfig) -> Runtime:
         tf.config.experimental.enable_op_determinism()
     if config.backend == "jax":
         return _start_jax(config)
+    # Grappler's pass drops the edge that keeps a variable's update after its reads, where no gradient joins the two:
+    # a step then sees its own update. tests/test_stages.py has a case.
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     return _start_tensorflow(config)
 
 

@@ -8,13 +8,13 @@ with assets that hold no temperature, so at 1. Images of several labels are judg
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipelines import scoring
 from pipelines.errors import DataError
-from pipelines.task import Assets, Baseline, Data, Figure, Predictor, Raw, Record, Scores, Store
+from pipelines.task import Assets, Baseline, Data, Figure, Frozen, Predictor, Raw, Record, Scores, Store
 from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
 
@@ -23,9 +23,11 @@ from tasks.image_classification.config import Config
 _SIDE = {"grey": 28, "rgb": 16}
 _MOST_WORK = 60_000 * 784 * 10
 _MOST_FILES = 10_000
+_MOST_FEATURES = 5_000
 _FEWEST = 2_000
 _UNSEEN = np.log(np.float32(1e-7))
 _BATCH = 256
+_FROZEN_BATCH = 32
 _MISTAKES = 24
 _VARIED = 12
 
@@ -85,20 +87,21 @@ def _logits(records: Sequence[Record], references: Raw) -> np.ndarray:
 # ---- the baseline ----------------------------------------------------------------------------------------------
 
 
-def baseline(config: Config, data: Data) -> Baseline:
-    """Logistic regression (scikit-learn, lbfgs) on the standardised pixels of a small grid of the train split."""
+def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseline:
+    """Logistic regression (scikit-learn, lbfgs) on what the untouched pretrained backbone makes of the train split;
+    where there is none, on the standardised pixels of a small grid."""
     from tasks.image_classification.data import references
 
     store, classes = data.splits["train"], data.assets["classes"]
-    side = _side(config)
-    indices = _sample(store, side * side * _channels(config) * len(classes), config.seed)
-    features = _features(store, indices, config)
+    look = _Grid(config) if frozen is None else _Backbone(config, frozen)
+    indices = _sample(store, look, len(classes), config.seed)
+    features = look.features(store, indices)
     labels = references(store)["label"][indices]
-    note = f"pixels at {side}x{side}"
+    note = look.note
     if config.multi_label:
         several = multilabel.OneForEach(features, labels, config.baseline_iterations)
         valid = data.splits["valid"]
-        several.tune(_features(valid, np.arange(len(valid)), config), references(valid)["label"])
+        several.tune(look.features(valid, np.arange(len(valid))), references(valid)["label"])
         note += "; one regression for each class, its threshold tuned on validation"
         capped, answers = several.capped, _several_answers(several, classes, config.top_k)
     else:
@@ -108,40 +111,81 @@ def baseline(config: Config, data: Data) -> Baseline:
         note += f"; fitted to {len(indices):,} of {len(store):,} training images, chosen by the seed"
     if capped:
         note += f"; stopped at {config.baseline_iterations} iterations, before it converged"
-    return Baseline("logistic regression on pixels", _baseline_predictor(answers, config), note)
+    return Baseline(f"logistic regression on {look.name}", _baseline_predictor(answers, look), note)
 
 
-def _channels(config: Config) -> int:
-    return 1 if config.color == "grey" else 3
+class _Look(Protocol):
+    """What a baseline sees of an image."""
+
+    name: str
+    note: str
+    most: int
+    """Images to be fitted to at most, for what decoding and computing them costs."""
+
+    def width(self, store: Store) -> int:
+        """Features of an image."""
+
+    def features(self, store: Store, indices: np.ndarray) -> np.ndarray:
+        """Float32 [images, features]."""
 
 
-def _side(config: Config) -> int:
-    largest = _SIDE["grey" if config.color == "grey" else "rgb"]
-    return min(config.image_size or largest, largest)
+class _Grid:
+    """Pixels in 0..1 of a small grid, by way of the task's own decoding and resizing."""
+
+    name, most = "pixels", _MOST_FILES
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        largest = _SIDE["grey" if config.color == "grey" else "rgb"]
+        self._side = min(config.image_size or largest, largest)
+        self.note = f"pixels at {self._side}x{self._side}"
+
+    def width(self, store: Store) -> int:
+        return self._side**2 * (1 if self._config.color == "grey" else 3)
+
+    def features(self, store: Store, indices: np.ndarray) -> np.ndarray:
+        from tasks.image_classification.pixels import pixels
+
+        found = np.empty((len(indices), self.width(store)), np.float32)
+        filled = 0
+        for images in pixels(store, _in_batches(indices, _BATCH), self._config, self._side):
+            found[filled : filled + len(images)] = images.reshape(len(images), -1) / np.float32(255)
+            filled += len(images)
+        return found
 
 
-def _sample(store: Store, work: int, seed: int) -> np.ndarray:
-    """Indices of the images to fit, ascending; `work` is features times classes. Files cost their decoding besides."""
-    most = max(_FEWEST, _MOST_WORK // work)
-    if "pixels" not in store.fetch(np.arange(1)):
-        most = min(most, _MOST_FILES)
+class _Backbone:
+    """The features of a pretrained network as it was before this training."""
+
+    name, most = "frozen features", _MOST_FEATURES
+
+    def __init__(self, config: Config, frozen: Frozen) -> None:
+        self._config, self._frozen = config, frozen
+        self.note = f"of {config.backbone} as pretrained"
+
+    def width(self, store: Store) -> int:
+        return int(self.features(store, np.arange(1)).shape[1])
+
+    def features(self, store: Store, indices: np.ndarray) -> np.ndarray:
+        from tasks.image_classification.pixels import pixels
+
+        assert self._config.image_size is not None
+        images = pixels(store, _in_batches(indices, _FROZEN_BATCH), self._config, self._config.image_size)
+        return np.concatenate([self._frozen(batch) for batch in images])
+
+
+def _in_batches(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.split(indices, range(size, len(indices), size))
+
+
+def _sample(store: Store, look: _Look, classes: int, seed: int) -> np.ndarray:
+    """Indices of the images to fit, ascending. Files cost their decoding besides, and features their computation."""
+    most = max(_FEWEST, _MOST_WORK // (look.width(store) * classes))
+    if "pixels" not in store.fetch(np.arange(1)) or isinstance(look, _Backbone):
+        most = min(most, look.most)
     if len(store) <= most:
         return np.arange(len(store))
     return np.sort(np.random.default_rng(seed).permutation(len(store))[:most])
-
-
-def _features(store: Store, indices: np.ndarray, config: Config) -> np.ndarray:
-    """Float32 [images, pixels] in 0..1, by way of the task's own decoding and resizing."""
-    from tasks.image_classification.pixels import pixels
-
-    side = _side(config)
-    features = np.empty((len(indices), side * side * _channels(config)), np.float32)
-    batches = np.split(indices, range(_BATCH, len(indices), _BATCH))
-    filled = 0
-    for images in pixels(store, batches, config, side):
-        features[filled : filled + len(images)] = images.reshape(len(images), -1) / np.float32(255)
-        filled += len(images)
-    return features
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, iterations: int) -> tuple[Any, bool]:
@@ -183,11 +227,11 @@ def _several_answers(model: multilabel.OneForEach, classes: Sequence[str], k: in
     return answers
 
 
-def _baseline_predictor(answers: _Answers, config: Config) -> Predictor:
+def _baseline_predictor(answers: _Answers, look: _Look) -> Predictor:
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if ids:
-                yield from answers(ids, _features(_Rows(ids, raw), np.arange(len(ids)), config))
+                yield from answers(ids, look.features(_Rows(ids, raw), np.arange(len(ids))))
 
     return predict
 
