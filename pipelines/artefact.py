@@ -38,7 +38,7 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
     run = find_run(run_dir)
     name = run.manifest()["task"]
     if not (run.model / "model.keras").is_file():
-        raise StateError(f"{run_dir} holds no model, its run was cut short: start it again with --run-dir {run_dir}.")
+        raise StateError(f"{run_dir} holds no model, its run was cut short: go on with sixfold resume {run_dir}.")
     config = read_settings(run, name)
     devices.import_backend(config.backend)
     task = registry.task(name)

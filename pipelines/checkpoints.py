@@ -37,6 +37,15 @@ class State:
     """What the loop knows besides the variables, as JSON values."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far, under the name of their file."""
+
+    name: str
+    weights: Arrays
+    about: dict[str, Any]
+
+
 class Checkpoints:
     """Saves the states of one training.
 
@@ -46,8 +55,9 @@ class Checkpoints:
     def __init__(self, run: Run) -> None:
         self._run, self._folder = run, run.path / "state"
         self._changed = threading.Condition()
-        self._best: tuple[str, Arrays, dict[str, Any]] | None = None
-        self._state: State | None = None
+        self._identity = run.identity()
+        self._offered: Best | None = None
+        self._waiting: tuple[State, Best | None] | None = None
         self._digests: dict[str, str] = {}
         self._busy = self._ended = False
         self._failure: BaseException | None = None
@@ -59,16 +69,18 @@ class Checkpoints:
         Raises:
             RunError: an earlier one could not be written.
         """
+        best = self._offered
         with self._changed:
             self._raise_failure()
-            self._state = state
+            new = best is not None and best.name == state.progress["best_file"] and best.name not in self._digests
+            self._waiting = (state, best if new else None)
             self._start()
 
     def save_best(self, step: int, weights: Arrays, about: dict[str, Any]) -> str:
-        """Write these weights before the next state; the name of their file."""
+        """Write these weights with the next state that counts on them; the name of their file."""
         name = f"best-{step:08d}.safetensors"
-        with self._changed:
-            self._best = (name, weights, {"format": FORMAT, **about})
+        self._offered = Best(name, weights, {"format": FORMAT, **about})
+        self._digests.pop(name, None)
         return name
 
     def wait(self) -> None:
@@ -78,7 +90,7 @@ class Checkpoints:
             RunError: it could not be written.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._failure or not (self._busy or self._state))
+            self._changed.wait_for(lambda: self._failure or not (self._busy or self._waiting))
             self._raise_failure()
 
     def close(self) -> None:
@@ -105,7 +117,7 @@ class Checkpoints:
         troubles = []
         for file in reversed(found):
             try:
-                state = self._read(file)
+                state = self.read(file)
             except StateError as error:
                 troubles.append((file, str(error)))
                 continue
@@ -118,11 +130,11 @@ class Checkpoints:
         if saved and not found:
             raise StateError(
                 f"{self._folder} holds no training state, though one of step {saved[-1]['step']} was saved: "
-                "restore it, or start again with --overwrite."
+                "restore it, or start again with sixfold run --overwrite."
             )
         if troubles:
             reasons = " ".join(reason for _, reason in troubles)
-            raise StateError(f"no training state can be used: {reasons} Start again with --overwrite.")
+            raise StateError(f"no training state can be used: {reasons} Start again with sixfold run --overwrite.")
         return None
 
     def replace_all(self, state: State) -> None:
@@ -133,10 +145,17 @@ class Checkpoints:
             if file.name != _name(state):
                 file.unlink()
 
-    def _read(self, file: Path) -> State:
+    def read(self, file: Path) -> State:
+        """One state, with the best weights that it counts on verified.
+
+        Raises:
+            StateError: it cannot be used.
+        """
         arrays, about, _ = load_arrays(file)
         if about.get("format") != FORMAT:
             raise StateError(f"{file} is of another version of Sixfold (format {about.get('format')}, not {FORMAT}).")
+        if about["run"] != self._identity:
+            raise StateError(f"{file} is of another run.")
         best = about["best"]
         if best:
             load_best(self._folder / best["file"], best["sha256"])
@@ -163,30 +182,34 @@ class Checkpoints:
     def _write_all(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._state or self._ended)
-                if self._state is None:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if self._waiting is None:
                     return
-                best, state = self._best, self._state
-                self._best = self._state = None
+                (state, best), self._waiting = self._waiting, None
                 self._busy = True
             try:
-                self._write(best, state)
+                self._write(state, best)
             except BaseException as error:
                 self._failure = error
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _write(self, best: tuple[str, Arrays, dict[str, Any]] | None, state: State) -> None:
+    def _write(self, state: State, best: "Best | None") -> None:
         started = time.perf_counter()
         self._folder.mkdir(exist_ok=True)
         self._run.sync_events()
         if best:
-            name, weights, about = best
-            self._digests[name] = save_arrays(self._folder / name, weights, about)
+            self._digests[best.name] = save_arrays(self._folder / best.name, best.weights, best.about)
         name = state.progress["best_file"]
         counts_on = {"file": name, "sha256": self._digests[name]} if name else None
-        about = {"format": FORMAT, "step": state.step, "best": counts_on, "progress": state.progress}
+        about = {
+            "format": FORMAT,
+            "run": self._identity,
+            "step": state.step,
+            "best": counts_on,
+            "progress": state.progress,
+        }
         save_arrays(self._folder / _name(state), state.arrays, about)
         self._run.record("checkpoint", step=state.step, seconds=round(time.perf_counter() - started, 3))
         self._prune()
@@ -218,7 +241,8 @@ def cannot_write(where: Path, error: OSError) -> RunError:
     """What a run ends with when the system takes no more bytes."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(
-            f"no space is left for {where}: what was saved before is intact; make room, then go on with sixfold resume."
+            f"no space is left for {where}: make room, then give the same command again, or go on with sixfold resume; "
+            "what was saved before is intact."
         )
     return RunError(f"{where} cannot be written ({error.strerror}): what was saved before is intact.")
 

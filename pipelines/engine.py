@@ -4,23 +4,27 @@ import errno
 import os
 import shlex
 import shutil
+import signal
 import sys
+from collections.abc import Collection
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines import devices
 from pipelines.artefact import read_settings
 from pipelines.checkpoints import cannot_write
-from pipelines.config import RunConfig, load_config, resuming_of, shown, write_config
+from pipelines.config import RunConfig, load_config, write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError, Preempted
+from pipelines.errors import ConfigError, Preempted, StateError
 from pipelines.execution import Execution
 from pipelines.interrupts import Interrupts
 from pipelines.lock import Lock
 from pipelines.report.words import standing
 from pipelines.result import Result
-from pipelines.runs import STAGES, Run, find_run, open_run, start_manifest, versions
-from pipelines.state import write_bytes
+from pipelines.resuming import continued, other_ground
+from pipelines.runs import STAGES, Run, find_run, open_run, start_manifest
 
 _OF_THE_COMMAND = {"run_dir": None, "overwrite": False, "allow_changed_data": False}
 """Settings that belong to one command and not to the run."""
@@ -31,30 +35,53 @@ _ENTRIES = {
 """What a run folder holds; anything else in it is somebody's own."""
 
 
-def execute(task_name: str, config: RunConfig, command: list[str], *, hard: bool = False) -> Result:
+@dataclass(frozen=True)
+class Command:
+    """What was asked for: the settings of the run, and what belongs to this command alone."""
+
+    task: str
+    asked: RunConfig
+    words: list[str]
+    """As typed, for the manifest."""
+    wished: Collection[str]
+    """Settings that a run that goes on is to have other than it had."""
+    overwrite: bool
+    allow_changed_data: bool
+
+
+def execute(
+    task_name: str,
+    config: RunConfig,
+    words: list[str],
+    interrupts: Interrupts | None = None,
+    wished: Collection[str] = (),
+) -> Result:
     """Run a task to its report, from where its folder says that it was left.
 
     Args:
         task_name: as in the registry.
-        config: checked settings.
-        command: as typed, for the manifest.
-        hard: the process is ours to end when a signal comes (see Interrupts).
+        config: checked settings; of those that were set, its model_fields_set knows.
+        words: the command as typed, for the manifest.
+        interrupts: entered already; by default the signals are taken over while the run lasts.
+        wished: settings that a run that goes on is to have other than it had.
 
     Raises:
         SixfoldError: with the exit code that fits; Preempted where a signal came.
     """
-    finished = _finished(task_name, config)
+    asked = config.model_copy(update=_OF_THE_COMMAND)
+    command = Command(task_name, asked, words, wished, config.overwrite, config.allow_changed_data)
+    finished = None if config.overwrite else _finished(config.run_dir, command)
     if finished:
-        Console().say(f"{finished.path} is finished ({finished.events('end')[-1]['status']}): nothing to do.")
+        Console().say(f"{finished.path} is finished ({finished.ending()}): nothing to do.")
         return _said(finished)
     existed = config.run_dir is not None and Path(config.run_dir).exists()
     run = open_run(config.run_dir, task_name, write_config(config, task_name))
     lock = Lock(run.path)
     lock.acquire()
     try:
-        with Interrupts(hard=hard) as interrupts:
-            interrupts.last_words = f"the last saved state stands; {_how_to_go_on(run)}"
-            _work(run, task_name, config, command, interrupts, lock, existed=existed)
+        with nullcontext(interrupts) if interrupts else Interrupts() as signals:
+            signals.last_words = f"what was saved stands; {_how_to_go_on(run)}"
+            _work(run, command, signals, lock, existed=existed)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -64,7 +91,7 @@ def execute(task_name: str, config: RunConfig, command: list[str], *, hard: bool
     return _said(run)
 
 
-def resume(folder: Path, changes: dict[str, Any], command: list[str], *, hard: bool = False) -> Result:
+def resume(folder: Path, changes: dict[str, Any], command: list[str], interrupts: Interrupts | None = None) -> Result:
     """Go on with the run in a folder; changes are settings that may be others from here on.
 
     Raises:
@@ -74,37 +101,28 @@ def resume(folder: Path, changes: dict[str, Any], command: list[str], *, hard: b
     task_name = run.manifest()["task"]
     began = read_settings(run, task_name)
     given = load_config(task_name, file=run.settings, options=changes, typed=True).config if changes else began
-    return execute(task_name, given.model_copy(update={"run_dir": str(folder)}), command, hard=hard)
+    wished = changes.keys() - _OF_THE_COMMAND.keys()
+    return execute(task_name, given.model_copy(update={"run_dir": str(folder)}), command, interrupts, wished)
 
 
-def _finished(task_name: str, config: RunConfig) -> Run | None:
-    """The run of that folder, if it is finished and is to stay; nothing is written for it."""
-    if config.run_dir is None or config.overwrite or not Run(Path(config.run_dir)).settings.is_file():
+def _finished(folder: str | None, command: Command) -> Run | None:
+    """The run of that folder, if it is finished; nothing is written for it."""
+    if folder is None or not Run(Path(folder)).settings.is_file():
         return None
-    run = Run(Path(config.run_dir))
+    run = Run(Path(folder))
     if not run.finished:
         return None
-    _continued(run, task_name, config.model_copy(update=_OF_THE_COMMAND))
+    continued(run, command.task, command.asked, command.wished)  # refuses what it is not
     return run
 
 
-def _work(
-    run: Run,
-    task_name: str,
-    config: RunConfig,
-    command: list[str],
-    interrupts: Interrupts,
-    lock: Lock,
-    *,
-    existed: bool,
-) -> None:
+def _work(run: Run, command: Command, interrupts: Interrupts, lock: Lock, *, existed: bool) -> None:
     """Everything that happens in the folder."""
     fresh = run.is_new
-    replaced = _set_aside(run, lock) if config.overwrite and not fresh else None
+    replaced = _set_aside(run, lock) if command.overwrite and not fresh else None
     run.clear_leftovers()
     try:
-        asked = config.model_copy(update=_OF_THE_COMMAND)
-        execution = _prepare(run, task_name, asked, command, interrupts, allow_changed_data=config.allow_changed_data)
+        execution = _prepare(run, command, interrupts)
         for stage in execution.go_on():
             if stage == "data" and replaced:
                 shutil.rmtree(replaced)
@@ -114,9 +132,12 @@ def _work(
     except KeyboardInterrupt:
         if interrupts.received is None:
             raise
-        raise _preempted(run, interrupts, again=replaced is not None) from None
+        stop = _preempted(run, interrupts, again=replaced is not None)
+        if interrupts.is_guest and interrupts.received == signal.SIGINT:
+            raise KeyboardInterrupt(str(stop)) from None  # a loop around run() is to end with it
+        raise stop from None
     finally:
-        stopped = isinstance(sys.exception(), Preempted) and run.settings.exists()
+        stopped = isinstance(sys.exception(), (Preempted, KeyboardInterrupt)) and run.settings.exists()
         if not run.finished_stages() and (replaced or (fresh and not stopped)):
             # Nothing was done: leave all as it was. A run that was only stopped keeps its folder, to go on in.
             _take_back(run, replaced, existed=existed)
@@ -145,6 +166,8 @@ def _how_to_go_on(run: Run) -> str:
 def finished_result(run: Run) -> Result:
     """What a finished run says of itself."""
     metrics = run.read_json("metrics.json")
+    if not (isinstance(metrics, dict) and metrics.get("headline") in metrics.get("scores", {})):
+        raise StateError(f"{run.path / 'metrics.json'} is damaged: it has no headline score. Restore it.")
     return Result(run.path, metrics, run.path / "report.html")
 
 
@@ -154,82 +177,28 @@ def _said(run: Run) -> Result:
     return result
 
 
-def _prepare(
-    run: Run, task_name: str, asked: RunConfig, command: list[str], interrupts: Interrupts, *, allow_changed_data: bool
-) -> Execution:
+def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     """Start the devices, then write down what is about to happen."""
-    console = Console()
-    config, changes = (asked, []) if run.is_new else _continued(run, task_name, asked)
+    console, asked, changes = Console(), command.asked, list[str]()
+    config = asked
+    if not run.is_new:
+        config, changes = continued(run, command.task, asked, command.wished)
     runtime = devices.start(config)
     console.say(f"device: {runtime.description}")
     if run.is_new:
-        about = start_manifest(task_name, run.path, command, config.seed, runtime.description)
+        about = start_manifest(command.task, run.path, command.words, config.seed, runtime.description)
         run.write_json("manifest.json", {**about, "asked": asked.model_dump(mode="json")})
     else:
         done = ", ".join(run.finished_stages()) or "nothing"
         console.say(f"run: {run.path} goes on; done before: {done}")
-        changes = changes + _other_ground(run, runtime)
+        changes += other_ground(run, runtime.description)
         for change in changes:
             console.say(f"changed: {change}")
-        run.record("goes on", command=command, changes=changes)
-    write_bytes(run.settings, write_config(config, task_name).encode())
-    return Execution(run, task_name, config, runtime, console, interrupts, allow_changed_data=allow_changed_data)
-
-
-def _other_ground(run: Run, runtime: devices.Runtime) -> list[str]:
-    """What is not as it was when the run began, so that its bits may differ from here on."""
-    manifest = run.manifest()
-    before, now = {**manifest["versions"], "device": manifest["device"]}, {**versions(), "device": runtime.description}
-    return [
-        f"{name} was {before[name]} and is {now.get(name, 'gone')}: the result may differ in its last bits"
-        for name in before
-        if before[name] != now.get(name)
-    ]
-
-
-def _continued(run: Run, task_name: str, asked: RunConfig) -> tuple[RunConfig, list[str]]:
-    """The config to go on with, and what changes with it: the run's own, which the asked one must agree with but for
-    what may change.
-
-    The run's own says what was asked when it began, and what the data made of it: either may be asked again.
-
-    Raises:
-        ConfigError: a setting differs that decides the result.
-    """
-    if not run.settings.exists():
-        raise ConfigError(f"run_dir: {run.path} is not empty and no run folder: choose another.")
-    began, first = read_settings(run, task_name), run.manifest().get("asked", {})
-    now = asked.model_dump(mode="json")
-    changes, refused = {}, []
-    for name, value in asked:
-        old = getattr(began, name)
-        if value == old or now[name] == first.get(name):
-            continue
-        reason = _refusal(run, name, old, value, resuming_of(type(asked).model_fields[name]))
-        if reason is None:
-            changes[name] = value
-        else:
-            refused.append(f"{name} {shown(old)} there, {shown(value)} here{reason}")
-    if run.manifest()["task"] != task_name or refused:
-        what = "; ".join(refused) or f"of {run.manifest()['task']}"
-        raise ConfigError(
-            f"run_dir: {run.path} holds a run with other settings ({what}): "
-            "choose another folder, or replace it with --overwrite."
-        )
-    told = [f"{name} from {shown(getattr(began, name))} to {shown(value)}" for name, value in changes.items()]
-    return began.model_copy(update=changes), told
-
-
-def _refusal(run: Run, name: str, old: Any, new: Any, rule: str) -> str | None:
-    """Why a setting may not be another when a run goes on; None where it may."""
-    if rule == "fixed":
-        return ""
-    if rule == "grows":
-        if new < old:
-            return f", and {name} may only grow"
-        if "train" in run.finished_stages():
-            return ", and its training is over"
-    return None
+        run.record("goes on", command=command.words, changes=changes)
+    run.write_settings(write_config(config, command.task))
+    return Execution(
+        run, command.task, config, runtime, console, interrupts, allow_changed_data=command.allow_changed_data
+    )
 
 
 def _set_aside(run: Run, lock: Lock) -> Path:
@@ -242,15 +211,13 @@ def _set_aside(run: Run, lock: Lock) -> Path:
         )
     place = run.path.resolve()
     aside = place.with_name(f".{place.name}.replaced")
-    lock.release()
     if aside.exists() and not run.finished_stages():
         # A try before this one was killed while it read its data: what it had set aside is what is replaced now.
         shutil.rmtree(place)
     else:
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
-    place.mkdir()
-    lock.acquire()
+    lock.move_to_new(place)
     return aside
 
 
@@ -258,6 +225,7 @@ def _take_back(run: Run, replaced: Path | None, *, existed: bool) -> None:
     place = run.path.resolve()
     shutil.rmtree(place, ignore_errors=True)
     if replaced:
+        (replaced / "lock").unlink(missing_ok=True)
         replaced.rename(place)
     elif existed:
         place.mkdir()

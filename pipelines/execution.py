@@ -1,14 +1,14 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines import devices, registry, transfer
 from pipelines.artefact import load_model, save_model
-from pipelines.checkpoints import Checkpoints, load_best
+from pipelines.checkpoints import Checkpoints, State, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import RunError, StateError
@@ -17,7 +17,6 @@ from pipelines.fingerprints import describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
 from pipelines.stages import Stage, plan
-from pipelines.state import write_bytes
 from pipelines.task import Assets, Built, Data, Frozen, Record, Scores
 
 if TYPE_CHECKING:
@@ -47,12 +46,15 @@ class Execution:
         self._data: Data | None = None
         self._built: Any = None
         self._assets: Assets | None = None
+        self._change_of_data: str | None = None
 
     def go_on(self) -> Iterator[str]:
         """Do what the ledger does not say is done, in its order; each stage's name when it is done."""
         todo = [self.read_data, self.train, self.fit_baseline, self.score, self.export, self.report]
         if self.run.finished_stages():
             _ = self.data  # before anything else: whether the data are still those that the run began with
+            if "train" in self.run.finished_stages():
+                self._keep_change()
         for name, stage in zip(STAGES, todo, strict=True):
             if name not in self.run.finished_stages():
                 with self.run.stage(name):
@@ -67,6 +69,11 @@ class Execution:
             known = self.run.manifest().get("fingerprint")
             if known not in (None, self._data.fingerprint):
                 self._accept_change(self._data)
+            changes = self.run.manifest().get("data_changes", [])
+            if changes or self._change_of_data:
+                told = "; ".join([*changes, *([self._change_of_data] if self._change_of_data else [])])
+                note = f"The data were changed during the run ({told}): test examples may have been trained on."
+                self._data = replace(self._data, protocol=f"{self._data.protocol} {note}")
         return self._data
 
     def _accept_change(self, data: Data) -> None:
@@ -78,9 +85,17 @@ class Execution:
                 "or go on all the same with --allow-changed-data."
             )
         self.console.say(f"warning: the data have changed: {change}. The run goes on with them as they are now.")
-        self.run.record("data changed", change=change)
-        save_examples(self.run.path, data)
-        self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
+        self._change_of_data = change
+
+    def _keep_change(self) -> None:
+        """Write a change of the data down, once it is sure that the run can go on with them."""
+        if self._change_of_data is None:
+            return
+        self.run.record("data changed", change=self._change_of_data)
+        save_examples(self.run.path, self.data)
+        changes = [*self.run.manifest().get("data_changes", []), self._change_of_data]
+        self.run.update_manifest(data=self.data.summary, fingerprint=self.data.fingerprint, data_changes=changes)
+        self._change_of_data = None
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
@@ -114,8 +129,13 @@ class Execution:
             if stage.number < reached or (progress and progress.status):
                 continue
             trainer = self._trainer(stage, checkpoints)
+            mine = state if state and stage.number == reached else None
+            if self._change_of_data is not None and mine is not None:
+                self._check_model(trainer, mine)
+                trainer = replace(trainer, data_changed=True)
+            self._keep_change()
             with self.interrupts.postponed():
-                progress = train(trainer, progress, state if state and stage.number == reached else None)
+                progress = train(trainer, progress, mine)
         assert progress is not None
         assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
@@ -129,6 +149,16 @@ class Execution:
             best_epoch=progress.best_epoch,
             best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
         )
+
+    def _check_model(self, trainer: "Trainer", state: State) -> None:
+        """Whether the model of the changed data can take the state of the old ones."""
+        try:
+            trainer.steps.load_state(state.arrays)
+        except StateError as error:
+            raise StateError(
+                "the changed data ask for another model, of other classes or sizes, and the saved state does not fit: "
+                "restore them, or start a new run with --pretrained from this one's folder once it is finished."
+            ) from error
 
     def _trainer(self, stage: Stage, checkpoints: Checkpoints) -> "Trainer":
         """Everything that a stage needs: its layers unfrozen, its optimizer new."""
@@ -251,23 +281,23 @@ class Execution:
 
     def status(self) -> str:
         """How training ended."""
-        status: str = self.run.events("trained")[-1]["status"]
-        return status
+        return str(self.run.last("trained")["status"])
 
     def best_epoch(self) -> int:
         """The epoch that was scored."""
-        epoch: int = self.run.events("trained")[-1]["best_epoch"]
-        return epoch
+        return int(self.run.last("trained")["best_epoch"])
 
     def _load_best(self) -> None:
         from pipelines.devices.steps import named
 
-        best = self.run.events("trained")[-1]["best"]
+        best = self.run.last("trained")["best"]
         file = self.run.path / "state" / best["file"]
         weights = load_best(file, best["sha256"])
         for name, variable in named(self.built.model.variables).items():
             if name not in weights or weights[name].shape != tuple(variable.shape):
-                raise StateError(f"{file} does not fit the model ({name} differs): start again with --overwrite.")
+                raise StateError(
+                    f"{file} does not fit the model ({name} differs): start again with sixfold run --overwrite."
+                )
             variable.assign(weights[name])
         # What a saved model says of its layers must not depend on the stage that this process began with.
         transfer.unfreeze(self.built, self.config, plan(self.config)[-1].unfreeze, lambda text: None)
@@ -302,4 +332,4 @@ class Execution:
     def _change(self, **settings: Any) -> None:
         """Replace settings, here and in run.yaml."""
         self.config = self.config.model_copy(update=settings)
-        write_bytes(self.run.settings, write_config(self.config, self.task_name).encode())
+        self.run.write_settings(write_config(self.config, self.task_name))

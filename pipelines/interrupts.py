@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ class Interrupts:
         self.received: signal.Signals | None = None
         self.last_words = ""
         """What a process that is ended by the deadline says."""
-        self._hard = hard
+        self._hard, self.is_guest = hard, not hard
         self._postponed = self._waiting = False
         self._handlers: dict[signal.Signals, Any] = {}
         self._pipe: tuple[int, int] | None = None
@@ -52,9 +52,9 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Give the signals back; in a process of our own that is about to end because of one, it stays that one."""
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._hard and self.received is not None else handler)
         if self._pipe:
             signal.set_wakeup_fd(self._wakeup)
             os.close(self._pipe[1])
@@ -96,10 +96,12 @@ class Interrupts:
         while numbers := os.read(pipe, 16):
             for number in numbers:
                 if number == signal.SIGINT and first is not None and seen_interrupt:
+                    _show_cursor()
                     os._exit(130)
                 seen_interrupt = seen_interrupt or number == signal.SIGINT
                 if number in SIGNALS and first is None:
                     first = signal.Signals(number)
+                    _tell(f"{first.name}: finishing what cannot be cut off; Ctrl-C once more ends it at once")
                     threading.Thread(target=self._expire, args=(first,), daemon=True).start()
         os.close(pipe)
 
@@ -108,6 +110,18 @@ class Interrupts:
         while self._waiting:
             time.sleep(0.1)
         if self._handlers and signal.getsignal(number) == self._handle:
-            print(f"stopped by {number.name} in the middle of a long call: {self.last_words}", file=sys.stderr)
-            sys.stderr.flush()
+            _show_cursor()
+            _tell(f"stopped by {number.name} in the middle of a long call: {self.last_words}")
             os._exit(75)
+
+
+def _show_cursor() -> None:
+    """A progress bar hides it."""
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")
+
+
+def _tell(text: str) -> None:
+    """Say something from beside the main thread, whatever that is doing."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())

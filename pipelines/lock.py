@@ -32,8 +32,8 @@ class Lock:
                 with file:
                     holder = _holder(file)
                 raise StateError(
-                    f"{self._path.parent} is being worked on by {holder}: wait for it to end, "
-                    "or choose another folder with --run-dir."
+                    f"{self._path.parent} is being worked on by {holder}: wait for it to end, or work in another "
+                    "folder."
                 ) from None
             if _same(file, self._path):
                 self._file = file
@@ -43,6 +43,15 @@ class Lock:
         about = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.datetime.now():%F %T}"}
         self._file.write(json.dumps(about))
         self._file.flush()
+
+    def move_to_new(self, folder: Path) -> None:
+        """Make the folder, whose name was freed by renaming the locked one, and lock it too before letting go."""
+        folder.mkdir()
+        new = Lock(folder)
+        new.acquire()
+        if self._file is not None:
+            self._file.close()
+        self._path, self._file = new._path, new._file
 
     def release(self) -> None:
         """Give it back, and remove it."""

@@ -119,8 +119,8 @@ class Run:
             return json.loads((self.path / name).read_text("utf-8"))
         except FileNotFoundError:
             raise StateError(
-                f"{self.path} has no {name}: it is no run folder, or its run was cut short "
-                f"(start it again with --run-dir {self.path})."
+                f"{self.path} has no {name}: restore it, or, if the run was cut short, go on with "
+                f"sixfold resume {self.path}."
             ) from None
         except (OSError, ValueError) as error:
             raise StateError(f"{self.path / name} cannot be read: {error}.") from error
@@ -134,11 +134,41 @@ class Run:
         manifest = self.read_json("manifest.json")
         if not isinstance(manifest, dict) or not isinstance(manifest.get("task"), str):
             raise StateError(f"{self.path / 'manifest.json'} is damaged: it names no task. Restore it or run again.")
-        if not isinstance(manifest.get("files", {}), dict):
-            raise StateError(
-                f"{self.path / 'manifest.json'} is damaged: its checksums are gone. Restore it or run again."
-            )
+        broken = [name for name in ("files", "asked", "versions") if not isinstance(manifest.get(name, {}), dict)]
+        if broken:
+            what = "checksums" if broken == ["files"] else " and ".join(broken)
+            raise StateError(f"{self.path / 'manifest.json'} is damaged: its {what} are gone. Restore it or run again.")
         return manifest
+
+    def identity(self) -> str:
+        """What tells this run from any other; stays with a folder that is copied or moved."""
+        return str(self.manifest().get("created")) if (self.path / "manifest.json").exists() else ""
+
+    def ending(self) -> str:
+        """How a finished run ended.
+
+        Raises:
+            StateError: events.jsonl does not say so any more.
+        """
+        return str(self.last("end")["status"])
+
+    def last(self, event: str) -> dict[str, Any]:
+        """The last of these events.
+
+        Raises:
+            StateError: there is none, or it is damaged.
+        """
+        found = self.events(event)
+        if not found or not {"status", "best_epoch"} <= found[-1].keys():
+            raise StateError(f"{self.path / 'events.jsonl'} is damaged, its line {event!r} is gone: restore it.")
+        return found[-1]
+
+    def write_settings(self, text: str) -> None:
+        """Put run.yaml into the folder. The manifest knows it by its checksum, and the one before it, so that a crash
+        between the two files leaves no doubt."""
+        new = hashlib.sha256(text.encode()).hexdigest()
+        self.update_manifest(settings=[self.checksum("run.yaml"), new])
+        write_bytes(self.settings, text.encode())
 
     def update_manifest(self, **values: Any) -> None:
         """Add to manifest.json."""
@@ -165,9 +195,9 @@ class Run:
 
     def checksums(self) -> dict[str, str]:
         """sha256 of every file that a finished run keeps."""
-        skipped = {"manifest.json", "lock"}
+        skipped = {self.path / name for name in ("manifest.json", "lock")}
         files = sorted(
-            f for f in self.path.rglob("*") if f.is_file() and f.name not in skipped and not f.name.startswith(".")
+            f for f in self.path.rglob("*") if f.is_file() and f not in skipped and not is_left_over(f.name)
         )
         return {str(f.relative_to(self.path)): _sha256(f) for f in files}
 

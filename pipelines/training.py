@@ -20,6 +20,8 @@ from pipelines.stream import Stream
 from pipelines.task import Built
 
 _STEP_EVENTS_PER_EPOCH = 20
+_KEPT_HISTORY = 10_000
+"""Epochs that a state holds; events.jsonl, which is on disk before it, has all."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """A copy that does not change any more."""
-        return {**vars(self), "history": list(self.history)}
+        return {**vars(self), "history": self.history[-_KEPT_HISTORY:]}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Trainer:
     checkpoints: Checkpoints
     stage: Stage
     interrupts: Interrupts = field(default_factory=Interrupts)
+    data_changed: bool = False
+    """Since the state was saved."""
 
     @property
     def first(self) -> int:
@@ -121,6 +125,9 @@ def train(trainer: Trainer, progress: Progress | None = None, state: State | Non
     progress.totals = progress.totals or _zeros(trainer)
     clock = Clock(trainer.config, progress)
     blocks = trainer.train.iterate(progress.step, trainer.last, trainer.longest)
+    if progress.step >= trainer.last and progress.step == progress.epoch * trainer.train.steps_per_epoch:
+        # A stop_step that was set since, at the very end of an epoch: nothing is left to do.
+        progress.status = progress.status or _ending(trainer, progress, clock)
     try:
         while progress.status is None and progress.epoch < trainer.stage.last_epoch:
             train_epoch(trainer, progress, blocks, clock)
@@ -190,12 +197,14 @@ def _restored(trainer: Trainer, state: State) -> Progress:
         raise StateError(f"the saved state of step {state.step} is of another version of Sixfold ({error}).") from error
     progress.best = progress.best and (progress.best[0], progress.best[1])
     trainer.steps.load_state(state.arrays)
-    if progress.steps_per_epoch != trainer.train.steps_per_epoch:
+    if trainer.data_changed or progress.steps_per_epoch != trainer.train.steps_per_epoch:
         _start_epoch_again(trainer, progress, state)
     if progress.step > trainer.last:
         raise ConfigError(f"stop_step: {trainer.last} is before step {progress.step}, where the run stands already.")
     if progress.status == "done" and progress.step < trainer.last:
-        progress.status = None  # epochs or stop_step were raised since
+        # Epochs or stop_step were raised since. An epoch that stop_step had cut short is not over any more.
+        progress.status, progress.epoch = None, progress.step // trainer.train.steps_per_epoch
+        progress.history = [one for one in progress.history if one["epoch"] <= progress.epoch]
     trainer.run.record("resume", step=progress.step, epoch=progress.epoch)
     trainer.run.restore_history(progress.history)
     trainer.console.say(f"resuming after step {progress.step} of {trainer.last}")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.checkpoints import Checkpoints
 from pipelines.errors import StateError
 from pipelines.runs import Run, find_run
-from pipelines.state import load_arrays
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ def verify(folder: Path) -> Verified:
     """
     run = find_run(folder)
     expected = run.manifest().get("files")
+    if expected is None and run.events("end"):
+        raise StateError(f"{folder / 'manifest.json'} has lost its checksums: restore it.")
     if expected is None:
         return _verify_states(run)
     found = run.checksums()
@@ -39,16 +41,19 @@ def verify(folder: Path) -> Verified:
 
 
 def _verify_states(run: Run) -> Verified:
-    files = sorted((run.path / "state").glob("*.safetensors"))
+    files = sorted((run.path / "state").glob("train-*.safetensors"))
     problems = []
     for file in files:
         try:
-            load_arrays(file)
+            Checkpoints(run).read(file)
         except StateError as error:
             problems.append(f"damaged: {error}")
+    saved = run.events("checkpoint")
+    if saved and not files:
+        problems.append(f"missing: the state of step {saved[-1]['step']}")
     done = ", ".join(run.finished_stages()) or "none"
     sentence = (
         f"{run.path} is unfinished (stages done: {done}), and only a finished run has checksums of all its files; "
-        f"its {len(files)} saved states and weights are whole."
+        f"its saved states ({len(files)}) and the best weights that they count on are whole."
     )
     return Verified(problems, len(files), sentence)

@@ -158,7 +158,7 @@ def test_run_gets_task_config_and_command(fake: Fake) -> None:
     calls = fake("pipelines.engine", "execute")
     words = ["run", TASK, "--batch-size", "64", "--columns", "image=the path", "label=class", "--no-deterministic"]
     assert main(words) == 0
-    task, config, command = calls[0]["args"]
+    task, config, command, _ = calls[0]["args"]
     assert (task, command) == (TASK, ["sixfold", *words])
     assert (config.batch_size, config.deterministic) == (64, False)
     assert config.columns == {"image": "the path", "label": "class"}

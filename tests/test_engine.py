@@ -60,7 +60,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Path, capsys: pytest.Capture
 
 
 def test_a_folder_of_other_settings_is_refused(finished: Path) -> None:
-    with pytest.raises(ConfigError, match=r"epochs 2 there, 3 here, and its training is over\): choose another"):
+    with pytest.raises(ConfigError, match=r"epochs 2 there, 3 here, and its training is over\): leave them"):
         small(finished, epochs=3)
 
 

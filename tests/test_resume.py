@@ -143,7 +143,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
 def test_best_weights_that_are_no_longer_those_make_a_state_unusable(stopped: Path, damage: Any) -> None:
     for file in (stopped / "state").glob("best-*"):
         damage(file)
-    with pytest.raises(StateError, match=r"no training state can be used: .*best-.* Start again with --overwrite"):
+    with pytest.raises(StateError, match=r"no training state can be used: .*best-.* Start again with sixfold run"):
         small(stopped)
 
 
@@ -180,6 +180,37 @@ def test_two_states_are_kept_and_the_best_weights_that_they_count_on(tmp_path: P
     assert state is not None
     assert state.step == 5
     np.testing.assert_array_equal(state.arrays["a"], [5, 5, 5])
+
+
+def test_best_weights_go_with_the_state_that_counts_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the disk is, and whatever was waiting when an epoch turned out to be the best."""
+    from pipelines import checkpoints
+
+    def slow(path: Path, *args: Any) -> str:
+        time.sleep(0.05)
+        return save_arrays(path, *args)
+
+    monkeypatch.setattr(checkpoints, "save_arrays", slow)
+    saver, best = Checkpoints(Run(tmp_path)), None
+    for step in range(1, 13):
+        weights = {"a": np.full(3, step, np.float32)}
+        saver.save(State(step, weights, {"best_file": best}))
+        if step % 2 == 0:
+            best = saver.save_best(step, weights, {})
+            saver.save(State(step, weights, {"best_file": best}))
+    saver.wait()
+    saver.close()
+    state = Checkpoints(Run(tmp_path)).newest(Console())
+    assert state is not None
+    assert (state.step, state.progress["best_file"]) == (12, "best-00000012.safetensors")
+    for file in states(tmp_path):
+        Checkpoints(Run(tmp_path)).read(file)
+
+
+def test_the_state_of_another_run_is_refused(stopped: Path) -> None:
+    Run(stopped).update_manifest(created="another time")
+    with pytest.raises(StateError, match="is of another run"):
+        small(stopped)
 
 
 RULES = {
@@ -238,8 +269,58 @@ def test_epochs_may_not_shrink_nor_grow_after_the_training(stopped: Path, copied
 
 
 def test_a_stop_step_that_is_past_is_refused(stopped: Path) -> None:
-    with pytest.raises(ConfigError, match=r"stop_step: 1 is before step \d+"):
+    before = (stopped / "run.yaml").read_text()
+    with pytest.raises(ConfigError, match=r"stop_step none there, 1 here, which is before step \d+"):
         resume(stopped, {"stop_step": 1}, [])
+    assert (stopped / "run.yaml").read_text() == before
+
+
+def test_a_setting_can_go_back_to_what_it_was_first(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(stopped), "--stop-step", "13", "--max-minutes", "0.0000001", "--epochs", "4"]) == 0
+    shutil.rmtree(stopped / "model")
+    text = (stopped / "events.jsonl").read_text().splitlines()
+    kept = [line for line in text if '"train", "status": "end"' not in line and '"event": "end"' not in line]
+    (stopped / "events.jsonl").write_text("\n".join(kept) + "\n")
+    manifest = Run(stopped).manifest()
+    (stopped / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if k != "files"}))
+    assert main(["resume", str(stopped), "--stop-step", "none", "--epochs", "3"]) == 2
+    assert main(["resume", str(stopped), "--stop-step", "none"]) == 0
+    assert "stop_step from 13 to none" in capsys.readouterr().err
+    assert Run(stopped).events("trained")[-1]["step"] == 16
+
+
+def test_an_end_that_was_reached_already_adds_no_epoch(tmp_path: Path) -> None:
+    stopped_in_training(tmp_path / "a", 12, steps_per_execution=1)
+    step = 4 * Run(tmp_path / "a").events("epoch")[-1]["epoch"]
+    for file in states(tmp_path / "a"):
+        if file.stem != f"train-{step:08d}":
+            file.unlink()
+    assert main(["resume", str(tmp_path / "a"), "--stop-step", str(step)]) == 0
+    small(tmp_path / "b", steps_per_execution=1, stop_step=step)
+    one, other = (Run(tmp_path / name).events("epoch") for name in "ab")
+    assert [event["valid"] for event in one] == [event["valid"] for event in other]
+
+
+def test_an_edited_run_yaml_is_refused(stopped: Path) -> None:
+    file = stopped / "run.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 7"))
+    with pytest.raises(StateError, match=r"run\.yaml was edited since the run began"):
+        resume(stopped, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda run: (run / "events.jsonl").write_text(""), "its line 'end' is gone"),
+        (lambda run: (run / "metrics.json").write_text("{}"), "it has no headline score"),
+        (lambda run: (run / "metrics.json").unlink(), r"has no metrics\.json: restore it"),
+        (lambda run: Run(run).update_manifest(asked=[]), "its asked are gone"),
+    ],
+)
+def test_a_damaged_finished_run_is_a_sentence(copied: Path, damage: Any, sentence: str) -> None:
+    damage(copied)
+    with pytest.raises(StateError, match=sentence):
+        resume(copied, {}, [])
 
 
 def test_other_versions_are_said(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,6 +362,51 @@ def test_changed_data_may_be_allowed_in_the_middle_of_an_epoch(photos: Path, tmp
     assert found.manifest()["data"]["counts"]["train"] < 30
     assert "allow_changed_data: false" in (tmp_path / "run" / "run.yaml").read_text()
     assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_the_epoch_begins_again_though_it_has_as_many_steps(photos: Path, tmp_path: Path) -> None:
+    settings = {"data": str(photos), "limit": None, "batch_size": 4, "steps_per_execution": 1}
+    stopped_in_training(tmp_path / "run", 13, **settings)
+    step = Run(tmp_path / "run").events("checkpoint")[-1]["step"]
+    assert step % 8
+    Image.new("RGB", (12, 12)).save(photos / "dark" / "03.png")
+    result = small(tmp_path / "run", **settings, allow_changed_data=True)
+    again = [event["step"] for event in Run(tmp_path / "run").events("resume")]
+    assert again == [0, step // 8 * 8]
+    assert "The data were changed during the run" in result.metrics["protocol"]
+    assert "test examples may have been trained on" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+
+
+def test_changed_data_that_need_another_model_change_nothing(photos: Path, tmp_path: Path) -> None:
+    settings = {"data": str(photos), "limit": None, "batch_size": 4}
+    stopped_in_training(tmp_path / "run", 4, **settings)
+    before = (tmp_path / "run" / "manifest.json").read_text()
+    shutil.copytree(photos / "dark", photos / "third")
+    for file in (photos / "third").iterdir():
+        Image.new("RGB", (12, 12), (int(file.stem), 9, 9)).save(file)
+    with pytest.raises(StateError, match="the changed data ask for another model"):
+        small(tmp_path / "run", **settings, allow_changed_data=True)
+    shutil.rmtree(photos / "third")
+    manifests = [json.loads(text) for text in (before, (tmp_path / "run" / "manifest.json").read_text())]
+    assert manifests[0]["fingerprint"] == manifests[1]["fingerprint"]
+    small(tmp_path / "run", **settings)
+
+
+def test_a_change_that_hides_its_time_is_seen(photos: Path, tmp_path: Path) -> None:
+    from PIL import ImageOps
+
+    settings = {"data": str(photos), "limit": None}
+    file = photos / "dark" / "03.png"
+    with Image.open(file) as image:
+        ImageOps.invert(image).save(file, compress_level=0)
+    cut_off(tmp_path / "run", **settings)
+    times = file.stat()
+    with Image.open(file) as image:
+        ImageOps.invert(image).save(file, compress_level=0)
+    assert file.stat().st_size == times.st_size
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(StateError, match=r"03\.png has another content"):
+        small(tmp_path / "run", **settings)
 
 
 def test_after_allowed_changes_the_baseline_is_fitted_again(photos: Path, tmp_path: Path) -> None:
@@ -338,7 +464,7 @@ def test_a_full_disk_ends_in_a_sentence_and_the_last_good_state_stands(
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints, "save_arrays", full)
-        with pytest.raises(RunError, match=r"no space is left for .*state: what was saved before is intact; make room"):
+        with pytest.raises(RunError, match=r"no space is left for .*state: make room.*what was saved before is intact"):
             small(tmp_path / "run")
     assert states(tmp_path / "run")
     small(tmp_path / "run")
@@ -420,6 +546,27 @@ def test_verify_of_an_unfinished_run_looks_at_its_states(stopped: Path) -> None:
     assert len(verify(stopped).problems) == 1
 
 
+def test_verify_of_an_unfinished_run_sees_what_resume_would(stopped: Path) -> None:
+    one, other = sorted((stopped / "state").glob("best-*"))
+    swapped = one.read_bytes(), other.read_bytes()
+    other.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    assert len(verify(stopped).problems) == 2
+    for file in states(stopped):
+        file.unlink()
+    assert any(problem.startswith("missing: the state of step") for problem in verify(stopped).problems)
+
+
+def test_verify_looks_into_folders_and_at_hidden_files(copied: Path) -> None:
+    for name in ("model/.x", "model/lock", "figures/manifest.json"):
+        (copied / name).write_text("")
+    assert [line.partition(": ")[0] for line in verify(copied).problems] == ["new"] * 3
+    manifest = Run(copied).manifest()
+    (copied / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if k != "files"}))
+    with pytest.raises(StateError, match="has lost its checksums"):
+        verify(copied)
+
+
 @pytest.mark.parametrize(
     ("text", "interval"),
     [
@@ -477,6 +624,40 @@ def test_a_signal_ends_even_what_python_cannot_interrupt_and_two_interrupts_end_
         found.append((child.returncode, time.monotonic() - started < 30, "sixfold resume" in told))
     assert found[0] == (75, True, True)
     assert found[1][:2] == (130, True)
+
+
+def test_signal_upon_signal_is_still_exit_75(tmp_path: Path) -> None:
+    words = ["run", "image-classification", "--limit", "60", "--backbone", "mlp", "--epochs", "100000"]
+    code = "from pipelines.cli import entry\nsys.argv[1:] = sys.argv[1:]\nentry()"
+    command = [sys.executable, "-c", f"import sys\n{code}", *words, "--run-dir", str(tmp_path / "run")]
+    child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_for(lambda: (tmp_path / "run" / "state").exists() and states(tmp_path / "run"))
+    for number in [signal.SIGTERM, signal.SIGUSR1] * 5:
+        child.send_signal(number)
+        time.sleep(0.1)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 75, told
+    assert "SIGTERM: finishing what cannot be cut off" in told
+    assert "its state saved: go on with sixfold resume" in told
+    assert verify(tmp_path / "run").problems == []
+
+
+def test_a_signal_before_the_run_begins_is_exit_75_too(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, pipelines.config as c\nc.load_config = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    child = in_process("run", "image-classification", "--run-dir", str(tmp_path / "run"), code=code)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 75
+    assert "stopped by SIGTERM before anything was done: give the same command again" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_in_python_ends_a_loop_around_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Execution, "fit_baseline", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="go on with sixfold resume"):
+        small(tmp_path / "run")
+    assert Run(tmp_path / "run").finished_stages() == ["data", "train"]
 
 
 def test_signals_are_given_back(tmp_path: Path) -> None:

@@ -68,6 +68,21 @@ def main(args: Sequence[str] | None = None) -> int:
     return code
 
 
+def entry() -> None:
+    """The command: `main`, then the end of the process.
+
+    After a signal it ends at once: taking TensorFlow down costs seconds that a batch system may not grant, and what
+    was to be saved is on disk.
+    """
+    code = main()
+    if code == Preempted.exit_code:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _escape(error: UnicodeError) -> tuple[str, int]:
     """What an output's encoding has no sign for, as \\uXXXX: unlike Python's own \\xXX, JSON stays JSON."""
     if not isinstance(error, UnicodeEncodeError):

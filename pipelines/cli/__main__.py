@@ -1,8 +1,6 @@
 """`python -m pipelines.cli` is `sixfold`."""
 
-import sys
-
-from pipelines.cli import main
+from pipelines.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

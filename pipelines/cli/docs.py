@@ -18,8 +18,8 @@ HEAD = """# The command line
 Written by `python -m pipelines.cli.docs` from the commands themselves; a test fails when it is stale.
 
 Results go to standard output, notes and progress to standard error. Exit codes: 0 done; 2 usage or settings; 3 data;
-4 a required device is missing; 5 the run cannot succeed as configured; 78
-a run folder cannot be used; 130 interrupted; 1 anything else, with a traceback.
+4 a required device is missing; 5 the run cannot succeed as configured; 75 stopped by a signal with its state saved: run
+it again to go on; 78 a run folder cannot be used; 130 interrupted; 1 anything else, with a traceback.
 
 ## Settings
 
@@ -73,7 +73,8 @@ def _verb(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"### {path}"
     yield f"```\n{' '.join(usage.split())}\n```"
     yield str(command.help)
-    params = command.switches if isinstance(command, TaskGroup) else command.params
+    own = [param for param in command.get_params(context) if "--help" not in param.opts]
+    params = command.switches if isinstance(command, TaskGroup) else own
     rows = []
     for param in params:
         record = param.get_help_record(context) if isinstance(param, click.Option) else None

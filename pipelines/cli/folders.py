@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.running import RUN
+from pipelines.cli.running import RUN, stoppable
 from pipelines.errors import StateError
 
 
@@ -22,16 +22,17 @@ class ResumeCommand(click.Command):
             for name, field in RunConfig.model_fields.items()
             if resuming_of(field) != "fixed" and name not in ("run_dir", "overwrite")
         }
-        options = [SettingOption(name, field) for name, field in chosen.items()]
+        options = [SettingOption(name, field, default="as the run") for name, field in chosen.items()]
         return [RUN, *options, *super().get_params(ctx)]
 
 
 def _resume(run: Path, **settings: Any) -> None:
     context = click.get_current_context()
     changes = {name: value for name, value in settings.items() if value is not None}
-    from pipelines.engine import resume as go_on
+    with stoppable() as interrupts:
+        from pipelines.engine import resume as go_on
 
-    go_on(run, changes, ["sixfold", *(context.obj or [])], hard=True)
+        go_on(run, changes, ["sixfold", *(context.obj or [])], interrupts)
 
 
 resume = ResumeCommand(
@@ -39,7 +40,8 @@ resume = ResumeCommand(
     callback=_resume,
     help="Go on with a run that was stopped or killed: what comes out is what would have come out.\n\n"
     "Training continues after the last saved step, other stages begin again. Exit 0 where it is finished already, "
-    "75 where a signal stops it once more. The options are the settings that may be others from here on.",
+    "75 where a signal stops it once more, 78 where its states cannot be used or its data have changed. The options "
+    "are the settings that may be others from here on; epochs may only grow.",
 )
 
 

@@ -16,10 +16,10 @@ METAVARS = {"whole": "INTEGER", "number": "NUMBER", "text": "TEXT", "list": "N,N
 class SettingOption(click.Option):
     """The option of a field; `group` is the section of the help it is listed in."""
 
-    def __init__(self, name: str, field: FieldInfo) -> None:
+    def __init__(self, name: str, field: FieldInfo, default: str | None = None) -> None:
         rule = allowed(field)
         self.group = group_of(field)
-        settings: dict[str, Any] = {"help": f"{field.description}  {remark(field)}", "default": None}
+        settings: dict[str, Any] = {"help": f"{field.description}  {remark(field, default)}", "default": None}
         if rule.kind == "flag":
             declaration = f"{option_name(name)}/{option_name(name, False)}"
         else:
@@ -34,11 +34,11 @@ def metavar(rule: Allowed) -> str:
     return f"[{'|'.join(rule.choices)}]" if rule.choices else METAVARS[rule.kind]
 
 
-def remark(field: FieldInfo) -> str:
+def remark(field: FieldInfo, default: str | None = None) -> str:
     """'[at least 1, or none; default: 10]': the range and the default, the metavar says the rest."""
     rule = allowed(field)
     limits = ", or ".join(part for part in (rule.range, "none" if rule.optional else "") if part)
-    return f"[{limits}{'; ' if limits else ''}default: {shown(field.get_default())}]"
+    return f"[{limits}{'; ' if limits else ''}default: {default or shown(field.get_default())}]"
 
 
 def complete(rule: Allowed, incomplete: str) -> list[CompletionItem]:

@@ -1,6 +1,8 @@
 """The verbs that compute: run, evaluate, predict. Each loads TensorFlow only when it is called."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
 from pipelines.console import text_table
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, Preempted
+from pipelines.interrupts import Interrupts
 
 RUN = click.Argument(["run"], type=click.Path(path_type=Path), metavar="RUN")
 COLUMNS = click.Option(
@@ -16,12 +19,27 @@ COLUMNS = click.Option(
 )
 
 
+@contextmanager
+def stoppable() -> Iterator[Interrupts]:
+    """The signals are ours from here on, before the slow imports: a run that has not begun ends as one that has."""
+    with Interrupts(hard=True) as interrupts:
+        interrupts.last_words = "give the same command again"
+        try:
+            yield interrupts
+        except KeyboardInterrupt:
+            if interrupts.received is None:
+                raise
+            name = interrupts.received.name
+            raise Preempted(f"stopped by {name} before anything was done: give the same command again.") from None
+
+
 def _run(chosen: Chosen) -> None:
     # First the settings: a wrong one is told before TensorFlow has loaded.
-    config = chosen.load().config
-    from pipelines.engine import execute
+    with stoppable() as interrupts:
+        config = chosen.load().config
+        from pipelines.engine import execute
 
-    execute(chosen.task, config, chosen.words, hard=True)
+        execute(chosen.task, config, chosen.words, interrupts)
 
 
 run = TaskGroup("run", _run, help="Train, score and report: one run folder with everything in it.")

@@ -100,7 +100,7 @@ def check_state(state: dict[str, np.ndarray], mine: dict[str, Any]) -> None:
     if strange:
         raise StateError(
             f"the saved state is of another model or another version of Keras ({strange[0]} differs, one of "
-            f"{len(strange)}): start again with --overwrite."
+            f"{len(strange)}): start again with sixfold run --overwrite."
         )
 
 

@@ -108,7 +108,8 @@ def _file_key(path: bytes) -> int:
         status = os.stat(path)
     except (OSError, ValueError):
         return UNKNOWN
-    return content_hash(b"%s|%d|%d" % (path, status.st_size, status.st_mtime_ns))
+    # The time of the inode's change too: that of the content can be set, and copying tools do.
+    return content_hash(b"%s|%d|%d|%d" % (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 def _recall(path: Path, keys: np.ndarray, hashes: np.ndarray, found: np.ndarray) -> np.ndarray:
