@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.result import Result
 
-__all__ = ["Result", "evaluate", "predict", "run"]
+__all__ = ["Result", "evaluate", "predict", "resume", "run"]
 
 
 def run(task: str, *, recipe: str | None = None, config: str | Path | None = None, **settings: Any) -> Result:
@@ -27,6 +27,21 @@ def run(task: str, *, recipe: str | None = None, config: str | Path | None = Non
     from pipelines.engine import execute
 
     return execute(task, loaded.config, ["pipelines.run", task, *(f"{key}={value}" for key, value in settings.items())])
+
+
+def resume(folder: str | Path, **changes: Any) -> Result:
+    """Go on with a run that was stopped or killed; what comes out is what would have come out.
+
+    Args:
+        folder: the run's.
+        changes: settings that may be others from here on, as epochs (upwards), device, save_every.
+
+    Raises:
+        pipelines.errors.SixfoldError: what is wrong, where, and what to do.
+    """
+    from pipelines.engine import resume as go_on
+
+    return go_on(Path(folder), changes, ["pipelines.resume", str(folder), *(f"{k}={v}" for k, v in changes.items())])
 
 
 def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import pipelines
 from pipelines import registry, run
 from pipelines.checkpoints import Checkpoints, State
 from pipelines.cli import main
@@ -110,6 +111,11 @@ def same(one: Path, other: Path) -> bool:
 
 def test_resume_ends_as_if_nothing_had_happened(stopped: Path, finished: Path) -> None:
     assert main(["resume", str(stopped)]) == 0
+    assert same(stopped, finished)
+
+
+def test_resume_from_python(stopped: Path, finished: Path) -> None:
+    assert pipelines.resume(stopped, save_every="3 steps").folder == stopped
     assert same(stopped, finished)
 
 
