@@ -1,6 +1,6 @@
 """Training speed as ratios, each in one process with the two sides in turns: ours against a bare Keras fit.
 
-    python benchmarks/training_speed.py [--data-root ../shared/data] [--turns 7] [cnn] [mlp]
+    python benchmarks/training_speed.py [--data-root ../shared/data] [--turns 7] [cnn] [mlp] [mobilenet]
 
 cnn   the default network on Fashion-MNIST, batch 64, crop augmentation: images a second of Sixfold's loop, fed by
 its stream (fetching and
@@ -11,6 +11,9 @@ mlp   784-128-64-10, batch 32, Adam: epochs a second, validation included, again
       `model.fit(x, y, batch_size=32, validation_split=0.2)` on arrays; the same 48,000 images and
       1,500 updates an epoch. One warm-up
       epoch each, then an epoch in turns; then the test accuracy of both.
+mobilenet  fine-tuning all of MobileNetV2 at 224 pixels, batch 32, on photos (hymenoptera): images a second of the step
+      alone against `fit` on the very same decoded batches, held in memory; then what decoding and augmenting add, and
+      what determinism does (benchmarks/determinism.py mobilenet).
 """
 
 import argparse
@@ -90,6 +93,66 @@ def report(title: str, unit: str, rates: dict[str, list[float]]) -> None:
             f"best {max(values):,.4g}, turns {len(values)}"
         )
     print(f"{title}: ratio ours / {list(rates)[1]}: {ratio:.3f}", flush=True)
+
+
+def mobilenet(root: Path, turns: int) -> None:
+    """MobileNetV2: see the module."""
+    options = {
+        "data": str(root / "hymenoptera" / "train"),
+        "on_bad": "skip",
+        "backbone": "MobileNetV2",
+        "image_size": 224,
+        "batch_size": 32,
+        "augment": "flip-crop",
+        "epochs": 100,
+        "learning_rate": 1e-4,
+        "weight_decay": 0,
+    }
+    config, task, data = prepared(root, **options)
+    import keras
+    import tensorflow as tf
+
+    trainer = trainer_for(config, task, data)
+    many = 3
+    blocks = list(trainer.train.iterate(0, many, 1))
+    rate = np.array([1e-4], np.float32)
+
+    def ours() -> int:
+        for block in blocks:
+            trainer.steps.train(block, rate)
+        return many * config.batch_size
+
+    held = [tuple(part[0] for part in block[:2]) for block in blocks]
+    batches = tf.data.Dataset.from_tensor_slices(tuple(tf.stack(column) for column in zip(*held, strict=True)))
+    model = task.build_model(config, data.assets).model
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.AdamW(1e-4), loss, metrics=["accuracy"], jit_compile=False)
+
+    def bare() -> int:
+        model.fit(batches, epochs=1, verbose=0)
+        return many * config.batch_size
+
+    ours(), bare()
+    report("mobilenet", "images/s", in_turns({"ours": ours, "bare fit": bare}, turns))
+    stream = iter(trainer.train.blocks(0, trainer.total, 1))
+
+    def decoded() -> int:
+        for _ in range(2 * many):
+            next(stream)
+        return 2 * many * config.batch_size
+
+    decoded()
+    plain = trainer_for(config.model_copy(update={"augment": "none"}), task, data)
+    still = iter(plain.train.blocks(0, plain.total, 1))
+
+    def undecorated() -> int:
+        for _ in range(2 * many):
+            next(still)
+        return 2 * many * config.batch_size
+
+    undecorated()
+    title = "mobilenet, the stream alone"
+    report(title, "images/s", in_turns({"decoding and augmenting": decoded, "decoding": undecorated}, turns))
 
 
 def cnn(root: Path, turns: int) -> None:
@@ -180,9 +243,9 @@ def mlp(root: Path, turns: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", default=["cnn", "mlp"], choices=["cnn", "mlp"])
+    parser.add_argument("which", nargs="*", default=["cnn", "mlp"], choices=["cnn", "mlp", "mobilenet"])
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
     for name in arguments.which:
-        {"cnn": cnn, "mlp": mlp}[name](arguments.data_root, arguments.turns)
+        {"cnn": cnn, "mlp": mlp, "mobilenet": mobilenet}[name](arguments.data_root, arguments.turns)
