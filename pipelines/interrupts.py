@@ -101,7 +101,8 @@ class Interrupts:
                 seen_interrupt = seen_interrupt or number == signal.SIGINT
                 if number in SIGNALS and first is None:
                     first = signal.Signals(number)
-                    _tell(f"{first.name}: finishing what cannot be cut off; Ctrl-C once more ends it at once")
+                    more = "; Ctrl-C once more ends it at once" if first == signal.SIGINT else ""
+                    _tell(f"{first.name}: finishing what cannot be cut off{more}")
                     threading.Thread(target=self._expire, args=(first,), daemon=True).start()
         os.close(pipe)
 
