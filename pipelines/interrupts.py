@@ -86,7 +86,8 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self.received is not None
         self.received = self.received or signal.Signals(number)
-        if not self._postponed or (again and number == signal.SIGINT):
+        # Once is enough: what the first one has begun to bring to its end is not to be cut short by a second.
+        if number == signal.SIGINT if again else not self._postponed:
             raise KeyboardInterrupt
 
     def _watch(self, pipe: int) -> None:

@@ -656,6 +656,20 @@ def test_a_signal_before_the_run_begins_is_exit_75_too(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_second_signal_does_not_cut_the_end_of_the_first_short() -> None:
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+        assert interrupts.received == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
 def test_ctrl_c_in_python_ends_a_loop_around_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Execution, "fit_baseline", lambda self: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt, match="go on with sixfold resume"):
