@@ -659,15 +659,12 @@ def test_a_signal_before_the_run_begins_is_exit_75_too(tmp_path: Path) -> None:
 def test_a_second_signal_does_not_cut_the_end_of_the_first_short() -> None:
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1)
+            signal.raise_signal(signal.SIGTERM)
         for number in (signal.SIGTERM, signal.SIGUSR1):
-            os.kill(os.getpid(), number)
-            time.sleep(0.01)
+            signal.raise_signal(number)
         assert interrupts.received == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_ctrl_c_in_python_ends_a_loop_around_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
