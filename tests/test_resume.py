@@ -190,6 +190,7 @@ FIXED = {
     *("data", "columns", "group_by", "valid", "test", "split", "limit", "on_bad"),
     *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
     *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
+    *("pretrain_on", "pretrain_epochs", "pretrain_rate", "pretrain_mask"),
     *("backend", "precision", "jit", "steps_per_execution", "deterministic", "seed"),
 }
 
