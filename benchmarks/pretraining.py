@@ -1,6 +1,6 @@
 """Whether learning from unlabelled images first is worth it where labels are few: Fashion-MNIST with 1 % of its labels.
 
-    python benchmarks/pretraining.py [--data-root ../shared/data] [--seeds 3] [--tune] [--folder DIR] [name=value ...]
+    python benchmarks/pretraining.py [cnn | mlp] [--data-root ../shared/data] [--seeds 3] [--tune] [--folder DIR]
 
 For each seed 600 of the 60,000 training images are drawn, 60 of each class, and trained on twice with the same
 settings: from scratch, and after masked pretraining on `--unlabelled` other training images, whose labels are not read.
@@ -30,15 +30,21 @@ from pipelines.sources.idx import idx_pairs
 LABELLED = 600
 HELD_OUT = 10_000
 SETTINGS: dict[str, Any] = {
-    "width": 16,
     "batch_size": 32,
     "epochs": 60,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "augment": "crop",
     "split": "0.9,0.1,0",
     "baseline_iterations": 20,
 }
-PRETRAINING: dict[str, Any] = {"pretrain_epochs": 5, "pretrain_rate": 2e-3, "pretrain_mask": 0.6}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cnn": {"backbone": "cnn", "width": 16},
+    "mlp": {"backbone": "mlp", "hidden": "256,128"},
+}
+PRETRAINING: dict[str, dict[str, Any]] = {
+    "cnn": {"pretrain_epochs": 4, "pretrain_rate": 3e-3, "pretrain_mask": 0.6},
+    "mlp": {"pretrain_epochs": 30, "pretrain_rate": 2e-3, "pretrain_mask": 0.6},
+}
 
 
 def write_sources(root: Path, folder: Path, seed: int, unlabelled: int, *, tune: bool) -> tuple[Path, Path]:
@@ -82,14 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--unlabelled", type=int, default=20_000)
+    parser.add_argument("--unlabelled", type=int, default=40_000)
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the runs are kept; by default nowhere")
-    parser.add_argument("changed", nargs="*", help="setting=value, in place of the settings in this file")
+    parser.add_argument("network", nargs="?", choices=list(NETWORKS), default="cnn")
     arguments = parser.parse_args()
-    changed = dict(text.split("=", 1) for text in arguments.changed)
-    plain = {**SETTINGS, **{name: value for name, value in changed.items() if name not in PRETRAINING}}
-    before = {name: changed.get(name, value) for name, value in PRETRAINING.items()}
+    plain, before = {**SETTINGS, **NETWORKS[arguments.network]}, PRETRAINING[arguments.network]
     print(json.dumps({**plain, **before, "unlabelled": arguments.unlabelled}))
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
