@@ -2,7 +2,9 @@
 
 state/train-00000120.safetensors holds all variables after step 120 and, as JSON, everything else that the loop knows;
 state/best-00000100.safetensors the weights to be scored. A state names the best weights that it counts on by file and
-digest. A file is only ever whole or not there, and none is removed before what replaces it is on disk.
+digest. A file is only ever whole or not there, and none is removed before what replaces it is on disk. The states of a
+pretraining are called pretrain-00000120.safetensors and have no best weights; they are removed when the training after
+it is over.
 """
 
 import errno
@@ -11,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +27,7 @@ FORMAT = 1
 _KEPT = 2
 
 Arrays = dict[str, np.ndarray]
+Kind = Literal["train", "pretrain"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Checkpoints:
     `save` and `save_best` take copies and return; one thread writes them, the newest state where several wait.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run, self._folder = run, run.path / "state"
+    def __init__(self, run: Run, kind: Kind = "train") -> None:
+        self._run, self._folder, self._kind = run, run.path / "state", kind
         self._changed = threading.Condition()
         self._identity = run.identity()
         self._offered: Best | None = None
@@ -112,7 +115,7 @@ class Checkpoints:
         Raises:
             StateError: none of those that were saved can be used.
         """
-        saved = self._run.events("checkpoint")
+        saved = self._run.checkpoints(self._kind)
         found = self._states()
         troubles = []
         for file in reversed(found):
@@ -142,8 +145,13 @@ class Checkpoints:
         self.save(state)
         self.wait()
         for file in self._states():
-            if file.name != _name(state):
+            if file.name != self._name(state):
                 file.unlink()
+
+    def remove(self) -> None:
+        """Remove all states."""
+        for file in self._states():
+            file.unlink()
 
     def read(self, file: Path) -> State:
         """One state, with the best weights that it counts on verified.
@@ -163,7 +171,10 @@ class Checkpoints:
         return State(about["step"], arrays, about["progress"])
 
     def _states(self) -> list[Path]:
-        return sorted(self._folder.glob("train-*.safetensors"))
+        return sorted(self._folder.glob(f"{self._kind}-*.safetensors"))
+
+    def _name(self, state: State) -> str:
+        return f"{self._kind}-{state.step:08d}.safetensors"
 
     def _start(self) -> None:
         if self._thread is None:
@@ -210,8 +221,9 @@ class Checkpoints:
             "best": counts_on,
             "progress": state.progress,
         }
-        save_arrays(self._folder / _name(state), state.arrays, about)
-        self._run.record("checkpoint", step=state.step, seconds=round(time.perf_counter() - started, 3))
+        save_arrays(self._folder / self._name(state), state.arrays, about)
+        seconds = round(time.perf_counter() - started, 3)
+        self._run.record("checkpoint", kind=self._kind, step=state.step, seconds=seconds)
         self._prune()
 
     def _prune(self) -> None:
@@ -245,10 +257,6 @@ def cannot_write(where: Path, error: OSError) -> RunError:
             "what was saved before is intact."
         )
     return RunError(f"{where} cannot be written ({error.strerror}): what was saved before is intact.")
-
-
-def _name(state: State) -> str:
-    return f"train-{state.step:08d}.safetensors"
 
 
 def _counts_on(file: Path) -> str | None:

@@ -152,7 +152,8 @@ def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> Preempted:
     stage = next((stage for stage in STAGES if stage not in done), STAGES[-1])
     saved = run.events("checkpoint")
     if stage == "train" and saved:
-        where = f"after step {saved[-1]['step']}, its state saved"
+        of = " of the pretraining" if saved[-1].get("kind") == "pretrain" else ""
+        where = f"after step {saved[-1]['step']}{of}, its state saved"
     else:
         where = f"in the stage {stage}, which begins again"
     run.record("preempted", signal=name, stage=stage)

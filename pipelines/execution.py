@@ -11,13 +11,13 @@ from pipelines.artefact import load_model, save_model
 from pipelines.checkpoints import Checkpoints, State, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
-from pipelines.errors import RunError, StateError
+from pipelines.errors import ConfigError, RunError, StateError
 from pipelines.evaluation import Head, judge, metrics_json, predict_store, scores_json
-from pipelines.fingerprints import describe_change, save_examples
+from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
-from pipelines.stages import Stage, plan
-from pipelines.task import Assets, Built, Data, Frozen, Record, Scores
+from pipelines.stages import Stage, before, plan
+from pipelines.task import Assets, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
 
 if TYPE_CHECKING:
     from pipelines.training import Trainer
@@ -44,6 +44,7 @@ class Execution:
         self.interrupts, self.allow_changed_data = interrupts, allow_changed_data
         self.task = registry.task(task_name)
         self._data: Data | None = None
+        self._unlabelled: Data | None = None
         self._built: Any = None
         self._assets: Assets | None = None
         self._change_of_data: str | None = None
@@ -66,9 +67,8 @@ class Execution:
         """Read once; checked against the fingerprint that the run began with."""
         if self._data is None:
             self._data = self.task.load_data(self.config)
-            known = self.run.manifest().get("fingerprint")
-            if known not in (None, self._data.fingerprint):
-                self._accept_change(self._data)
+            if self.run.manifest().get("fingerprint") not in (None, self._data.fingerprint):
+                self._change_of_data = self._accept_change(self._data, FILE)
             changes = self.run.manifest().get("data_changes", [])
             if changes or self._change_of_data:
                 told = "; ".join([*changes, *([self._change_of_data] if self._change_of_data else [])])
@@ -76,31 +76,57 @@ class Execution:
                 self._data = replace(self._data, protocol=f"{self._data.protocol} {note}")
         return self._data
 
-    def _accept_change(self, data: Data) -> None:
-        """Of the data since the run began: refused, unless it was asked for."""
-        change = describe_change(self.run.path, data)
+    @property
+    def unlabelled(self) -> Data:
+        """What the pretraining reads; likewise."""
+        if self._unlabelled is None:
+            self._unlabelled = self._pretraining.load_data(self.config, self.data)
+            known = self.run.manifest().get("pretraining", {}).get("fingerprint")
+            if known not in (None, self._unlabelled.fingerprint):
+                change = self._accept_change(self._unlabelled, UNLABELLED)
+                self.run.record("data changed", change=change)
+                self._write_down(self._unlabelled, UNLABELLED)
+        return self._unlabelled
+
+    @property
+    def _pretraining(self) -> Pretraining:
+        if self.task.pretraining is None:
+            raise ConfigError(f"pretrain_on: {self.task_name} learns from labels alone so far: leave it out.")
+        return self.task.pretraining
+
+    def _write_down(self, data: Data, file: str) -> None:
+        """Which examples the run has, by the file that names them."""
+        save_examples(self.run.path, data, file)
+        about = {"data": data.summary, "fingerprint": data.fingerprint}
+        self.run.update_manifest(**(about if file == FILE else {"pretraining": about}))
+
+    def _accept_change(self, data: Data, file: str) -> str:
+        """What changed of the data since the run began: refused, unless it was asked for."""
+        change = describe_change(self.run.path, data, file)
         if not self.allow_changed_data:
             raise StateError(
                 f"the data have changed since {self.run.path} began: {change}. Restore them, start a new run, "
                 "or go on all the same with --allow-changed-data."
             )
         self.console.say(f"warning: the data have changed: {change}. The run goes on with them as they are now.")
-        self._change_of_data = change
+        return change
 
     def _keep_change(self) -> None:
         """Write a change of the data down, once it is sure that the run can go on with them."""
         if self._change_of_data is None:
             return
         self.run.record("data changed", change=self._change_of_data)
-        save_examples(self.run.path, self.data)
+        self._write_down(self.data, FILE)
         changes = [*self.run.manifest().get("data_changes", []), self._change_of_data]
-        self.run.update_manifest(data=self.data.summary, fingerprint=self.data.fingerprint, data_changes=changes)
+        self.run.update_manifest(data_changes=changes)
         self._change_of_data = None
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
         transfer.check_source(self.config, self.task_name)
         data = self.data
+        if self.config.pretrain_on is not None:
+            _ = self.unlabelled  # what is wrong with it is said before anything is computed
         self._change(**dict(self.task.resolve(self.config, data)))
         parts = self.config.accumulate * self.runtime.replicas
         largest = -(-len(data.splits["train"]) // parts) * parts
@@ -109,12 +135,18 @@ class Execution:
                 f"batch size: {largest}, as there are {len(data.splits['train']):,} {self.task.unit}s to train on"
             )
             self._change(batch_size=largest)
-        save_examples(self.run.path, data)
-        self.run.update_manifest(data=data.summary, fingerprint=data.fingerprint)
+        self._write_down(data, FILE)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
         self.console.say(f"run: {self.run.path}")
+        self._say_data(f"data: {self.config.data}: {counts}", data)
+        if self.config.pretrain_on is not None:
+            self._write_down(self.unlabelled, UNLABELLED)
+            count = f"{len(self.unlabelled.splits['train']):,}"
+            self._say_data(f"unlabelled: {self.config.pretrain_on}: {count}", self.unlabelled)
+
+    def _say_data(self, what: str, data: Data) -> None:
         left_out = f" {len(data.summary['skipped']):,} left out as unusable." if data.summary.get("skipped") else ""
-        self.console.say(f"data: {self.config.data}: {counts} {self.task.unit}s.{left_out} {data.protocol}")
+        self.console.say(f"{what} {self.task.unit}s.{left_out} {data.protocol}")
         for warning in data.summary.get("warnings", []):
             self.console.say(f"warning: {warning}")
 
@@ -122,8 +154,9 @@ class Execution:
         """Train, stage by stage, and leave the best weights on disk."""
         from pipelines.training import train
 
-        checkpoints = Checkpoints(self.run)
+        checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
         state, progress = checkpoints.newest(self.console), None
+        spent = self._pretrain(earlier) if self.config.pretrain_on is not None else 0.0
         for stage in plan(self.config):
             reached = state.progress.get("stage", 0) if state else 0
             if stage.number < reached or (progress and progress.status):
@@ -135,7 +168,7 @@ class Execution:
                 trainer = replace(trainer, data_changed=True)
             self._keep_change()
             with self.interrupts.postponed():
-                progress = train(trainer, progress, mine)
+                progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
         assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
@@ -149,6 +182,31 @@ class Execution:
             best_epoch=progress.best_epoch,
             best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
         )
+        earlier.remove()
+
+    def _pretrain(self, checkpoints: Checkpoints) -> float:
+        """Learn from the examples without labels, or take up what was learned; the seconds that it took.
+
+        Also where the training after it has begun: of layers that it keeps frozen, its own states say nothing.
+        """
+        from pipelines.devices.settings import StepSettings
+        from pipelines.preparation import make_optimizer
+        from pipelines.training import Trainer, train
+
+        config, stage = before(self.config)
+        transfer.unfreeze(self.built, config, stage.unfreeze, self.console.say)
+        with self.runtime.scope():
+            built = self._pretraining.build_model(self.built, config, self.data.assets)
+            optimizer = make_optimizer(config, built.model)
+        encoder = self._pretraining.encode(config, self.data.assets)
+        stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
+        config = self._chosen(config, built.model, stream)
+        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on")
+        steps = self.runtime.steps(built, optimizer, settings)
+        places = self.run, config, built, steps, stream, None, self.console, self.task.unit
+        with self.interrupts.postponed():
+            trainer = Trainer(*places, checkpoints, stage, self.interrupts)
+            return train(trainer, None, checkpoints.newest(self.console)).seconds
 
     def _check_model(self, trainer: "Trainer", state: State) -> None:
         """Whether the model of the changed data can take the state of the old ones."""
@@ -172,7 +230,10 @@ class Execution:
         if not stage.is_final or stage.number:
             self.console.say(stage.sentence)
         transfer.unfreeze(built, self.config, stage.unfreeze, self.console.say)
-        streams = {"train": self._stream("train", training=True), "valid": self._stream("valid", training=False)}
+        streams = {}
+        for split, training in (("train", True), ("valid", False)):
+            encoder = self.task.encode(self.config, self.data.assets, training)
+            streams[split] = self._stream(self.data.splits[split], encoder, training=training)
         if built.cacheable and built.head and stage.unfreeze == "none" and self.config.lora_rank is None:
             built, streams = cached(built, streams, self.run.path / "state", self.console)
         with self.runtime.scope():
@@ -305,28 +366,33 @@ class Execution:
     def _score(self, records: list[Record], assets: Assets) -> Scores:
         return self.task.score(records, self.task.references(self.data.splits["test"]), self.config, assets)
 
-    def _stream(self, split: str, *, training: bool) -> Any:
+    def _stream(self, store: Store, encoder: Encoder, *, training: bool, partners: bool = True) -> Any:
         from pipelines.stream import Stream
 
-        encoder = self.task.encode(self.config, self.data.assets, training)
         batching = self.task.batching(self.config)
-        return Stream(self.data.splits[split], encoder, batching, self.config.seed, training=training)
+        batching = replace(batching, partners=batching.partners and partners)
+        return Stream(store, encoder, batching, self.config.seed, training=training)
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
         only one stage to choose for."""
-        from pipelines.preparation import choose_jit, choose_steps
-
-        config = self.config
-        jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
-        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
-        if stage.is_final and not stage.number:
+        config = self._chosen(self.config, model, stream)
+        steps, jit = config.steps_per_execution, config.jit
+        if stage.is_final and not stage.number and config.pretrain_on is None:
             self._change(jit=jit, steps_per_execution=steps)
         whole = self.built.model
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
         about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)
         self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
+        return config
+
+    def _chosen(self, config: Any, model: Any, stream: Any) -> Any:
+        """The config with what is chosen for one model and its batches."""
+        from pipelines.preparation import choose_jit, choose_steps
+
+        jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
+        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
 
     def _change(self, **settings: Any) -> None:

@@ -13,26 +13,28 @@ from pipelines.task import Data
 
 FILE = "state/examples.jsonl.gz"
 """In the run folder: one line an example, [split, hash, id]."""
+UNLABELLED = "state/unlabelled.jsonl.gz"
+"""The same of the examples of --pretrain-on."""
 
 
-def save_examples(folder: Path, data: Data) -> None:
+def save_examples(folder: Path, data: Data, file: str = FILE) -> None:
     """Write down every example of every split."""
     lines = "".join(f"{json.dumps(one)}\n" for one in _examples(data))
-    write_bytes(folder / FILE, gzip.compress(lines.encode(), compresslevel=1, mtime=0))
+    write_bytes(folder / file, gzip.compress(lines.encode(), compresslevel=1, mtime=0))
 
 
-def describe_change(folder: Path, data: Data) -> str:
+def describe_change(folder: Path, data: Data, file: str = FILE) -> str:
     """One clause: which example is gone, changed, new or in another split, the first of each kind by name.
 
     Raises:
         StateError: what the run began with cannot be read.
     """
     try:
-        text = gzip.decompress((folder / FILE).read_bytes()).decode()
+        text = gzip.decompress((folder / file).read_bytes()).decode()
         before = {name: (split, content) for split, content, name in map(json.loads, text.splitlines())}
     except (OSError, EOFError, ValueError) as error:
         raise StateError(
-            f"the data differ from those of the run, and {folder / FILE}, which says how, cannot be read ({error})."
+            f"the data differ from those of the run, and {folder / file}, which says how, cannot be read ({error})."
         ) from error
     now = {name: (split, content) for split, content, name in _examples(data)}
     both = [name for name in before if name in now]

@@ -83,7 +83,7 @@ def _refusal(run: Run, name: str, old: Any, new: Any, rule: str) -> str | None:
         return ""
     if name in ("epochs", "stop_step", "max_minutes") and "train" in run.finished_stages():
         return ", and its training is over"
-    saved = run.events("checkpoint")
+    saved = run.checkpoints()
     if name == "stop_step" and new is not None and saved and new < saved[-1]["step"]:
         return f", which is before step {saved[-1]['step']}, where it stands"
     return f", and {name} may only grow" if rule == "grows" and new < old else None

@@ -58,7 +58,7 @@ class Run:
         lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
         found = [parsed for line in lines if (parsed := _parse(line)) is not None]
         kept: list[dict[str, Any]] = []
-        last = {"step": math.inf, "epoch": math.inf}
+        last = {"step": math.inf, "epoch": math.inf, "pretraining": math.inf}
         for one in reversed(found):
             if one["event"] == "resume":
                 last = {name: min(most, one.get(name, most)) for name, most in last.items()}
@@ -66,12 +66,21 @@ class Run:
                 kept.append(one)
         return [one for one in reversed(kept) if event in (None, one["event"])]
 
-    def restore_history(self, epochs: Iterable[dict[str, Any]]) -> None:
-        """Record again what a crash of the whole machine took from the end of events.jsonl."""
-        there = {one["epoch"] for one in self.events("epoch")}
+    def restore_history(self, event: str, epochs: Iterable[dict[str, Any]]) -> None:
+        """Record again what a crash of the whole machine took from the end of events.jsonl.
+
+        Args:
+            event: epoch, or pretraining; its number stands under the same name.
+            epochs: all that there were.
+        """
+        there = {one[event] for one in self.events(event)}
         for one in epochs:
-            if one["epoch"] not in there:
-                self.record("epoch", **one)
+            if one[event] not in there:
+                self.record(event, **one)
+
+    def checkpoints(self, kind: str = "train") -> list[dict[str, Any]]:
+        """What was recorded of the saved states of a kind."""
+        return [event for event in self.events("checkpoint") if event.get("kind", "train") == kind]
 
     def sync_events(self) -> None:
         """Put all events on disk: what is saved after them can count on them."""

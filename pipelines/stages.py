@@ -1,4 +1,5 @@
-"""The parts of one training, each with its own trained layers, learning rate and schedule. Imports no TensorFlow."""
+"""The parts of one training, each with its own trained layers, learning rate and schedule; and what comes before it.
+Imports no TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -26,6 +27,15 @@ class Stage:
         what = layers.get(self.unfreeze) or f"the head and the {self.unfreeze.replace(':', ' ')} of the backbone"
         epochs = f"epochs {self.first_epoch + 1} to {self.last_epoch}"
         return f"stage {self.number + 1}: {epochs} train {what}, learning rate {self.learning_rate:g}"
+
+
+def before(config: RunConfig) -> tuple[RunConfig, Stage]:
+    """The pretraining: its settings, and all of it as one stage. It has epochs, a learning rate and a seed of its own
+    order of examples; what ends a training early, and what is there against learning labels by heart, is left out."""
+    own = {"epochs": config.pretrain_epochs, "learning_rate": config.pretrain_rate}
+    off = {"stop_step": None, "max_minutes": None, "patience": None, "average": None, "l1": 0.0, "l2": 0.0}
+    settings = config.model_copy(update={**own, **off})
+    return settings, Stage(0, 0, settings.epochs, settings.learning_rate, "all", is_final=True)
 
 
 def plan(config: RunConfig) -> list[Stage]:

@@ -125,6 +125,21 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """How a task learns from examples whose labels it does not look at, before its training."""
+
+    load_data: "Callable[[Any, Data], Data]"
+    """(config, the data of the run) -> the examples of config.pretrain_on as the split `train` alone, without those
+    that the run validates or tests on."""
+    encode: "Callable[[Any, Assets], Encoder]"
+    """(config, assets) -> the encoder: `x` an example of which a part is hidden, by its key; `y` what is to be
+    found."""
+    build_model: "Callable[[Built, Any, Assets], Built]"
+    """(the model that will be trained, config, assets) -> a model of the same layers without the head, with what it
+    takes to find `y` on top; it has no metrics."""
+
+
+@dataclass(frozen=True)
 class Record:
     """The answer for one input."""
 
@@ -256,3 +271,5 @@ class Task:
     figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store], list[Figure]]"
     inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""
+    pretraining: Pretraining | None = None
+    """None: the task refuses `--pretrain-on`."""

@@ -66,7 +66,8 @@ class Trainer:
     built: Built
     steps: Steps
     train: Stream
-    valid: Stream
+    valid: Stream | None
+    """None: nothing is judged, as this is a pretraining."""
     console: Console
     unit: str
     checkpoints: Checkpoints
@@ -74,6 +75,11 @@ class Trainer:
     interrupts: Interrupts = field(default_factory=Interrupts)
     data_changed: bool = False
     """Since the state was saved."""
+
+    @property
+    def event(self) -> str:
+        """What an epoch is recorded as, and called."""
+        return "epoch" if self.valid else "pretraining"
 
     @property
     def first(self) -> int:
@@ -103,7 +109,9 @@ class Trainer:
         return self.config.steps_per_execution
 
 
-def train(trainer: Trainer, progress: Progress | None = None, state: State | None = None) -> Progress:
+def train(
+    trainer: Trainer, progress: Progress | None = None, state: State | None = None, *, spent: float = 0.0
+) -> Progress:
     """Train one stage to its end, to an early stop or to the budget's end; in the end the last state and the best
     epoch's weights are on disk.
 
@@ -111,6 +119,7 @@ def train(trainer: Trainer, progress: Progress | None = None, state: State | Non
         trainer: everything that is needed.
         progress: of the stages before.
         state: to go on from, saved in this stage.
+        spent: seconds, before the first stage.
 
     Raises:
         RunError: the loss is no longer a number, or a state cannot be written.
@@ -119,7 +128,7 @@ def train(trainer: Trainer, progress: Progress | None = None, state: State | Non
     """
     if state is not None:
         progress = _restored(trainer, state)
-    progress = progress or start(trainer.run, trainer.train.steps_per_epoch)
+    progress = progress or start(trainer, spent)
     if progress.stage != trainer.stage.number:
         progress.stage, progress.factor, progress.waited = trainer.stage.number, 1.0, 0
     progress.totals = progress.totals or _zeros(trainer)
@@ -148,10 +157,17 @@ def train(trainer: Trainer, progress: Progress | None = None, state: State | Non
     return progress
 
 
-def start(run: Run, steps_per_epoch: int) -> Progress:
+def start(trainer: Trainer, spent: float) -> Progress:
     """A training that begins."""
-    run.record("resume", step=0, epoch=0)
-    return Progress(steps_per_epoch=steps_per_epoch)
+    progress = Progress(steps_per_epoch=trainer.train.steps_per_epoch, seconds=spent)
+    _record_resume(trainer, progress)
+    return progress
+
+
+def _record_resume(trainer: Trainer, progress: Progress) -> None:
+    """What was recorded beyond this point is not counted."""
+    steps = {"step": progress.step} if trainer.valid else {}
+    trainer.run.record("resume", **steps, **{trainer.event: progress.epoch})
 
 
 class Clock:
@@ -205,9 +221,10 @@ def _restored(trainer: Trainer, state: State) -> Progress:
         # Epochs or stop_step were raised since. An epoch that stop_step had cut short is not over any more.
         progress.status, progress.epoch = None, progress.step // trainer.train.steps_per_epoch
         progress.history = [one for one in progress.history if one["epoch"] <= progress.epoch]
-    trainer.run.record("resume", step=progress.step, epoch=progress.epoch)
-    trainer.run.restore_history(progress.history)
-    trainer.console.say(f"resuming after step {progress.step} of {trainer.last}")
+    _record_resume(trainer, progress)
+    trainer.run.restore_history(trainer.event, progress.history)
+    of = "" if trainer.valid else " of the pretraining"
+    trainer.console.say(f"resuming after step {progress.step} of {trainer.last}{of}")
     return progress
 
 
@@ -229,7 +246,7 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
     start = progress.epoch * per_epoch
     end = min(start + per_epoch, trainer.last)
     examples = min((end - start) * config.batch_size, trainer.train.examples)
-    label = f"epoch {progress.epoch + 1}/{config.epochs}"
+    label = f"{trainer.event} {progress.epoch + 1}/{config.epochs}"
     with trainer.console.bar(label, examples, trainer.unit + "s") as advance:
         while progress.step < end:
             trainer.interrupts.check()
@@ -254,33 +271,40 @@ def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
 
 
 def validate(trainer: Trainer, progress: Progress) -> None:
-    """End the epoch: score the validation split, keep the weights if they are the best."""
+    """End the epoch: score the validation split, keep the weights if they are the best. A pretraining has no such
+    split, and no best epoch."""
     config = trainer.config
-    with trainer.steps.averaged():
-        valid = evaluate(trainer.steps, trainer.valid, trainer.built, trainer.longest, trainer.interrupts.check)
+    valid = _validated(trainer) if trainer.valid else None
     values = {
         "train": means(np.array(progress.totals), trainer.built),
-        "valid": valid,
+        **({} if valid is None else {"valid": valid}),
         "learning_rate": float(trainer.rates(progress.step - 1, 1, progress.factor)[0]),
     }
     steps = progress.step - progress.epoch * trainer.train.steps_per_epoch
     examples = min(steps * config.batch_size, trainer.train.examples)
     progress.epoch += 1
-    better = _judge(trainer, progress, valid)
+    better = valid is not None and _judge(trainer, progress, valid)
     seconds = progress.epoch_seconds
     rate = examples / max(seconds, 1e-9)
     event = {
-        "epoch": progress.epoch,
+        trainer.event: progress.epoch,
         "step": progress.step,
         **values,
         "examples_per_second": round(rate, 1),
         "seconds": round(seconds, 3),
-        "best": better,
+        **({} if valid is None else {"best": better}),
     }
-    trainer.run.record("epoch", **event)
+    trainer.run.record(trainer.event, **event)
     progress.history.append(event)
     progress.totals, progress.epoch_seconds = _zeros(trainer), 0.0
     trainer.console.say(_epoch_line(trainer, progress, values, rate, better))
+
+
+def _validated(trainer: Trainer) -> dict[str, float]:
+    """The loss and the metrics of the validation split, with the averaged weights."""
+    assert trainer.valid is not None
+    with trainer.steps.averaged():
+        return evaluate(trainer.steps, trainer.valid, trainer.built, trainer.longest, trainer.interrupts.check)
 
 
 def _ending(trainer: Trainer, progress: Progress, clock: Clock) -> str | None:
@@ -323,15 +347,16 @@ def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> Non
         else "no epoch was finished"
     )
     clip = "" if config.clip_norm else " or set --clip-norm 1"
+    option = "--learning-rate" if trainer.valid else "--pretrain-rate"
     raise RunError(
-        f"the loss is not a number any more at step {progress.step} (epoch {progress.epoch + 1}): "
-        f"lower --learning-rate (now {config.learning_rate:g}){clip}; {kept}."
+        f"the loss is not a number any more at step {progress.step} ({trainer.event} {progress.epoch + 1}): "
+        f"lower {option} (now {config.learning_rate:g}){clip}; {kept}."
     )
 
 
 def _record_step(trainer: Trainer, progress: Progress, sums: np.ndarray, rates: np.ndarray, count: int) -> None:
     every = max(1, trainer.train.steps_per_epoch // _STEP_EVENTS_PER_EPOCH)
-    if progress.step // every != (progress.step - count) // every:
+    if trainer.valid and progress.step // every != (progress.step - count) // every:
         values = means(sums, trainer.built)
         trainer.run.record("step", step=progress.step, epoch=progress.epoch, **values, learning_rate=float(rates[-1]))
 
@@ -355,9 +380,9 @@ def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> boo
 
 
 def _epoch_line(trainer: Trainer, progress: Progress, values: dict[str, Any], rate: float, better: bool) -> str:
-    train, valid = (
-        " ".join(f"{name} {value:.4f}" for name, value in values[split].items()) for split in ("train", "valid")
-    )
-    mark = "  best" if better else ""
-    place = f"epoch {progress.epoch}/{trainer.config.epochs}"
-    return f"{place}  train {train}  valid {valid}  {rate:,.0f} {trainer.unit}s/s{mark}"
+    parts = [f"{trainer.event} {progress.epoch}/{trainer.config.epochs}"]
+    for split in ("train", "valid"):
+        if split in values:
+            parts.append(f"{split} {' '.join(f'{name} {value:.4f}' for name, value in values[split].items())}")
+    parts.append(f"{rate:,.0f} {trainer.unit}s/s")
+    return "  ".join([*parts, "best"] if better else parts)

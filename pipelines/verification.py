@@ -41,14 +41,14 @@ def verify(folder: Path) -> Verified:
 
 
 def _verify_states(run: Run) -> Verified:
-    files = sorted((run.path / "state").glob("train-*.safetensors"))
+    files = sorted((run.path / "state").glob("*train-*.safetensors"))
     problems = []
     for file in files:
         try:
             Checkpoints(run).read(file)
         except StateError as error:
             problems.append(f"damaged: {error}")
-    saved = run.events("checkpoint")
+    saved = run.checkpoints()
     if saved and not files:
         problems.append(f"missing: the state of step {saved[-1]['step']}")
     done = ", ".join(run.finished_stages()) or "none"

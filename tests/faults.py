@@ -75,6 +75,7 @@ class Trial:
 
     def __str__(self) -> str:
         on = [name for name, (off, _) in FACTORS.items() if self.settings.get(name, off) != off]
+        on += ["pretraining"] if "pretrain_on" in self.settings else []
         forgetful = ", without its seeds" if self.forgetful else ""
         return f"{self.task}, {' + '.join(on) or 'plain'}, {', then '.join(map(str, self.faults))}{forgetful}"
 
@@ -102,6 +103,8 @@ def matrix(task: str) -> list[Trial]:
         trials += [Trial(task, settings, (fault,)) for fault in faults]
         four = (Fault("step", 2), Fault("step", 9), Fault("write", 2), Fault("score", 20))
         trials.append(Trial(task, settings, four))
+    kills = [Fault("step", step) for step in (1, 4, 9, 11, 14)]
+    trials += pretrained(task, [*kills, Fault("write", 2), Fault("rename", 4), Fault("step", 7, "TERM")])
     return trials + forgetful(task)
 
 
@@ -116,7 +119,17 @@ def few(task: str) -> list[Trial]:
         (Fault("step", 1), Fault("write", 3), Fault("step", 6), Fault("score", 20)),
     ]  # fmt: skip
     trials = [Trial(task, rows[place % len(rows)], each) for place, each in enumerate(faults)]
-    return trials + forgetful(task)
+    return trials + pretrained(task, [Fault("step", 4), Fault("step", 12)]) + forgetful(task)
+
+
+def pretrained(task: str, faults: list[Fault]) -> list[Trial]:
+    """Trials of a run with ten steps of pretraining before its own, where the task can do that."""
+    from pipelines import registry
+
+    if registry.task(task).pretraining is None:
+        return []
+    settings = {**combinations(task)[0], "epochs": 2, "pretrain_on": "sample", "pretrain_epochs": 2}
+    return [Trial(task, settings, (fault,)) for fault in faults]
 
 
 def forgetful(task: str) -> list[Trial]:
@@ -294,7 +307,7 @@ def leavings(place: Path) -> dict[str, Any]:
 
     run = Run(place)
     clocks = {"time", "seconds", "examples_per_second"}
-    events = [*run.events("step"), *run.events("epoch"), *run.events("end")]
+    events = [*run.events("pretraining"), *run.events("step"), *run.events("epoch"), *run.events("end")]
     arrays, _, _ = load_arrays(max((place / "state").glob("train-*.safetensors")))
     same = ["metrics.json", "baseline.json", "predictions.jsonl", "model/model.keras"]
     return {

@@ -228,6 +228,7 @@ FIXED = {
     *("pretrained", "unfreeze", "stage_rates", "layer_decay", "train_norms", "lora_rank"),
     *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
     *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
+    *("pretrain_on", "pretrain_epochs", "pretrain_rate", "pretrain_mask"),
     *("backend", "precision", "jit", "steps_per_execution", "deterministic", "seed"),
 }
 

@@ -193,6 +193,17 @@ class RunConfig(BaseModel):
         group="transfer",
         ge=1,
     )
+    pretrain_on: str | None = setting(
+        None,
+        "Examples to learn from first without their labels, by filling in what is hidden of them: a folder with files "
+        "anywhere below it, or any source that data takes.",
+        group="transfer",
+    )
+    pretrain_epochs: int = setting(10, "Of pretrain_on: passes over those examples.", group="transfer", ge=1)
+    pretrain_rate: float = setting(1e-3, "Of pretrain_on: peak learning rate.", group="transfer", gt=0)
+    pretrain_mask: float = setting(
+        0.6, "Of pretrain_on: share of each example that is hidden.", group="transfer", gt=0, lt=1
+    )
 
     epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
     batch_size: int = setting(32, "Examples of one update, over all devices.", group="training", ge=1)
@@ -251,14 +262,14 @@ class RunConfig(BaseModel):
     )
     stop_step: int | None = setting(
         None,
-        "Stop training after this many updates, whatever the schedule still had in store.",
+        "Stop training after this many updates, pretraining not counted, whatever the schedule still had in store.",
         group="runtime",
         resuming="free",
         ge=1,
     )
     max_minutes: float | None = setting(
         None,
-        "Stop training at the first epoch's end after this many minutes.",
+        "Stop training at the first epoch's end after this many minutes; pretraining counts, but is never cut short.",
         group="runtime",
         resuming="free",
         gt=0,
@@ -305,6 +316,10 @@ class RunConfig(BaseModel):
             )
         if self.lora_rank and self.unfreeze in ("none", "staged"):
             raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")
+        if self.lora_rank and self.pretrain_on:
+            raise ValueError(
+                "lora_rank keeps the backbone's weights, which pretrain_on is there to change: drop one of the two"
+            )
         if self.unfreeze == "staged" and self.epochs < len(self.stage_rates):
             raise ValueError(
                 f"unfreeze staged has {len(self.stage_rates)} stages (stage_rates) and needs as many epochs; there are "

@@ -17,8 +17,9 @@ _STRIP_WIDTH, _STRIP_MARGIN = 480, 22
 Events = Sequence[Mapping[str, Any]]
 
 
-def training_curves(epochs: Events, steps: Events, best: int | None) -> list[str]:
-    """A chart for the loss, each metric and the learning rate, from the events of a run."""
+def training_curves(epochs: Events, steps: Events, best: int | None, before: Events = ()) -> list[str]:
+    """A chart for the loss, each metric, the learning rate, and the loss of the pretraining before, from the events of
+    a run."""
     names = (epochs[0].get("train") or {}) if epochs else {}
     charts = [
         line_chart(label(name), {split: _column(epochs, split, name) for split in ("train", "valid")}, "epoch", best)
@@ -28,6 +29,8 @@ def training_curves(epochs: Events, steps: Events, best: int | None) -> list[str
     rates = [(step["step"], step.get("learning_rate")) for step in (steps or epochs)]
     if known := _finite(rates):
         charts.append(line_chart("learning rate", {"rate": known}, "step", None))
+    if known := _finite([(one["pretraining"], (one.get("train") or {}).get("loss")) for one in before]):
+        charts.append(line_chart("loss of the pretraining", {"train": known}, "epoch", None))
     return charts
 
 

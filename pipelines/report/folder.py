@@ -9,7 +9,18 @@ from typing import Any
 import yaml
 
 from pipelines.errors import StateError
-from pipelines.report.shapes import Event, Manifest, Metrics, Picture, Settings, Stage, StageEnd, Steps, checked
+from pipelines.report.shapes import (
+    Event,
+    Manifest,
+    Metrics,
+    Picture,
+    PretrainingEpoch,
+    Settings,
+    Stage,
+    StageEnd,
+    Steps,
+    checked,
+)
 from pipelines.runs import STAGES, Run, find_run
 from pipelines.state import write_bytes
 from pipelines.task import Figure
@@ -87,6 +98,7 @@ def _events(run: Run) -> list[dict[str, Any]]:
         raise StateError(f"{file} does not hold what a run writes.") from None
     checked(events, list[Event], file)
     checked([one for one in events if one["event"] in ("epoch", "step")], list[Steps], file)
+    checked([one for one in events if one["event"] == "pretraining"], list[PretrainingEpoch], file)
     stages = checked([one for one in events if one["event"] == "stage"], list[Stage], file)
     checked([one for one in stages if one["status"] == "end"], list[StageEnd], file)
     return events

@@ -54,8 +54,8 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "missing": files.missing_stages,
         "hero": _hero(metrics),
         "verdict": words.standing(metrics),
-        "curves": training_curves(epochs, files.of("step"), best),
-        "training": _training(epochs, words.ending(ended, epochs, files.settings), best),
+        "curves": training_curves(epochs, files.of("step"), best, files.of("pretraining")),
+        "training": _pretraining(files) + _training(epochs, words.ending(ended, epochs, files.settings), best),
         "scores": _score_rows(metrics),
         "tables": _tables(metrics.get("breakdowns") or {}),
         "groups": words.groups(metrics),
@@ -88,6 +88,17 @@ def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     other = (baseline.get("scores") or {}).get(name)
     rows = [("model", score)] + ([("baseline", other)] if other and words.finite(other) else [])
     return {"name": name, "score": score, "other": other, "baseline": baseline, "strip": interval_strip(rows)}
+
+
+def _pretraining(files: RunFiles) -> str:
+    """One sentence on what came before the training, and a blank; nothing where nothing did."""
+    data = (files.manifest.get("pretraining") or {}).get("data") or {}
+    epochs = files.of("pretraining")
+    if not epochs:
+        return ""
+    count = (data.get("counts") or {}).get("train")
+    examples = f"{count:,} examples of {data.get('source')}" if count else "examples"
+    return f"Before it, {len(epochs)} epoch{'s' * (len(epochs) > 1)} on {examples} without labels. "
 
 
 def _training(epochs: Sequence[Mapping[str, Any]], ending: str, best: int | None) -> str:

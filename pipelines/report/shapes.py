@@ -71,6 +71,10 @@ class _Data(BaseModel):
     warnings: list[Any] | None = None
 
 
+class _Pretraining(BaseModel):
+    data: _Data | None = None
+
+
 class Manifest(BaseModel):
     """manifest.json."""
 
@@ -82,6 +86,7 @@ class Manifest(BaseModel):
     machine: dict[str, Any] | None = None
     model: _Model | None = None
     data: _Data | None = None
+    pretraining: _Pretraining | None = None
 
 
 class Picture(BaseModel):
@@ -121,6 +126,14 @@ class Steps(BaseModel):
     examples_per_second: float | None = None
     train: dict[str, Any] | None = None
     valid: dict[str, Any] | None = None
+
+
+class PretrainingEpoch(BaseModel):
+    """An epoch of a pretraining."""
+
+    pretraining: int
+    step: int
+    train: dict[str, Any] | None = None
 
 
 Scalar = str | int | float | bool | datetime.date | None

@@ -51,6 +51,22 @@ def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[tuple[str, st
     return files, notes + [note for folder in splits.values() for note in _beside(folder, [])]
 
 
+def files_below(root: Path) -> tuple[np.ndarray, Path]:
+    """Every file anywhere below a folder, object [n], of bytes; and where that is: its folder of the train split, where
+    it has splits.
+
+    Raises:
+        DataError: there is none.
+    """
+    start = _split_folders(root, _folders(root)).get("train", root)
+    found = [os.fsencode(path) for path in walk(start)]
+    if not found:
+        raise DataError(f"{start} holds no file: nothing to read.")
+    column = np.empty(len(found), object)
+    column[:] = found
+    return column, start
+
+
 def split_tables(root: Path) -> dict[str, Path]:
     """train.csv, val.csv, test.csv and the like by split; empty where there is no table of train.
 

@@ -10,9 +10,10 @@ import keras
 
 from pipelines.artefact import load_model
 from pipelines.runs import Run
-from pipelines.task import Download
+from pipelines.task import Built, Download
 from pipelines.transfer import kind_of
 from pipelines.transfer.files import published_file
+from pipelines.transfer.freezing import head_layers
 from pipelines.transfer.presets import ImagePreset, image_preset
 from tasks.image_classification.config import Config
 from tasks.image_classification.networks import NETWORKS, PRESET, Network
@@ -61,6 +62,27 @@ def build_features(pixels: Any, config: Config, size: int) -> Features:
     model = build_network(network, size)
     about = {"network": model, "published": published(network, size), "lora": network.lora}
     return Features(model(scaled(pixels, network)), about)
+
+
+def feature_map(pixels: Any, built: Built, config: Config) -> Any:
+    """What the network of a built model makes of pixels before it pools them: [batch, height, width, channels]; of one
+    without places (mlp, a vision transformer) its features, [batch, features]."""
+    network = NETWORKS.get(config.backbone)
+    if network is not None:
+        assert built.network is not None
+        return keras.Model(built.network.input, _last_map(built.network))(scaled(pixels, network))
+    assert built.head is not None
+    features = head_layers(built.model, built.head)[0].input
+    found = _last_map(built.model)
+    return keras.Model(built.model.input, features if found is None else found)(pixels)
+
+
+def _last_map(model: keras.Model) -> Any:
+    """The output of the last layer that has places, of those that stand on weights."""
+    first = next(place for place, layer in enumerate(model.layers) if layer.weights)
+    outputs = [layer.output for layer in model.layers[first:]]
+    maps = [output for output in outputs if len(getattr(output, "shape", ())) == 4]
+    return maps[-1] if maps else None
 
 
 def build_network(network: Network, size: int) -> keras.Model:

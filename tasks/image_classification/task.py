@@ -1,8 +1,8 @@
 """What the runtime needs to know about image classification."""
 
-from pipelines.task import Batching, Data, Task
+from pipelines.task import Batching, Data, Pretraining, Task
 from tasks.image_classification import data as image_data
-from tasks.image_classification import model, pixels, scores
+from tasks.image_classification import model, pixels, pretraining, scores
 from tasks.image_classification.config import Config
 from tasks.image_classification.implied import imply
 
@@ -39,4 +39,5 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=image_data.inputs,
+    pretraining=Pretraining(image_data.load_unlabelled, pretraining.encode, pretraining.build_model),
 )

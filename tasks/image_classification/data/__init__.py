@@ -23,9 +23,10 @@ from tasks.image_classification.data.assembly import (
 )
 from tasks.image_classification.data.inputs import inputs
 from tasks.image_classification.data.stores import ImageStore
+from tasks.image_classification.data.unlabelled import load_unlabelled
 from tasks.image_classification.networks import NETWORKS
 
-__all__ = ["check_data", "inputs", "load_data", "load_test", "references", "resolve"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "load_unlabelled", "references", "resolve"]
 
 _LARGEST_OWN = 64
 _USUAL = 96
@@ -39,7 +40,7 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
     examined = examine(config, advance)
-    refuse_bad(config, examined)
+    refuse_bad(config, examined.bad, examined.examples)
     data = assemble(config, examined, split(config, examined))
     if config.class_weights == "balanced":
         return replace(data, assets={**data.assets, "class_weights": _balanced_weights(data)})
@@ -53,7 +54,7 @@ def load_test(config: Config, assets: Assets) -> Data:
         DataError: as load_data; also for labels that are no class of the model.
     """
     examined = examine(config, None, assets["classes"])
-    refuse_bad(config, examined)
+    refuse_bad(config, examined.bad, examined.examples)
     rows = examined.good["test"]
     if config.limit is not None:
         rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]

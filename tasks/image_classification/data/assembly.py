@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -136,6 +136,12 @@ def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
     return Data(dict(stores), {"classes": examined.classes}, summary, digest.hexdigest(), splits.protocol, hashes)
 
 
+def contents(data: Data, split: str) -> np.ndarray:
+    """uint64 [n]: the content of each example of a split, whatever its label."""
+    store = cast(ImageStore, data.splits[split])
+    return np.asarray(data.hashes[split] ^ _of_labels(data.assets["classes"], store.label))
+
+
 def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict[str, Any]:
     """JSON for the report; without splits, of all that was read."""
     counts, classes = {}, {}
@@ -161,15 +167,15 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
     }
 
 
-def refuse_bad(config: Config, examined: Examined) -> None:
-    """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many there are."""
-    bad = examined.bad
+def refuse_bad(config: Config, bad: list[Problem], examples: int) -> None:
+    """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many of all they
+    are."""
     if not bad or config.on_bad == "skip":
         return
     lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
     more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
-    examples = "the one example" if examined.examples == 1 else f"{len(bad):,} of {examined.examples:,} examples"
-    head = f"{examples} cannot be used (mend them, or leave them out with --on-bad skip):"
+    which = "the one example" if examples == 1 else f"{len(bad):,} of {examples:,} examples"
+    head = f"{which} cannot be used (mend them, or leave them out with --on-bad skip):"
     raise DataError("\n".join([head, *lines, *more]))
 
 
@@ -261,14 +267,16 @@ def given_rows(examined: Examined, name: str) -> Rows:
 
 def _hashes(examined: Examined, source: str, rows: np.ndarray) -> np.ndarray:
     """uint64 [rows]: of content and label together."""
-    names = [name.encode("utf-8", "surrogateescape") for name in examined.classes]
+    return np.asarray(examined.parts[source].hashes[rows] ^ _of_labels(examined.classes, examined.labels[source][rows]))
+
+
+def _of_labels(classes: list[str], chosen: np.ndarray) -> np.ndarray:
+    """uint64 [rows]: of the labels alone."""
+    names = [name.encode("utf-8", "surrogateescape") for name in classes]
     of_classes = np.array([content_hash(name) for name in names], np.uint64)
-    chosen = examined.labels[source][rows]
     if chosen.ndim == 1:
-        truth = of_classes[chosen]
-    else:
-        truth = np.bitwise_xor.reduce(np.where(chosen, of_classes, np.uint64(0)), axis=1)
-    return np.asarray(examined.parts[source].hashes[rows] ^ truth)
+        return np.asarray(of_classes[chosen])
+    return np.asarray(np.bitwise_xor.reduce(np.where(chosen, of_classes, np.uint64(0)), axis=1))
 
 
 def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:

@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources import Source, locate
 from pipelines.sources.arrays import read_pairs
-from pipelines.sources.folders import SPLIT_NAMES, class_folders, printable, split_tables
+from pipelines.sources.folders import SPLIT_NAMES, class_folders, files_below, printable, split_tables
 from pipelines.sources.idx import idx_pairs
 from pipelines.sources.scan import BadExample, file_keys, scan
 from pipelines.sources.tables import as_text, read_table
@@ -75,6 +75,8 @@ class Wanted:
     """Between the labels of an image; None: each has one label."""
     group_by: str | None = None
     """The column that scores are told apart by."""
+    labelled: bool = True
+    """False: tables need no column of labels, and folders no classes."""
 
 
 class Meter:
@@ -143,7 +145,8 @@ def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading:
-    del wanted
+    if not wanted.labelled:
+        return _read_files(source, meter)
     splits, notes = class_folders(source.path)
     meter.expect(sum(len(files.paths) for files in splits.values()))
     parts = {
@@ -151,6 +154,14 @@ def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading:
         for split, files in splits.items()
     }
     return Reading(source, parts, [Problem("warning", "not-read", where, note) for where, note in notes])
+
+
+def _read_files(source: Source, meter: Meter) -> Reading:
+    """All files anywhere below a folder, of one nameless class."""
+    paths, place = files_below(source.path)
+    meter.expect(len(paths))
+    part = _scan_files(f"{place.resolve()}|", Files(paths), np.zeros(len(paths), np.int32), [""], meter)
+    return Reading(source, {"train": part}, [])
 
 
 def _read_table(source: Source, wanted: Wanted, meter: Meter) -> Reading:
@@ -165,11 +176,14 @@ def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading:
 def _table_part(path: Path, wanted: Wanted, meter: Meter) -> Part:
     compared = {} if wanted.group_by is None else {"group_by": wanted.group_by}
     columns = {**(wanted.columns or {}), **compared}
-    table = read_table(path, columns, ["image", "label"], ["group", *compared])
+    needed, further = (["image", "label"], ["group", *compared]) if wanted.labelled else (["image"], [])
+    table = read_table(path, columns, needed, further)
     meter.expect(len(table.rows))
     paths, wrong = cells.paths(path, table.columns["image"])
     twice: list[int] = []
-    if wanted.separator is None:
+    if not wanted.labelled:
+        labels, names, wrong_labels = np.zeros(len(table.rows), np.int32), [""], dict[int, str]()
+    elif wanted.separator is None:
         labels, names, wrong_labels = cells.labels(table.columns["label"])
     else:
         labels, names, wrong_labels, twice = cells.label_sets(table.columns["label"], wanted.separator)

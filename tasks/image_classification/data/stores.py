@@ -86,6 +86,28 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class UnlabelledStore:
+    """Images without what they show."""
+
+    images: Images
+    rows: np.ndarray
+    """int64 [n], of images."""
+    groups: None = None
+    sizes: None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        """A path, or file and row."""
+        return _names(self.images, self.rows[indices])
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        """pixels uint8 [rows, height, width, channels], or path or bytes, object [rows]."""
+        return {self.images.column: self.images.take(self.rows[indices])}
+
+
+@dataclass(frozen=True)
 class ImageStore:
     """The examples of one split."""
 
@@ -104,12 +126,15 @@ class ImageStore:
 
     def ids(self, indices: np.ndarray) -> list[str]:
         """A path, or file and row."""
-        rows = self.rows[indices].tolist()
-        if isinstance(self.images, Files):
-            return [printable(self.images.paths[row]) for row in rows]
-        return [self.images.where(row) for row in rows]
+        return _names(self.images, self.rows[indices])
 
     def fetch(self, indices: np.ndarray) -> Raw:
         """label int32 [rows] or bool [rows, classes]; and pixels uint8 [rows, height, width, channels], or path or
         bytes, object [rows]."""
         return {self.images.column: self.images.take(self.rows[indices]), "label": self.label[indices]}
+
+
+def _names(images: Images, rows: np.ndarray) -> list[str]:
+    if isinstance(images, Files):
+        return [printable(images.paths[row]) for row in rows.tolist()]
+    return [images.where(row) for row in rows.tolist()]
