@@ -2,7 +2,7 @@
 
 from pipelines.task import Batching, Data, Task
 from tasks.image_classification import data as image_data
-from tasks.image_classification import model, pixels, scores
+from tasks.image_classification import model, pixels, scores, teaching
 from tasks.image_classification.config import Config
 from tasks.image_classification.implied import imply
 
@@ -39,4 +39,5 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=image_data.inputs,
+    distil=teaching.distil,
 )
