@@ -124,6 +124,7 @@ class Execution:
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
         transfer.check_source(self.config, self.task_name)
+        transfer.check_teacher(self.config, self.task_name, self.task)
         data = self.data
         if self.config.pretrain_on is not None:
             _ = self.unlabelled  # what is wrong with it is said before anything is computed
@@ -234,18 +235,33 @@ class Execution:
         for split, training in (("train", True), ("valid", False)):
             encoder = self.task.encode(self.config, self.data.assets, training)
             streams[split] = self._stream(self.data.splits[split], encoder, training=training)
-        if built.cacheable and built.head and stage.unfreeze == "none" and self.config.lora_rank is None:
+        head_alone = stage.unfreeze == "none" and self.config.lora_rank is None
+        if built.cacheable and built.head and head_alone and self.config.teacher is None:
             built, streams = cached(built, streams, self.run.path / "state", self.console)
+        decay = self.config.layer_decay
+        rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
         with self.runtime.scope():
+            built = self._taught(built)
             optimizer = make_optimizer(self.config, built.model)
         config = self._settle(built.model, streams["train"], stage)
-        decay = config.layer_decay
-        rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
         jit = config.jit == "on"
         settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit, rates)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)
+
+    def _taught(self, built: Built) -> Built:
+        """What is trained with the teacher beside it, if there is one."""
+        if self.config.teacher is None:
+            return built
+        from pipelines.transfer.distillation import check_lineage, load_teacher
+
+        assert self.task.distil is not None
+        teacher, lineage = load_teacher(self.config.teacher, self.task_name)
+        check_lineage(self.run.manifest().get("teacher"), lineage)
+        self.run.update_manifest(teacher=asdict(lineage))
+        self.console.say(f"teacher: {lineage.source}: {lineage.score['name']} {lineage.score['value']:.4f}")
+        return self.task.distil(built, teacher, self.config, self.data.assets)
 
     def fit_baseline(self) -> None:
         """Fit the classical model and score it on the same split."""
@@ -290,7 +306,8 @@ class Execution:
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
             write_records(records, file, "jsonl", self.task.answer(self.config), targets)
-        save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store))
+        model = self.built.model
+        save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
 
     def export(self) -> None:

@@ -226,6 +226,17 @@ class CheckReport:
         return [problem for problem in self.problems if problem.level == "error"]
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A finished run of the task, whose answers another model learns from."""
+
+    source: str
+    """Its folder, as it was named."""
+    model: "keras.Model"
+    config: Any
+    assets: Assets
+
+
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
 """(raw tensors, keys int64 [rows]) -> (x, y, weight): a TensorFlow graph that decodes, augments by key and pads.
 `y` is None where raw has no target; weight float32 [rows] or [rows, positions]."""
@@ -268,8 +279,12 @@ class Task:
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
     """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go
     through it alike."""
-    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store], list[Figure]]"
+    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], list[Figure]]"
+    """(records, references, config, assets, store, model) -> pictures; the model is the one that gave the records."""
     inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""
     pretraining: Pretraining | None = None
     """None: the task refuses `--pretrain-on`."""
+    distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None
+    """(built, teacher, config, assets) -> what is trained with the teacher beside it, as `transfer.distillation` makes
+    it; None where no teacher is of use."""

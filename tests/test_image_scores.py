@@ -15,6 +15,7 @@ from pipelines.scoring import softmax
 from pipelines.task import Data, Interval, Raw, Record
 from tasks.image_classification import scores
 from tasks.image_classification.config import Config
+from tasks.image_classification.model import build_model
 
 CLASSES = ["ant", "bee", "<b>wasp</b>"]
 
@@ -80,7 +81,7 @@ def records(logits: np.ndarray) -> list[Record]:
     return [Record(f"image {index}", {}, row) for index, row in enumerate(logits.astype(np.float32))]
 
 
-CONFIG = Config(image_size=8, color="grey")
+CONFIG = Config(image_size=8, color="grey", width=4)
 
 
 def test_answer_names_the_best_classes_in_order() -> None:
@@ -176,12 +177,13 @@ def test_figures_are_pictures(classes: int) -> None:
     logits[np.arange(150), labels] += 2
     names = [*CLASSES, "$x_1$ \\alpha", *(f"class {index}" for index in range(200))][:classes]
     assets = {"classes": names, "temperature": 1.5}
-    found = scores.figures(records(logits), {"label": labels}, CONFIG, assets, store)
+    found = scores.figures(records(logits), {"label": labels}, CONFIG, assets, store, build_model(CONFIG, assets).model)
     assert [figure.name for figure in found] == [
         "confusion_matrix",
         "reliability",
         "mistakes",
         "class_f1",
+        "grad_cam",
         "variations",
     ]
     for figure in found:
@@ -193,7 +195,9 @@ def test_figures_are_pictures(classes: int) -> None:
 def test_no_mistakes_no_picture_of_them() -> None:
     store = pictures(6)
     logits = np.eye(3)[store.labels] * 9
-    found = scores.figures(records(logits), {"label": store.labels}, CONFIG, {"classes": CLASSES}, store)
+    assets = {"classes": CLASSES}
+    model = build_model(CONFIG, assets).model
+    found = scores.figures(records(logits), {"label": store.labels}, CONFIG, assets, store, model)
     assert "mistakes" not in [figure.name for figure in found]
     perfect = scores.score(records(logits), {"label": store.labels}, CONFIG, {"classes": CLASSES})
     assert perfect.scores["accuracy"] == Interval(1.0, 1.0, 1.0)

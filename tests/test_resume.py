@@ -226,6 +226,7 @@ RULES = {
 FIXED = {
     *("data", "columns", "group_by", "valid", "test", "split", "limit", "on_bad"),
     *("pretrained", "unfreeze", "stage_rates", "layer_decay", "train_norms", "lora_rank"),
+    *("teacher", "teacher_temperature", "teacher_weight"),
     *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
     *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
     *("pretrain_on", "pretrain_epochs", "pretrain_rate", "pretrain_mask"),

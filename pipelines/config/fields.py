@@ -204,6 +204,17 @@ class RunConfig(BaseModel):
     pretrain_mask: float = setting(
         0.6, "Of pretrain_on: share of each example that is hidden.", group="transfer", gt=0, lt=1
     )
+    teacher: str | None = setting(
+        None,
+        "The folder of a finished run of this task, whose answers are learned from besides (distillation).",
+        group="transfer",
+    )
+    teacher_temperature: float = setting(
+        2.0, "What the answers of both are softened by, to be compared.", group="transfer", gt=0
+    )
+    teacher_weight: float = setting(
+        0.5, "Share of the teacher in the loss; the rest is the task's own.", group="transfer", gt=0, le=1
+    )
 
     epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
     batch_size: int = setting(32, "Examples of one update, over all devices.", group="training", ge=1)

@@ -107,6 +107,18 @@ def forward(model: "keras.Model") -> "Callable[[Any], np.ndarray]":
     return compiled(model)
 
 
+def slopes(model: "keras.Model") -> "Callable[[Any, Any], np.ndarray]":
+    """How an output of each example changes with its input: (x float [rows, ...], outputs int [rows]) -> the gradient
+    of model(x)[row, output of the row], float32 [rows, ...]."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from pipelines.devices.jax_steps import slopes as compiled
+    else:
+        from pipelines.devices.tensorflow_steps import slopes as compiled
+    return compiled(model)
+
+
 def _start_tensorflow(config: RunConfig) -> Runtime:
     import tensorflow as tf
 

@@ -21,6 +21,8 @@ _MOST_CELLS_WITH_COUNTS = 20
 _MOST_NAMED_CLASSES = 40
 _MOST_BARS = 30
 _LISTED = 15
+_GAP = 0.03
+"""Between two pictures that belong together, in widths of one."""
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -178,12 +180,44 @@ def pictures(images: np.ndarray, captions: Sequence[str], *, name: str, title: s
         for axes in grid.flat:
             axes.axis("off")
         for axes, image, text in zip(grid.flat, images, captions, strict=False):
-            smooth = "nearest" if image.shape[0] < 64 else "lanczos"
-            flat = image.squeeze(-1) if image.shape[-1] == 1 else image
-            axes.imshow(flat, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
-            axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", fontsize=7, linespacing=1.35)
+            _picture(axes, image)
+            _below(axes, text)
 
     return Figure(name, title, caption, _render(draw, (max(columns, 3) * 1.45, rows * 1.85)))
+
+
+def heat_maps(
+    images: np.ndarray, heat: np.ndarray, captions: Sequence[str], *, name: str, title: str, caption: str
+) -> Figure:
+    """Small pictures uint8 [n, height, width, 1 or 3], each beside itself under its heat [n, rows, columns] from 0 to
+    1, with two lines below both."""
+    columns = min(3, len(images))
+    rows = -(-len(images) // columns)
+
+    def draw(canvas: "Canvas") -> None:
+        grid = canvas.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, image, each, text in zip(grid.flat, images, heat, captions, strict=False):
+            left, right = (0, 1, 1, 0), (1 + _GAP, 2 + _GAP, 1, 0)
+            for extent in (left, right):
+                _picture(axes, image, extent)
+            axes.imshow(each, cmap="turbo", vmin=0, vmax=1, alpha=0.45, interpolation="bilinear", extent=right)
+            axes.set_xlim(0, 2 + _GAP)
+            _below(axes, text)
+
+    return Figure(name, title, caption, _render(draw, (max(columns, 2) * 2.9, rows * 1.85)))
+
+
+def _picture(axes: "Axes", image: np.ndarray, extent: tuple[float, float, float, float] | None = None) -> None:
+    """uint8 [height, width, 1 or 3], at left, right, bottom, top."""
+    smooth = "nearest" if image.shape[0] < 64 else "lanczos"
+    flat = image.squeeze(-1) if image.shape[-1] == 1 else image
+    axes.imshow(flat, cmap="gray", vmin=0, vmax=255, interpolation=smooth, extent=extent)
+
+
+def _below(axes: "Axes", text: str) -> None:
+    axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", fontsize=7, linespacing=1.35)
 
 
 def shorten(text: str, most: int = 20) -> str:

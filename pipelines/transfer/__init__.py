@@ -1,7 +1,7 @@
 """Starting from what others trained: weights taken over, layers frozen, low-rank updates.
 
 `sources` says what `--pretrained` names, `files` and `presets` fetch it, `matching` takes variables over to a model of
-another shape, `freezing` and `lora` choose what is trained.
+another shape, `freezing` and `lora` choose what is trained, `distillation` puts a teacher beside it.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.task import Assets, Built
-from pipelines.transfer.sources import Origin, check_source, kind_of
+from pipelines.transfer.sources import Origin, check_source, check_teacher, kind_of
 
-__all__ = ["Origin", "check_source", "kind_of", "prepare", "unfreeze"]
+__all__ = ["Origin", "check_source", "check_teacher", "kind_of", "prepare", "unfreeze"]
 
 Say = Callable[[str], None]
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run
+from pipelines.task import Task
 
 Kind = Literal["published", "file", "preset", "run"]
 
@@ -84,23 +85,44 @@ def check_source(config: RunConfig, task_name: str) -> None:
         return
     kind = kind_of(config.pretrained)
     if kind == "run":
-        _check_run(Run(Path(config.pretrained)), task_name)
+        check_run("pretrained", config.pretrained, task_name)
     if kind == "preset":
         from pipelines.transfer.presets import check_preset
 
         check_preset(config.pretrained)
 
 
-def _check_run(run: Run, task_name: str) -> None:
+def check_teacher(config: RunConfig, task_name: str, task: Task) -> None:
+    """The same for the teacher, whose run must be finished.
+
+    Raises:
+        ConfigError: it cannot teach here.
+    """
+    if config.teacher is None:
+        return
+    if task.distil is None:
+        raise ConfigError(f"teacher: {task_name} cannot learn from another run's answers: leave teacher out.")
+    check_run("teacher", config.teacher, task_name)
+    if not Run(Path(config.teacher)).finished:
+        raise ConfigError(f"teacher: {config.teacher} is unfinished: end it with sixfold resume {config.teacher}.")
+
+
+def check_run(setting: str, folder: str, task_name: str) -> None:
+    """See that a folder holds a run of the task that left a model.
+
+    Raises:
+        ConfigError: it does not; the setting that names it is named.
+    """
+    run = Run(Path(folder))
     try:
         task = run.manifest()["task"]
     except StateError as error:
-        raise ConfigError(f"pretrained: {error}") from error
+        raise ConfigError(f"{setting}: {error}") from error
     if task != task_name:
-        raise ConfigError(f"pretrained: {run.path} is a run of {task}: only one of {task_name} can be taken over.")
+        raise ConfigError(f"{setting}: {run.path} is a run of {task}: only one of {task_name} can be taken.")
     if not (run.model / "model.keras").is_file():
         raise ConfigError(
-            f"pretrained: {run.path} holds no model, as its run was cut short: end it with --run-dir {run.path}."
+            f"{setting}: {run.path} holds no model, as its run was cut short: end it with --run-dir {run.path}."
         )
 
 

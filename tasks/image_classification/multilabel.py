@@ -109,21 +109,43 @@ def _mistakes(logits: np.ndarray, truth: np.ndarray, config: Config, assets: Ass
     from pipelines.report import charts
     from tasks.image_classification.pixels import pixels
 
-    probabilities = scoring.sigmoid(logits)
-    wrong = (probabilities >= np.asarray(thresholds_of(assets))) != truth
-    gap = np.where(wrong, np.abs(truth - probabilities), -1.0)
-    worst = np.argsort(-gap.max(axis=1), kind="stable")[: min(_MISTAKES, int(wrong.any(axis=1).sum()))]
-    if not len(worst):
+    worst = _surest(logits, truth, assets, right=False)[:_MISTAKES]
+    if not worst:
         return None
-    captions = []
-    for index in worst:
-        which = int(gap[index].argmax())
-        verb = "missed" if truth[index, which] else "not"
-        captions.append(f"{verb}: {charts.shorten(assets['classes'][which])}\n{probabilities[index, which]:.1%}")
+    indices = np.array([index for index, _, _ in worst])
     return charts.pictures(
-        np.concatenate(list(pixels(store, [worst], config, config.image_size or 96))),
-        captions,
+        np.concatenate(list(pixels(store, [indices], config, config.image_size or 96))),
+        [words for _, _, words in worst],
         name="mistakes",
         title="The most confident mistakes",
         caption="A label that was missed, or one that the image does not have; the probability the model gave it.",
     )
+
+
+def telling(logits: np.ndarray, truth: np.ndarray, assets: Assets, most: int) -> list[tuple[int, int, str]]:
+    """The images with the label that was found most surely, then those with the one that is most surely wrong, so many
+    of each: the image, the label, and what became of it in words."""
+    right, wrong = (_surest(logits, truth, assets, right=right)[:most] for right in (True, False))
+    return [*right, *wrong]
+
+
+def _surest(logits: np.ndarray, truth: np.ndarray, assets: Assets, *, right: bool) -> list[tuple[int, int, str]]:
+    """Of each image that has any, the label that was rightly found, or wrongly found or missed; the surest first."""
+    from pipelines.report import charts
+
+    probabilities = scoring.sigmoid(logits)
+    found = probabilities >= np.asarray(thresholds_of(assets))
+    there = truth.astype(bool)
+    meant = found & there if right else found != there
+    sureness = np.where(meant, probabilities if right else np.abs(there - probabilities), -1.0)
+    order = np.argsort(-sureness.max(axis=1), kind="stable")[: int(meant.any(axis=1).sum())]
+    labels = sureness.argmax(axis=1)
+    verbs = np.where(there, "found" if right else "missed", "not")
+    return [
+        (
+            index,
+            int(label),
+            f"{verbs[index, label]}: {charts.shorten(assets['classes'][label])}\n{probabilities[index, label]:.1%}",
+        )
+        for index, label in zip(order.tolist(), labels[order], strict=True)
+    ]

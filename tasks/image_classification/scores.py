@@ -30,6 +30,8 @@ _BATCH = 256
 _FROZEN_BATCH = 32
 _MISTAKES = 24
 _VARIED = 12
+_EXPLAINED = 6
+"""Right answers, and as many wrong ones."""
 
 
 # ---- answers and scores ----------------------------------------------------------------------------------------
@@ -272,11 +274,19 @@ class _Rows:
 # ---- pictures --------------------------------------------------------------------------------------------------
 
 
-def figures(records: Sequence[Record], references: Raw, config: Config, assets: Assets, store: Store) -> list[Figure]:
-    """What became of the test images, and how training images are varied."""
+def figures(
+    records: Sequence[Record], references: Raw, config: Config, assets: Assets, store: Store, model: Any
+) -> list[Figure]:
+    """What became of the test images, where in them the model saw it, and how training images are varied."""
+    from tasks.image_classification import grad_cam
+
     logits = _logits(records, references)
-    judged = multilabel.figures if config.multi_label else _judged
-    return [*judged(logits, references, config, assets, store), *_variations(config, assets, store)]
+    judged, chosen = (multilabel.figures, multilabel.telling) if config.multi_label else (_judged, _telling)
+    return [
+        *judged(logits, references, config, assets, store),
+        *grad_cam.figures(model, chosen(logits, references["label"], assets, _EXPLAINED), config, store),
+        *_variations(config, assets, store),
+    ]
 
 
 def _judged(logits: np.ndarray, references: Raw, config: Config, assets: Assets, store: Store) -> list[Figure]:
@@ -298,6 +308,23 @@ def _judged(logits: np.ndarray, references: Raw, config: Config, assets: Assets,
     if len(worst):
         drawn.insert(2, _mistakes(worst, judged, references["label"], config, classes, store))
     return drawn
+
+
+def _telling(logits: np.ndarray, labels: np.ndarray, assets: Assets, most: int) -> list[tuple[int, int, str]]:
+    """The most confident right answers, then the most confident mistakes, so many of each: the image, the class that
+    was predicted, and both in words."""
+    from pipelines.report import charts
+
+    judged, names = scoring.outcomes(logits, labels, assets.get("temperature", 1.0)), assets["classes"]
+    correct, surest = judged.predicted == labels, np.argsort(-judged.confidence, kind="stable")
+    found = []
+    for index in [*surest[correct[surest]][:most].tolist(), *surest[~correct[surest]][:most].tolist()]:
+        answer = int(judged.predicted[index])
+        truth = "" if correct[index] else f"{charts.shorten(names[labels[index]])} → "
+        verdict = "right" if correct[index] else "wrong"
+        words = f"{truth}{charts.shorten(names[answer])}\n{verdict}, {judged.confidence[index]:.1%}"
+        found.append((index, answer, words))
+    return found
 
 
 def _mistakes(

@@ -2,7 +2,7 @@
 
 from pipelines.task import Batching, Data, Pretraining, Task
 from tasks.image_classification import data as image_data
-from tasks.image_classification import model, pixels, pretraining, scores
+from tasks.image_classification import model, pixels, pretraining, scores, teaching
 from tasks.image_classification.config import Config
 from tasks.image_classification.implied import imply
 
@@ -40,4 +40,5 @@ TASK = Task(
     figures=scores.figures,
     inputs=image_data.inputs,
     pretraining=Pretraining(image_data.load_unlabelled, pretraining.encode, pretraining.build_model),
+    distil=teaching.distil,
 )
