@@ -163,9 +163,8 @@ def test_baseline_survives_classes_without_a_training_image() -> None:
 
 
 def test_baseline_of_rgb_images_is_at_most_16_pixels_wide() -> None:
-    assert scores._side(Config(image_size=224, color="rgb")) == 16
-    assert scores._side(Config(image_size=224, color="grey")) == 28
-    assert scores._side(Config(image_size=8, color="rgb")) == 8
+    sides = [scores._Grid(Config(image_size=s, color=c)).note for s, c in ((224, "rgb"), (224, "grey"), (8, "rgb"))]
+    assert sides == ["pixels at 16x16", "pixels at 28x28", "pixels at 8x8"]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 200])
