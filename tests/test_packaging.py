@@ -71,7 +71,7 @@ def test_wheel_carries_its_licence_and_script(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     info = f"sixfold-{version()}.dist-info"
     assert b"Apache License" in archive.read(f"{info}/licenses/LICENSE")
-    assert b"sixfold = pipelines.cli:main" in archive.read(f"{info}/entry_points.txt")
+    assert b"sixfold = pipelines.cli:entry" in archive.read(f"{info}/entry_points.txt")
 
 
 def version() -> str:
