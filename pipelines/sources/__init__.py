@@ -1,4 +1,5 @@
-"""Where examples come from, the same for every task: tables, class folders, arrays, idx files, TensorFlow Datasets.
+"""Where examples come from, the same for every task: tables, class folders and archives of them, arrays, idx files,
+TensorFlow Datasets.
 
 A source is named by one string (`--data`, `--valid`, `--test`); `locate` says what it is. Each kind has a module that
 reads it into columns, per split where the source brings splits. What `sample` means is the task's own affair.
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.errors import DataError
+from pipelines.sources.archives import ARCHIVE_SUFFIXES, archive_suffix
 from pipelines.sources.folders import printable, split_tables
 from pipelines.sources.idx import is_idx_folder
 from pipelines.sources.tables import TABLE_SUFFIXES, table_suffix
 
-Kind = Literal["sample", "tfds", "table", "tables", "arrays", "idx", "folder"]
+Kind = Literal["sample", "tfds", "table", "tables", "arrays", "idx", "folder", "archive"]
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ def _file_kind(path: Path) -> Kind:
         return "table"
     if path.suffix.lower() == ".npz":
         return "arrays"
+    if archive_suffix(path):
+        return "archive"
     if is_idx_folder(path.parent) and "idx" in path.name:
         raise DataError(f"{path} is one of several idx files: name the folder, {path.parent}.")
     raise DataError(
-        f"{path} is of no known kind: a file must end in {', '.join(TABLE_SUFFIXES)} (each also .gz) or .npz; "
-        "anything else must be a folder."
+        f"{path} is of no known kind: a file must end in {', '.join(TABLE_SUFFIXES)} (each also .gz) or .npz, "
+        f"or be an archive of class folders ({', '.join(ARCHIVE_SUFFIXES)}); anything else must be a folder."
     )
 
 

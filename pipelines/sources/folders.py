@@ -43,12 +43,14 @@ def class_folders(root: Path) -> tuple[dict[str, ClassFiles], list[tuple[str, st
         DataError: no folder of a class, or no file in any.
     """
     folders = _folders(root)
-    splits = _split_folders(root, folders)
-    if not splits:
-        return {"train": _class_files(root, folders)}, _beside(root, [])
-    files = {split: _class_files(folder, _folders(folder)) for split, folder in splits.items()}
-    notes = _beside(root, [name for name in folders if root / name not in splits.values()])
-    return files, notes + [note for folder in splits.values() for note in _beside(folder, [])]
+    splits = split_folders(root, folders)
+    notes = _beside(root, [name for name in folders if root / name not in splits.values()]) if splits else []
+    files = {}
+    for split, folder in (splits or {"train": root}).items():
+        inside = _folders(folder)
+        files[split] = _class_files(folder, [name for name in inside if not is_unlabelled(name)])
+        notes += _beside(folder, list(filter(is_unlabelled, inside)))
+    return files, notes
 
 
 def files_below(root: Path) -> tuple[np.ndarray, Path]:
@@ -58,7 +60,7 @@ def files_below(root: Path) -> tuple[np.ndarray, Path]:
     Raises:
         DataError: there is none.
     """
-    start = _split_folders(root, _folders(root)).get("train", root)
+    start = split_folders(root, _folders(root)).get("train", root)
     found = [os.fsencode(path) for path in walk(start)]
     if not found:
         raise DataError(f"{start} holds no file: nothing to read.")
@@ -86,6 +88,26 @@ def split_tables(root: Path) -> dict[str, Path]:
     return tables if "train" in tables else {}
 
 
+def split_folders(root: Path, folders: list[str]) -> dict[str, Path]:
+    """By split. Only a folder named train makes the others splits: test alone may well be a class.
+
+    Raises:
+        DataError: two folders of one split.
+    """
+    splits: dict[str, Path] = {}
+    if "train" not in map(str.lower, folders):
+        return splits
+    for name in folders:
+        split = SPLIT_NAMES.get(name.lower())
+        if split in splits:
+            raise DataError(
+                f"{root} holds two folders of the {split} split, {splits[split].name} and {name}: keep one."
+            )
+        if split:
+            splits[split] = root / name
+    return splits
+
+
 def walk(root: Path | str) -> Iterator[str]:
     """Every file below a folder, sorted, hidden files and litter left out; links are followed, loops are not."""
     yield from _walk(os.fspath(root), ())
@@ -94,6 +116,34 @@ def walk(root: Path | str) -> Iterator[str]:
 def is_litter(name: str) -> bool:
     """Whether a file manager left the file behind, or it is hidden."""
     return name.startswith(".") or name.lower() in _LITTER
+
+
+def class_names(root: Path, folders: list[str]) -> list[str]:
+    """The folders' names for people.
+
+    Raises:
+        DataError: two of them show alike.
+    """
+    shown = [printable(name) for name in folders]
+    if len(set(shown)) < len(shown):
+        twice = next(name for name in shown if shown.count(name) > 1)
+        raise DataError(
+            f"{root} holds two folders whose names, which are not UTF-8, both show as {twice}: rename them."
+        )
+    return shown
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a folder beside those of the classes says that its files are of none, as in aclImdb/train/unsup."""
+    return name.lower() == "unsup"
+
+
+def not_read(folder: Path, names: list[str]) -> list[tuple[str, str]]:
+    """Of what lies beside the folders that are read, where and a sentence; nothing of nothing."""
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return [(printable(str(folder)), printable(f"not read: {shown} ({len(names)} beside the folders)."))]
 
 
 def printable(text: str | bytes) -> str:
@@ -139,22 +189,6 @@ def _folders(root: Path) -> list[str]:
     return [name for name, is_folder in _entries(root) if is_folder]
 
 
-def _split_folders(root: Path, folders: list[str]) -> dict[str, Path]:
-    """By split. Only a folder named train makes the others splits: test alone may well be a class."""
-    splits: dict[str, Path] = {}
-    if "train" not in map(str.lower, folders):
-        return splits
-    for name in folders:
-        split = SPLIT_NAMES.get(name.lower())
-        if split in splits:
-            raise DataError(
-                f"{root} holds two folders of the {split} split, {splits[split].name} and {name}: keep one."
-            )
-        if split:
-            splits[split] = root / name
-    return splits
-
-
 def _class_files(root: Path, classes: list[str]) -> ClassFiles:
     if not classes:
         raise DataError(f"{root} holds no folders: put the files of each class into a folder named after it.")
@@ -166,21 +200,11 @@ def _class_files(root: Path, classes: list[str]) -> ClassFiles:
         labels += [label] * len(files)
     if not paths:
         raise DataError(f"{root} holds folders and no file in any of them: nothing to read.")
-    shown = [printable(name) for name in classes]
-    if len(set(shown)) < len(shown):
-        twice = next(name for name in shown if shown.count(name) > 1)
-        raise DataError(
-            f"{root} holds two folders whose names, which are not UTF-8, both show as {twice}: rename them."
-        )
+    shown = class_names(root, classes)
     column = np.empty(len(paths), object)
     column[:] = paths
     return ClassFiles(column, np.array(labels, np.int32), shown)
 
 
 def _beside(folder: Path, others: list[str]) -> list[tuple[str, str]]:
-    """What lies beside the folders that are read: where, and a sentence."""
-    names = others + [name for name, is_folder in _entries(folder) if not is_folder]
-    if not names:
-        return []
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return [(printable(str(folder)), printable(f"not read: {shown} ({len(names)} beside the folders)."))]
+    return not_read(folder, others + [name for name, is_folder in _entries(folder) if not is_folder])
