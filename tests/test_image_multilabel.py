@@ -12,9 +12,9 @@ from PIL import Image
 from pipelines import evaluate, predict, run
 from pipelines.config import load_config
 from pipelines.errors import ConfigError, DataError
+from pipelines.labelled import cells, labels
 from tasks.image_classification import data, multilabel
 from tasks.image_classification.config import Config
-from tasks.image_classification.data import cells, labels
 
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
