@@ -47,9 +47,12 @@ class Head:
 
 
 def predict_store(predictor: Predictor, store: Store) -> list[Record]:
-    """A record for every example of a split, in order."""
-    batches = (np.arange(start, min(start + _ROWS, len(store))) for start in range(0, len(store), _ROWS))
-    return list(predictor((store.ids(indices), store.fetch(indices)) for indices in batches))
+    """A record for every example of a split, in order. They are predicted by size, so that little is padded."""
+    sizes = store.sizes
+    order = np.arange(len(store)) if sizes is None else np.lexsort(sizes.T)
+    batches = (order[start : start + _ROWS] for start in range(0, len(store), _ROWS))
+    records = list(predictor((store.ids(indices), store.fetch(indices)) for indices in batches))
+    return [records[place] for place in np.argsort(order, kind="stable")]
 
 
 def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
