@@ -39,8 +39,8 @@ class Config(RunConfig):
     )
     long: Literal["truncate-tail", "truncate-head", "head-tail", "windows"] = setting(
         "truncate-tail",
-        "What becomes of longer texts: the tail is cut off, or the head, or the middle behind a first quarter; windows: "
-        "all of it is seen, and the scores of its windows are averaged.",
+        "What becomes of longer texts: the tail is cut off, or the head, or the middle behind a first quarter; "
+        "windows: all of it is seen, and the scores of its windows are averaged.",
         group="model",
     )
     max_windows: int = setting(8, "Of windows: at most this many; the rest is cut off.", group="model", ge=1, le=64)

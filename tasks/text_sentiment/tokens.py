@@ -9,15 +9,16 @@ import numpy as np
 from pipelines.console import Console
 from pipelines.runs import Run
 from pipelines.task import Assets, Data
-from pipelines.text.cache import tokenise
+from pipelines.text.cache import Tokens, tokenise
 from pipelines.text.subwords import learn
-from pipelines.text.tokenizers import Tokenizer, tokenizer
+from pipelines.text.tokenizers import Tokenizer, subwords_asset, tokenizer
 from pipelines.transfer import kind_of
 from pipelines.transfer.text_presets import text_preset
 from tasks.text_sentiment import data as text_data
 from tasks.text_sentiment import lengths
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import TextStore
+from tasks.text_sentiment.implied import imply
 
 
 def load_data(config: Config) -> Data:
@@ -26,6 +27,7 @@ def load_data(config: Config) -> Data:
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
+    config = imply(config)
     data = text_data.load_data(config)
     asset = _asset(config, data)
     return _tokenised(config, replace(data, assets={**data.assets, "tokenizer": asset}))
@@ -50,7 +52,7 @@ def _asset(config: Config, data: Data) -> dict[str, Any]:
     store = cast(TextStore, data.splits["train"])
     texts = store.texts(np.arange(len(store)))
     pieces = learn(texts, config.vocabulary_size, lowercase=config.lowercase)
-    return {"kind": "subwords", "pieces": pieces, "lowercase": config.lowercase}
+    return subwords_asset(pieces, lowercase=config.lowercase)
 
 
 def _tokenised(config: Config, data: Data) -> Data:
@@ -60,14 +62,25 @@ def _tokenised(config: Config, data: Data) -> Data:
     splits, cut = {}, {}
     for split, store in data.splits.items():
         texts = cast(TextStore, store)
-        with Console().bar(f"tokens of {split}", len(texts), "texts") as advance:
-            tokens = tokenise(texts.encoded(np.arange(len(texts))), known, asset, f"{data.fingerprint}|{split}", advance)
+        tokens = _tokens(texts, known, asset, f"{data.fingerprint}|{split}", split)
         sizes = lengths.sizes(config, known)(tokens.lengths)
         splits[split] = replace(texts, tokens=tokens, sizes=sizes)
         cut[split] = _cut(config, known, tokens.lengths)
     counts = np.concatenate([cast(TextStore, store).length for store in splits.values()])
     about = {"least": int(counts.min()), "median": int(np.median(counts)), "most": int(counts.max())}
     return replace(data, splits=dict(splits), summary={**data.summary, "tokens": about, "cut": cut})
+
+
+def _tokens(store: TextStore, known: Tokenizer, asset: dict[str, Any], fingerprint: str, split: str) -> Tokens:
+    texts, done = store.encoded(np.arange(len(store))), 0
+    with Console().bar(f"tokens of {split}", len(texts), "texts") as show:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            show(done)
+
+        return tokenise(list(texts), known, asset, fingerprint, advance)
 
 
 def _cut(config: Config, known: Tokenizer, whole: np.ndarray) -> dict[str, Any]:

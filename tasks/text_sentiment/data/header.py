@@ -11,8 +11,8 @@ _MOST_LABELS = 20
 
 
 def positions(path: Path, encoding: str) -> dict[str, str] | None:
-    """{"text": "0", "label": "1"} or the other way round, where a text table of two columns begins with an example; None
-    where it has a header, or nobody can tell.
+    """{"text": "0", "label": "1"} or the other way round, where a text table of two columns begins with an example;
+    None where it has a header, or nobody can tell.
 
     A line of names is unlike what stands below it: a column of labels has few values, and its first line holds one of
     them again only if it is an example itself.

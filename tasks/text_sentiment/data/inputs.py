@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from pipelines.sources.texts import decode, read_text, text_of_cell
+
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable, walk
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
-from pipelines.sources.texts import decode, read_text, text_of_cell
 from pipelines.task import Problem, Raw
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.header import text_column
@@ -24,8 +25,8 @@ _Input = tuple[str, bytes]
 def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Raw]]:
     """Batches of config.batch_size, of (ids, {"text": object [rows], of bytes in UTF-8}), in order.
 
-    A path is a file that holds one text; a folder of such files, however deep; a table with a column of texts; or -, for
-    one text a line on stdin. What is no text comes out as NUL and the reason, for its record to say so.
+    A path is a file that holds one text; a folder of such files, however deep; a table with a column of texts; or -,
+    for one text a line on stdin. What is no text comes out as NUL and the reason, for its record to say so.
 
     Raises:
         DataError: a table is damaged or has no such column, or a path does not exist.

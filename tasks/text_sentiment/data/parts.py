@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pipelines.sources.archives import class_members
+from pipelines.sources.texts import decode, read_text, text_of_cell
 
 from pipelines.errors import DataError
 from pipelines.labelled import cells
 from pipelines.labelled.parts import Meter, Part, Reading, Wanted, bad_rows, completed, dataset_splits, labels_of
 from pipelines.sources import Source, locate
-from pipelines.sources.archives import class_members
 from pipelines.sources.folders import ClassFiles, class_folders, printable, split_tables
 from pipelines.sources.scan import BadExample, content_hash
 from pipelines.sources.tables import read_table
-from pipelines.sources.texts import decode, read_text, text_of_cell
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
 from tasks.text_sentiment.data import records, sample
@@ -132,7 +132,9 @@ def _numbered(name: str) -> Callable[[int], str]:
     return lambda row: f"{name}[{row}]"
 
 
-def _checked(column: Sequence[Any] | np.ndarray, read: Callable[[Any], str]) -> tuple[list[bytes], dict[int, BadExample]]:
+def _checked(
+    column: Sequence[Any] | np.ndarray, read: Callable[[Any], str]
+) -> tuple[list[bytes], dict[int, BadExample]]:
     """Each text in UTF-8, b"" where there is none that can be used; and why, by row."""
     values: list[bytes] = []
     wrong: dict[int, BadExample] = {}
