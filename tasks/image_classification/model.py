@@ -14,7 +14,7 @@ from tasks.image_classification import multilabel
 from tasks.image_classification.augmentation import varies
 from tasks.image_classification.backbones import build_features
 from tasks.image_classification.config import Config
-from tasks.image_classification.losses import classification_loss, correct, label_f1, multilabel_loss
+from pipelines.losses import classification_loss, correct, label_f1, multilabel_loss
 from tasks.image_classification.pixels import channels_of, encode
 from tasks.image_classification.scores import answer
 
