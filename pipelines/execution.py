@@ -269,7 +269,8 @@ class Execution:
 
         self.console.say("baseline: fitting …")
         baseline = self.task.baseline(self.config, self.data, self._frozen())
-        scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
+        records = predict_store(baseline.predictor, self.data.splits["test"], baseline.fetch)
+        scores = self._score(records, self.data.assets)
         self.console.say(
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )

@@ -187,6 +187,29 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text, a word or more at a time."""
+
+    heading: str
+    words: tuple[tuple[str, float | None], ...]
+    """With the blanks between them; each with how much it speaks for something, from -1 (against it) to 1; at 0 it
+    stands as it is, at None it is greyed."""
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Texts for the report, where a Figure is a picture."""
+
+    name: str
+    """The file's stem."""
+    title: str
+    caption: str
+    passages: tuple[Passage, ...]
+    legend: tuple[str, str] | None = None
+    """What words at -1 and at 1 do; None where none are coloured."""
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A fitted classical model and what it is."""
 
@@ -194,6 +217,8 @@ class Baseline:
     predictor: Predictor
     note: str = ""
     """For instance that its iterations were capped before it converged."""
+    fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
+    """(store, indices) -> what its predictor takes, where that is not what the store fetches for the model."""
 
 
 Frozen = Callable[[Any], np.ndarray]
@@ -297,8 +322,9 @@ class Task:
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
     """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go
     through it alike."""
-    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], list[Figure]]"
-    """(records, references, config, assets, store, model) -> pictures; the model is the one that gave the records."""
+    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], Sequence[Figure | Passages]]"
+    """(records, references, config, assets, store, model) -> pictures and texts; the model is the one that gave the
+    records."""
     inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""
     pretraining: Pretraining | None = None

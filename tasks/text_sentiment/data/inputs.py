@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipelines.sources.texts import decode, read_text, text_of_cell
+from pipelines.sources.texts import from_cell, from_file, read_file
 
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable, walk
@@ -49,7 +49,7 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
 def _from_lines(lines: Iterable[bytes], config: Config) -> Iterator[_Input]:
     for number, line in enumerate(lines, start=1):
         try:
-            yield f"line {number}", decode(line.rstrip(b"\r\n"), config.encoding).encode()
+            yield f"line {number}", from_file(line.rstrip(b"\r\n"), config.encoding).encode()
         except BadExample as problem:
             yield f"line {number}", _refused(problem)
 
@@ -65,7 +65,7 @@ def _from_folder(folder: str, config: Config) -> Iterator[_Input]:
 
 def _from_file(path: str, config: Config) -> _Input:
     try:
-        return path, read_text(os.fsencode(path), config.encoding).encode()
+        return path, from_file(read_file(os.fsencode(path)), config.encoding).encode()
     except BadExample as problem:
         return path, _refused(problem)
 
@@ -78,7 +78,7 @@ def _from_table(table: Path, config: Config) -> Iterator[_Input]:
                 yield row.where, b"\0" + f"the row {row.message}".removesuffix(".").encode()
                 continue
             try:
-                yield place(table, number), text_of_cell(row[0]).encode()
+                yield place(table, number), from_cell(row[0], config.encoding).encode()
             except BadExample as problem:
                 yield place(table, number), _refused(problem)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from pipelines.sources.archives import class_members
-from pipelines.sources.texts import decode, read_text, text_of_cell
+from pipelines.sources.texts import from_cell, from_file, read_file
 
 from pipelines.errors import DataError
 from pipelines.labelled import cells
@@ -79,7 +79,7 @@ def _from_tables(source: Source, tables: dict[str, Path], wanted: TextsWanted, m
 def _table_part(path: Path, wanted: TextsWanted, meter: Meter) -> Part:
     table = read_table(path, wanted.mapped(), *wanted.names("text"), encoding=wanted.encoding)
     meter.expect(len(table.rows))
-    values, wrong = _checked(table.columns["text"], text_of_cell)
+    values, wrong = _checked(table.columns["text"], lambda cell: from_cell(cell, wanted.encoding))
     labels = labels_of(table, wanted)
     # A row of which nothing can be used is one problem, not two.
     part = _part(values, table.where, labels.codes, labels.names, {**labels.wrong, **wrong}, meter)
@@ -94,7 +94,7 @@ def _read_folder(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
 
 
 def _files_part(files: ClassFiles, wanted: TextsWanted, meter: Meter) -> Part:
-    values, wrong = _checked(files.paths, lambda path: read_text(path, wanted.encoding))
+    values, wrong = _checked(files.paths, lambda path: from_file(read_file(path), wanted.encoding))
     paths = [printable(path) for path in files.paths]
     return _part(values, paths.__getitem__, files.labels, files.classes, wrong, meter)
 
@@ -104,7 +104,7 @@ def _read_archive(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
     meter.expect(sum(len(members.contents) for members in splits.values()))
     parts = {}
     for split, members in splits.items():
-        values, wrong = _checked(members.contents, lambda content: decode(content, wanted.encoding))
+        values, wrong = _checked(members.contents, lambda content: from_file(content, wanted.encoding))
         wrong = {**wrong, **members.bad}
         parts[split] = _part(
             values, members.names.__getitem__, members.labels, members.classes, wrong, meter
@@ -120,7 +120,7 @@ def _read_tfds(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
     parts = {}
     for split, name in splits.items():
         contents, codes, names, damaged = records.read_records(dataset, name, text, label)
-        values, wrong = _checked(contents, lambda content: decode(content, "utf-8"))
+        values, wrong = _checked(contents, from_file)
         place = f"{dataset.name} {name}"
         parts[split] = _part(
             values, _numbered(place), codes, names, {**wrong, **damaged}, meter
