@@ -1,12 +1,9 @@
 """Whether a table has a header at all, where nobody said so."""
 
-from itertools import islice
 from pathlib import Path
 
 from pipelines.sources.tables import peek
-from pipelines.task import Problem
 
-_ROWS = 200
 _MOST_LABELS = 20
 
 
@@ -17,10 +14,9 @@ def positions(path: Path, encoding: str) -> dict[str, str] | None:
     A line of names is unlike what stands below it: a column of labels has few values, and its first line holds one of
     them again only if it is an example itself.
     """
-    first, rows = peek(path, encoding)
+    first, below = peek(path, encoding)
     if len(first) != 2 or set(first) & {"text", "label"}:
         return None
-    below = [row for _, row in islice(rows, _ROWS) if not isinstance(row, Problem)]
     candidates = []
     for column in (0, 1):
         values = {row[column] for row in below}
