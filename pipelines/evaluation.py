@@ -47,9 +47,12 @@ class Head:
 
 
 def predict_store(predictor: Predictor, store: Store) -> list[Record]:
-    """A record for every example of a split, in order."""
-    batches = (np.arange(start, min(start + _ROWS, len(store))) for start in range(0, len(store), _ROWS))
-    return list(predictor((store.ids(indices), store.fetch(indices)) for indices in batches))
+    """A record for every example of a split, in order. Those of like size are computed together."""
+    order = np.arange(len(store)) if store.sizes is None else np.lexsort(store.sizes.T)
+    batches = (order[start : start + _ROWS] for start in range(0, len(store), _ROWS))
+    records = predictor((store.ids(indices), store.fetch(indices)) for indices in batches)
+    placed = dict(zip(order.tolist(), records, strict=True))
+    return [placed[index] for index in range(len(store))]
 
 
 def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -116,24 +116,46 @@ def batched_predictor(
 
 
 def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, dict[int, str]]:
-    """The rows that can be encoded, and the reason for each that cannot."""
+    """The rows that can be encoded, at once, as what they are filled up to may depend on all of them; and the reason
+    for each that cannot."""
     import tensorflow as tf
 
     from pipelines.stream import reason
 
     good, errors = [], {}
-    for row in range(len(next(iter(raw.values())))):
+    for row in range(_count(raw)):
         path = raw["path"][row] if "path" in raw else b""
         if path[:1] == b"\0":
             errors[row] = path[1:].decode("utf-8", "replace")
             continue
         try:
-            good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
+            encode_rows(_take(raw, [row]))
+            good.append(row)
         except UnicodeDecodeError:
             errors[row] = "it cannot be read, and its name is not UTF-8"
         except tf.errors.OpError as error:
             errors[row] = reason(error)
-    return tf.concat(good, 0) if good else None, errors
+    return encode_rows(_take(raw, good)) if good else None, errors
+
+
+def _count(raw: Raw) -> int:
+    """Its rows."""
+    splits = next((column for name, column in raw.items() if name.endswith("_splits")), None)
+    return len(next(iter(raw.values()))) if splits is None else len(splits) - 1
+
+
+def _take(raw: Raw, rows: Sequence[int]) -> Raw:
+    """Some of the rows."""
+    taken: Raw = {}
+    for name, column in raw.items():
+        splits = raw.get(f"{name}_splits")
+        if splits is not None:
+            parts = [column[splits[row] : splits[row + 1]] for row in rows]
+            taken[name] = np.concatenate([column[:0], *parts])
+            taken[f"{name}_splits"] = np.cumsum([0, *map(len, parts)]).astype(splits.dtype)
+        elif name not in taken and not name.endswith("_splits"):
+            taken[name] = column[list(rows)]
+    return taken
 
 
 def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Raw]]) -> Iterator[tuple[list[str], Any]]:
