@@ -321,6 +321,24 @@ class Execution:
         for old, new in zip(before, again, strict=True):
             if not np.allclose(np.asarray(old.output), np.asarray(new.output), rtol=_PARITY, atol=_PARITY):
                 raise RunError(f"the saved model answers otherwise for {old.id}: {old.answer} became {new.answer}.")
+        self._serve(model, assets, again)
+
+    def _serve(self, model: Any, assets: Assets, records: list[Record]) -> None:
+        """Export what takes the task's own inputs, and see that it answers as the records do."""
+        if self.task.serving is None:
+            return
+        if self.config.backend != "tensorflow":
+            self.console.say("export: no SavedModel, which is written on the TensorFlow backend alone")
+            return
+        from pipelines.saved_model import check_served, save_served
+
+        serving = self.task.serving(model, self.config, assets)
+        place = save_served(self.run.path / "export", serving)
+        inputs = serving.inputs(self.data.splits["test"], np.arange(len(records)))
+        parity = check_served(place, inputs, records, "logits")
+        self.run.write_json("export/parity.json", {"saved_model": parity})
+        also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
+        self.console.say(f"export: {place}{also}")
 
     def report(self) -> None:
         """Write the report and the model card from what lies in the folder."""

@@ -262,6 +262,24 @@ class Teacher:
     assets: Assets
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A finished model as one TensorFlow graph, from what a person has to the answer."""
+
+    function: Callable[[Any], dict[str, Any]]
+    """inputs [rows] -> its outputs by name, each [rows, ...]; among them `logits`, as Record.output."""
+    input: Any
+    """tf.TensorSpec of the inputs, with their name."""
+    what: str
+    """What the inputs are, in words."""
+    inputs: "Callable[[Store, np.ndarray], np.ndarray]"
+    """(store, int64 [rows]) -> these examples' inputs, to try it with."""
+    needs: tuple[str, ...] = ()
+    """What a process must import to run it, besides TensorFlow."""
+    tracked: tuple[Any, ...] = ()
+    """What the graph refers to: the model, tables."""
+
+
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
 """(raw tensors, keys int64 [rows]) -> (x, y, weight): a TensorFlow graph that decodes, augments by key and pads.
 `y` is None where raw has no target; weight float32 [rows] or [rows, positions]."""
@@ -314,3 +332,5 @@ class Task:
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None
     """(built, teacher, config, assets) -> what is trained with the teacher beside it, as `transfer.distillation` makes
     it; None where no teacher is of use."""
+    serving: "Callable[[keras.Model, Any, Assets], Serving] | None" = None
+    """(model, config, assets) -> the graph of export/saved_model; None: there is none yet."""

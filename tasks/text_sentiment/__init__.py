@@ -1,1 +1,1 @@
-"""Text sentiment: assign one of N labels to a text."""
+"""Text sentiment."""

@@ -1,10 +1,11 @@
 """Settings for text sentiment. Imports no TensorFlow."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
+from pipelines.sources.texts import check_encoding
 
 PRESET = "preset"
 """The network that a KerasHub preset holds."""
@@ -23,7 +24,7 @@ class Config(RunConfig):
         gt=0,
         lt=1,
     )
-    encoding: str = setting("utf-8", "How texts are written in files and tables, as cp1252.", group="data")
+    encoding: Annotated[str, AfterValidator(check_encoding)] = setting("utf-8", "How texts are written in files and tables, as cp1252.", group="data")
     vocabulary_size: int = setting(
         8_000, "Pieces of words that are learnt from the training texts.", group="model", ge=100, le=60_000
     )
@@ -39,8 +40,8 @@ class Config(RunConfig):
     )
     long: Literal["truncate-tail", "truncate-head", "head-tail", "windows"] = setting(
         "truncate-tail",
-        "What becomes of longer texts: the tail is cut off, or the head, or the middle behind a first quarter; windows: "
-        "all of it is seen, and the scores of its windows are averaged.",
+        "What becomes of longer texts: the tail is cut off, or the head, or the middle behind a first quarter; "
+        "windows: all of it is seen, and the scores of its windows are averaged.",
         group="model",
     )
     max_windows: int = setting(8, "Of windows: at most this many; the rest is cut off.", group="model", ge=1, le=64)

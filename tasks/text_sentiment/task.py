@@ -2,10 +2,11 @@
 
 from pipelines.task import Batching, Data, Task
 from tasks.text_sentiment import data as text_data
-from tasks.text_sentiment import encoding, model, scores
+from tasks.text_sentiment import encoding, model, scores, tokens
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.implied import imply
 from tasks.text_sentiment.lengths import bounds, window_bounds
+from tasks.text_sentiment.serving import serving
 
 
 def batching(config: Config) -> Batching:
@@ -41,8 +42,8 @@ def resolve(config: Config, data: Data) -> Config:
 TASK = Task(
     unit="text",
     answer=answer,
-    load_data=text_data.load_data,
-    load_test=text_data.load_test,
+    load_data=tokens.load_data,
+    load_test=tokens.load_test,
     resolve=resolve,
     encode=encoding.encode,
     batching=batching,
@@ -55,4 +56,5 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=text_data.inputs,
+    serving=serving,
 )
