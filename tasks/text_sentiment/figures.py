@@ -7,8 +7,8 @@ import numpy as np
 
 from pipelines import scoring
 from pipelines.task import Assets, Figure, Passage, Passages, Raw, Record, Store
-from tasks.text_sentiment.baseline import Texts
 from tasks.text_sentiment.config import Config
+from tasks.text_sentiment.data.stores import TextStore
 
 _MISTAKES = 20
 _SHORTENED = 400
@@ -31,7 +31,7 @@ def figures(
     judged, before = scoring.outcomes(logits, labels, temperature), scoring.outcomes(logits, labels)
     correct = judged.predicted == labels
     confusion = scoring.confusion_matrix(labels, judged.predicted, len(classes))
-    texts = cast(Texts, store)
+    texts = cast(TextStore, store)
     return [
         charts.confusion(confusion, classes),
         charts.reliability(before.confidence, judged.confidence, correct, temperature),
@@ -64,7 +64,7 @@ def _lengths(tokens: np.ndarray, config: Config, assets: Assets) -> Figure:
 
 
 def _mistakes(
-    judged: scoring.Outcomes, labels: np.ndarray, classes: Sequence[str], store: Texts
+    judged: scoring.Outcomes, labels: np.ndarray, classes: Sequence[str], store: TextStore
 ) -> list[Passages]:
     wrong = np.flatnonzero(judged.predicted != labels)
     worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")[:_MISTAKES]]
@@ -93,7 +93,7 @@ def _shortened(text: str) -> str:
 
 
 def _attributions(
-    judged: scoring.Outcomes, references: Raw, config: Config, assets: Assets, store: Texts, model: Any
+    judged: scoring.Outcomes, references: Raw, config: Config, assets: Assets, store: TextStore, model: Any
 ) -> list[Passages]:
     from tasks.text_sentiment import attributions
 
