@@ -73,7 +73,7 @@ def test_malformed_rows_are_collected_by_line(tmp_path: Path) -> None:
     assert [(problem.where, problem.message) for problem in table.bad] == [
         (f"{path} line 4", "has 1 value where the table has 2 columns: mend the line."),
         (f"{path} line 5", "has 3 values where the table has 2 columns: mend the line."),
-        (f"{path} line 6", "is not UTF-8: save the table as UTF-8."),
+        (f"{path} line 6", "is not UTF-8 (byte offset 1 of line 6 holds 0xFC): save the table as UTF-8."),
     ]
 
 

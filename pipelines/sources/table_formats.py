@@ -1,5 +1,6 @@
 """How each format of table is opened: its column names, and its rows one by one."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.errors import DataError
+from pipelines.sources.texts import LARGEST, decode, is_narrow, misfit, utf16_or_32
 from pipelines.task import Problem
 
 Row = tuple[int, list[Any] | Problem]
@@ -20,7 +22,8 @@ Row = tuple[int, list[Any] | Problem]
 _PEEK = 100
 """JSON lines that are looked at for names: the first may lack a key."""
 
-
+_BLOCK = 1 << 20
+"""Bytes of a table that are decoded at a time where lines cannot be told before."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,28 +38,37 @@ class Opened:
     """What may be wrong where a name is not found."""
 
 
+@dataclass(frozen=True)
+class Undecodable:
+    """A line that is not of the table's encoding."""
+
+    message: str
+    about: str
+    """What it says nearly."""
+
+
 def place(path: Path, row: int) -> str:
     """'labels.csv line 7'; Parquet has rows, text has lines."""
     return f"{path} {'row' if '.parquet' in path.name.lower() else 'line'} {row}"
 
 
-def open_csv(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
+def open_csv(path: Path, file: IO[bytes], positions: Collection[str], encoding: str | None) -> Opened:
     """Comma-separated, quoted as RFC 4180 says."""
-    return _open_delimited(path, file, positions, lambda lines: csv.reader(lines, strict=True))
+    return _open_delimited(path, file, positions, encoding, lambda lines: csv.reader(lines, strict=True))
 
 
-def open_tsv(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
+def open_tsv(path: Path, file: IO[bytes], positions: Collection[str], encoding: str | None) -> Opened:
     """Tab-separated; a quote is a character like any other, as sentences hold them unpaired."""
     return _open_delimited(
-        path, file, positions, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        path, file, positions, encoding, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     )
 
 
-def open_jsonl(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
+def open_jsonl(path: Path, file: IO[bytes], positions: Collection[str], encoding: str | None) -> Opened:
     """One JSON object a line; the names are the keys of the first lines."""
     del positions
-    lines = enumerate(file, start=1)
-    rows = (_json_row(path, number, line) for number, line in lines if line.strip())
+    lines = enumerate(_lines(path, file, encoding), start=1)
+    rows = (_json_row(path, number, line) for number, line in lines if not isinstance(line, str) or line.strip())
     peeked = list(islice(rows, _PEEK))
     objects = [row for _, row in peeked if isinstance(row, dict)]
     if not objects:
@@ -74,12 +86,12 @@ def open_jsonl(path: Path, file: IO[bytes], positions: Collection[str]) -> Opene
     return Opened(names, pick)
 
 
-def open_parquet(path: Path, file: IO[bytes], positions: Collection[str]) -> Opened:
+def open_parquet(path: Path, file: IO[bytes], positions: Collection[str], encoding: str | None) -> Opened:
     """Read a batch of rows at a time, only the columns asked for."""
     import pyarrow
     from pyarrow import parquet
 
-    del positions
+    del positions, encoding
     seekable = io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
     try:
         table = parquet.ParquetFile(seekable)
@@ -106,16 +118,21 @@ OPENERS = {".csv": open_csv, ".tsv": open_tsv, ".jsonl": open_jsonl, ".parquet":
 
 
 def _open_delimited(
-    path: Path, file: IO[bytes], positions: Collection[str], parse: Callable[[Iterator[str]], Any]
+    path: Path,
+    file: IO[bytes],
+    positions: Collection[str],
+    encoding: str | None,
+    parse: Callable[[Iterator[str]], Any],
 ) -> Opened:
-    undecodable: list[int] = []
-    reader = parse(_lines(path, file, undecodable))
+    csv.field_size_limit(max(csv.field_size_limit(), LARGEST))
+    undecodable: list[Undecodable] = []
+    reader = parse(_noting(_lines(path, file, encoding), undecodable))
     rows = _records(path, reader)
     number, first = next(rows, (0, []))
     if not first:
         raise DataError(f"{path} is empty: nothing to read.")
     if undecodable:
-        raise DataError(f"{place(path, number)} is not UTF-8: save the table as UTF-8.")
+        raise DataError(f"{place(path, number)} {undecodable[0].message}")
     bare = bool(positions) and not set(positions) <= set(first)
     names = [str(position) for position in range(len(first))] if bare else first
     _check_names(path, names)
@@ -136,10 +153,13 @@ def _check_names(path: Path, names: list[str]) -> None:
         raise DataError(f"{path} has two columns named {twice!r}: rename one.")
 
 
-def _checked(path: Path, number: int, values: list[str], columns: int, undecodable: list[int]) -> Problem | None:
+def _checked(
+    path: Path, number: int, values: list[str], columns: int, undecodable: list[Undecodable]
+) -> Problem | None:
     if undecodable:
+        message = undecodable[0].message
         undecodable.clear()
-        return Problem("error", "not-utf-8", place(path, number), "is not UTF-8: save the table as UTF-8.")
+        return Problem("error", "wrong-encoding", place(path, number), message)
     if len(values) != columns:
         there = f"{len(values)} value{'' if len(values) == 1 else 's'}"
         message = f"has {there} where the table has {columns} column{'' if columns == 1 else 's'}: mend the line."
@@ -147,16 +167,52 @@ def _checked(path: Path, number: int, values: list[str], columns: int, undecodab
     return None
 
 
-def _lines(path: Path, file: IO[bytes], undecodable: list[int]) -> Iterator[str]:
-    """Text line by line; the numbers of lines that are not UTF-8 are noted for the row they belong to."""
+def _lines(path: Path, file: IO[bytes], encoding: str | None) -> Iterator[str | Undecodable]:
+    """Text line by line, UTF-8 where no encoding is named."""
+    if encoding and not is_narrow(encoding):
+        yield from _wide_lines(path, file, encoding)
+        return
     for number, line in enumerate(file, start=1):
-        if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{path} is UTF-16: save the table as UTF-8.")
+        if number == 1 and (marked := utf16_or_32(line)):
+            remedy = f", or give --encoding {marked}" if encoding else ""
+            raise DataError(f"{path} is {marked.upper()}: save the table as UTF-8{remedy}.")
         try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            undecodable.append(number)
-            yield line.decode("utf-8", "replace")
+            yield decode(line, encoding or "utf-8") if number == 1 else line.decode(encoding or "utf-8")
+        except UnicodeDecodeError as error:
+            message = misfit(error, encoding or "utf-8", line=number, settable=encoding is not None)
+            yield Undecodable(message, line.decode(encoding or "utf-8", "replace"))
+
+
+def _wide_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
+    """Of UTF-16 and its like, where a byte that does not fit leaves all that follows in doubt."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset, rest, start = 0, "", True
+    while True:
+        block = file.read(_BLOCK)
+        pending = len(decoder.getstate()[0])
+        try:
+            rest += decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place = f"byte offset {offset - pending + error.start:,} holds 0x{error.object[error.start]:02X}"
+            raise DataError(f"{path} is not {encoding.upper()} ({place}): save the table as UTF-8.") from error
+        except UnicodeError as error:
+            raise DataError(f"{path} is not {encoding.upper()} ({error}): save the table as UTF-8.") from error
+        rest, start = rest.removeprefix("\ufeff") if start else rest, start and not rest
+        *lines, rest = rest.split("\n")
+        yield from (line + "\n" for line in lines)
+        offset += len(block)
+        if not block:
+            break
+    if rest:
+        yield rest
+
+
+def _noting(lines: Iterator[str | Undecodable], undecodable: list[Undecodable]) -> Iterator[str]:
+    """Text alone; what does not decode is noted for the row it belongs to."""
+    for line in lines:
+        if isinstance(line, Undecodable):
+            undecodable.append(line)
+        yield line if isinstance(line, str) else line.about
 
 
 def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -166,14 +222,17 @@ def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
             if values:
                 yield reader.line_num, values
     except csv.Error as error:
+        if "field limit" in str(error):
+            long = f"ends a value of more than {LARGEST:,} characters: cut it, or close its quotes."
+            raise DataError(f"{place(path, reader.line_num)} {long}") from error
         raise DataError(f"{place(path, reader.line_num)} is malformed ({error}): mend its quotes.") from error
 
 
-def _json_row(path: Path, number: int, line: bytes) -> tuple[int, dict[str, Any] | Problem]:
+def _json_row(path: Path, number: int, line: str | Undecodable) -> tuple[int, dict[str, Any] | Problem]:
+    if isinstance(line, Undecodable):
+        return number, Problem("error", "wrong-encoding", place(path, number), line.message)
     try:
         row = json.loads(line)
-    except UnicodeDecodeError:
-        return number, Problem("error", "not-utf-8", place(path, number), "is not UTF-8: save the table as UTF-8.")
     except ValueError as error:
         return number, Problem("error", "malformed-row", place(path, number), f"is no JSON: {error}.")
     except RecursionError:

@@ -47,7 +47,11 @@ def table_suffix(path: Path) -> str:
 
 
 def read_table(
-    path: Path, columns: Mapping[str, str] | None, required: Sequence[str], optional: Sequence[str] = ()
+    path: Path,
+    columns: Mapping[str, str] | None,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Table:
     """The columns a task asks for, whole.
 
@@ -56,6 +60,7 @@ def read_table(
         columns: the task's name -> the table's; a name that is not mapped is looked up as it is.
         required: the task's names that must be there.
         optional: those that may be.
+        encoding: of a table that is text; None: UTF-8, for a task that has no such setting.
 
     Raises:
         DataError: the file is damaged, has no rows, or lacks a column.
@@ -63,7 +68,7 @@ def read_table(
     numbers: list[int] = []
     values: list[list[Any]] = []
     bad: list[Problem] = []
-    with open_rows(path, columns, required, optional) as (names, rows):
+    with open_rows(path, columns, required, optional, encoding) as (names, rows):
         for number, row in rows:
             if isinstance(row, Problem):
                 bad.append(row)
@@ -78,12 +83,16 @@ def read_table(
 
 @contextmanager
 def open_rows(
-    path: Path, columns: Mapping[str, str] | None, required: Sequence[str], optional: Sequence[str] = ()
+    path: Path,
+    columns: Mapping[str, str] | None,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Iterator[tuple[list[str], Iterator[Row]]]:
     """The task's names that were found, and the rows streamed, values in that order. Arguments as in read_table."""
     suffix = table_suffix(path)
     with _translated(path), _binary(path, suffix.endswith(".gz")) as file:
-        opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns))
+        opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns), encoding)
         found = _resolve(path, opened, dict(columns or {}), required, optional)
         yield list(found), opened.rows(list(found.values()))
 
