@@ -220,15 +220,14 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     return lambda x: np.asarray(compiled(x))
 
 
-def slopes(model: keras.Model) -> Callable[[Any, Any], np.ndarray]:
+def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     """See devices.slopes."""
 
-    def compute(x: Any, outputs: Any) -> np.ndarray:
+    def compute(x: Any, outputs: Any, *beside: Any) -> np.ndarray:
         x = tf.convert_to_tensor(x)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            chosen = tf.gather(model(x, training=False), outputs, batch_dims=1)
-        # A row's output depends on its own input alone: the gradient of the sum is that of each.
+            chosen = tf.gather(model([x, *beside] if beside else x, training=False), outputs, batch_dims=1)
         return np.asarray(tf.cast(tape.gradient(chosen, x), tf.float32))
 
     return compute
