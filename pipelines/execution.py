@@ -202,7 +202,8 @@ class Execution:
         encoder = self._pretraining.encode(config, self.data.assets)
         stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
         config = self._chosen(config, built.model, stream)
-        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on")
+        lengths = stream.order.shapes > 1
+        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on", lengths=lengths)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, stream, None, self.console, self.task.unit
         with self.interrupts.postponed():
@@ -245,7 +246,9 @@ class Execution:
             optimizer = make_optimizer(self.config, built.model)
         config = self._settle(built.model, streams["train"], stage)
         jit = config.jit == "on"
-        settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit, rates)
+        lengths = any(stream.order.shapes > 1 for stream in streams.values())
+        norms = config.accumulate, config.clip_norm, config.l1, config.l2
+        settings = StepSettings(*norms, config.average, jit, rates, lengths)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)
@@ -427,7 +430,8 @@ class Execution:
         """The config with what is chosen for one model and its batches."""
         from pipelines.preparation import choose_jit, choose_steps
 
-        jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
+        about = config, model, self.runtime.device, stream.order.shapes
+        jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
 

@@ -122,7 +122,8 @@ def batched_predictor(
 
 
 def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, dict[int, str]]:
-    """The rows that can be encoded, and the reason for each that cannot."""
+    """The rows that can be encoded, all at once, as what they are filled up to depends on the longest; and the reason
+    for each that cannot."""
     import tensorflow as tf
 
     from pipelines.stream import reason
@@ -130,12 +131,13 @@ def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, di
     good, errors = [], {}
     for row in range(_rows(raw)):
         try:
-            good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
+            encode_rows({name: column[row : row + 1] for name, column in raw.items()})
+            good.append(row)
         except UnicodeDecodeError:
             errors[row] = "it cannot be read, and its name is not UTF-8"
         except tf.errors.OpError as error:
             errors[row] = reason(error)
-    return tf.concat(good, 0) if good else None, errors
+    return encode_rows({name: column[good] for name, column in raw.items()}) if good else None, errors
 
 
 def _refusal(raw: Raw, row: int) -> str | None:

@@ -26,6 +26,7 @@ from pipelines.scoring.classification import (
 from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
+from pipelines.scoring.quarters import by_quarter
 from pipelines.scoring.records import outputs_of
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_macro_f1",
     "by_group",
+    "by_quarter",
     "classification_scores",
     "confusion_matrix",
     "expected_calibration_error",

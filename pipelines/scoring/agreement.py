@@ -113,4 +113,5 @@ def bootstrap_auc(scores: np.ndarray, positive: np.ndarray, seed: int) -> Interv
 
 
 def _known(replicates: np.ndarray) -> np.ndarray:
-    return replicates[np.isfinite(replicates)]
+    known: np.ndarray = replicates[np.isfinite(replicates)]
+    return known

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,19 +10,13 @@ from pipelines import scoring
 from pipelines.baselines import fitted, log_probabilities
 from pipelines.task import Baseline, Data, Frozen, Predictor, Raw, Record, Store
 from tasks.text_sentiment.config import Config
+from tasks.text_sentiment.data.stores import TextStore
 
 # How much it may take: IMDB as a whole (25,000 texts, 33 million characters) fits.
 _MOST_CHARACTERS = 60_000_000
-_INVERSE_PENALTY = 8.0
+_INVERSE_PENALTY = 4.0
 _FEW = 1_000
 _WORD = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])\w)+|[^\w\s]"
-
-
-class Texts(Store, Protocol):
-    """A split whose texts can be read."""
-
-    def texts(self, indices: np.ndarray) -> list[str]:
-        """Those at int64 [rows]."""
 
 
 def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseline:
@@ -31,13 +25,11 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
     del frozen
     from sklearn.linear_model import LogisticRegression
 
-    from tasks.text_sentiment.data import references
-
-    store, classes = cast(Texts, data.splits["train"]), data.assets["classes"]
+    store, classes = cast(TextStore, data.splits["train"]), data.assets["classes"]
     texts, indices = _sample(store, config.seed)
     grams = Grams()
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=config.baseline_iterations)
-    model, capped = fitted(model, grams.learn(texts), references(store)["label"][indices])
+    model, capped = fitted(model, grams.learn(texts), store.label[indices])
     note = grams.note
     if len(indices) < len(store):
         note += f"; fitted to {len(indices):,} of {len(store):,} training texts, chosen by the seed"
@@ -49,7 +41,7 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
 def fetch(store: Store, indices: np.ndarray) -> Raw:
     """The texts of a split, as a person gives them: `text`, object [rows]."""
     column = np.empty(len(indices), object)
-    column[:] = cast(Texts, store).texts(indices)
+    column[:] = cast(TextStore, store).texts(indices)
     return {"text": column}
 
 
@@ -67,7 +59,7 @@ def _predictor(grams: "Grams", model: Any, classes: Sequence[str]) -> Predictor:
     return predict
 
 
-def _sample(store: Texts, seed: int) -> tuple[list[str], np.ndarray]:
+def _sample(store: TextStore, seed: int) -> tuple[list[str], np.ndarray]:
     """Texts to fit, and their indices, ascending: all of them, or as many as hold so many characters."""
     texts = store.texts(np.arange(len(store)))
     lengths = np.array([len(text) for text in texts], np.int64)

@@ -1,10 +1,12 @@
 """The classifier: tokens in, a logit for each class out."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from pipelines.devices import forward
 from pipelines.losses import classification_loss, correct
@@ -16,6 +18,9 @@ from tasks.text_sentiment.backbones import POOLER, build_features
 from tasks.text_sentiment.config import PRESET, Config
 from tasks.text_sentiment.encoding import encode
 from tasks.text_sentiment.scores import answer
+
+_TOKENS_AT_ONCE = 1 << 14
+"""In a prediction."""
 
 
 def build_model(config: Config, assets: Assets) -> Built:
@@ -74,4 +79,14 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def record(name: str, logits: Any) -> Record:
         return Record(name, answer(softmax(logits, temperature), classes), logits)
 
-    return batched_predictor(encode(config, assets, training=False), forward(model), record)
+    return batched_predictor(encode(config, assets, training=False), _in_parts(forward(model)), record)
+
+
+def _in_parts(compute: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    """The same a few rows at a time where texts are long, so that memory stays flat."""
+
+    def outputs(x: Any) -> np.ndarray:
+        rows = max(_TOKENS_AT_ONCE // math.prod(x.shape[1:]), 1)
+        return np.concatenate([compute(x[start : start + rows]) for start in range(0, len(x), rows)])
+
+    return outputs
