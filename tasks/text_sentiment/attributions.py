@@ -149,7 +149,7 @@ class _FromEmbeddings(keras.Model):
     others. The tokens still say what is padding."""
 
     def __init__(self, model: keras.Model, embedding: keras.layers.Layer) -> None:
-        super().__init__(dtype="float32")
+        super().__init__(dtype="float32", name="from_embeddings")
         self.whole, self.embedding = model, embedding
         self.built = True
 
