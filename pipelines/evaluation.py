@@ -1,7 +1,8 @@
 """Scoring a split with a predictor: the same for the model, its baseline, and a finished run on other data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,16 @@ class Head:
         return self.store.fetch(indices)
 
 
-def predict_store(predictor: Predictor, store: Store) -> list[Record]:
-    """A record for every example of a split, in order."""
-    batches = (np.arange(start, min(start + _ROWS, len(store))) for start in range(0, len(store), _ROWS))
-    return list(predictor((store.ids(indices), store.fetch(indices)) for indices in batches))
+def predict_store(
+    predictor: Predictor, store: Store, fetch: Callable[[Store, np.ndarray], Raw] | None = None
+) -> list[Record]:
+    """A record for every example of a split, in order; `fetch` where the predictor takes something else than the model
+    does. Examples of like size are computed together, so that little is padded."""
+    take = store.fetch if fetch is None else partial(fetch, store)
+    order = np.arange(len(store)) if store.sizes is None else np.lexsort(store.sizes.T)
+    batches = (order[start : start + _ROWS] for start in range(0, len(store), _ROWS))
+    records = list(predictor((store.ids(indices), take(indices)) for indices in batches))
+    return [records[place] for place in np.argsort(order, kind="stable")]
 
 
 def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:

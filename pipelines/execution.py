@@ -202,7 +202,8 @@ class Execution:
         encoder = self._pretraining.encode(config, self.data.assets)
         stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
         config = self._chosen(config, built.model, stream)
-        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on")
+        lengths = stream.order.shapes > 1
+        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on", lengths=lengths)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, stream, None, self.console, self.task.unit
         with self.interrupts.postponed():
@@ -245,7 +246,9 @@ class Execution:
             optimizer = make_optimizer(self.config, built.model)
         config = self._settle(built.model, streams["train"], stage)
         jit = config.jit == "on"
-        settings = StepSettings(config.accumulate, config.clip_norm, config.l1, config.l2, config.average, jit, rates)
+        lengths = any(stream.order.shapes > 1 for stream in streams.values())
+        norms = config.accumulate, config.clip_norm, config.l1, config.l2
+        settings = StepSettings(*norms, config.average, jit, rates, lengths)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)
@@ -269,7 +272,8 @@ class Execution:
 
         self.console.say("baseline: fitting …")
         baseline = self.task.baseline(self.config, self.data, self._frozen())
-        scores = self._score(predict_store(baseline.predictor, self.data.splits["test"]), self.data.assets)
+        records = predict_store(baseline.predictor, self.data.splits["test"], baseline.fetch)
+        scores = self._score(records, self.data.assets)
         self.console.say(
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )
@@ -320,6 +324,24 @@ class Execution:
         for old, new in zip(before, again, strict=True):
             if not np.allclose(np.asarray(old.output), np.asarray(new.output), rtol=_PARITY, atol=_PARITY):
                 raise RunError(f"the saved model answers otherwise for {old.id}: {old.answer} became {new.answer}.")
+        self._serve(model, assets, again)
+
+    def _serve(self, model: Any, assets: Assets, records: list[Record]) -> None:
+        """Export what takes the task's own inputs, and see that it answers as the records do."""
+        if self.task.serving is None:
+            return
+        if self.config.backend != "tensorflow":
+            self.console.say("export: no SavedModel, which is written on the TensorFlow backend alone")
+            return
+        from pipelines.saved_model import check_served, save_served
+
+        serving = self.task.serving(model, self.config, assets)
+        place = save_served(self.run.path / "export", serving)
+        inputs = serving.inputs(self.data.splits["test"], np.arange(len(records)))
+        parity = check_served(place, inputs, records, "logits")
+        self.run.write_json("export/parity.json", {"saved_model": parity})
+        also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
+        self.console.say(f"export: {place}{also}")
 
     def report(self) -> None:
         """Write the report and the model card from what lies in the folder."""
@@ -408,7 +430,8 @@ class Execution:
         """The config with what is chosen for one model and its batches."""
         from pipelines.preparation import choose_jit, choose_steps
 
-        jit = "on" if config.backend == "jax" or choose_jit(config, model, self.runtime.device) else "off"
+        about = config, model, self.runtime.device, stream.order.shapes
+        jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
 

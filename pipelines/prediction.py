@@ -21,6 +21,8 @@ from pipelines.task import Encoder, Predictor, Raw, Record
 
 _AHEAD = 4
 """Batches that are decoded ahead of the model."""
+_REFUSABLE = ("path", "text")
+"""The columns of what people name or give."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,16 @@ def batched_predictor(
         return compiled({name: tf.constant(column) for name, column in raw.items()})
 
     def encode_batch(raw: Raw) -> tuple[Any, dict[int, str]]:
-        if any(value[:1] == b"\0" for value in raw.get("path", ())):
-            return _encode_singly(encode_rows, raw)
+        refused = {row: why for row in range(_rows(raw)) if (why := _refusal(raw, row)) is not None}
+        kept = [row for row in range(_rows(raw)) if row not in refused]
+        if not kept:
+            return None, refused
+        rest = {name: column[kept] for name, column in raw.items()} if refused else raw
         try:
-            return encode_rows(raw), {}
+            return encode_rows(rest), refused
         except (tf.errors.OpError, UnicodeDecodeError):  # the latter where a path in the message is not UTF-8
-            return _encode_singly(encode_rows, raw)
+            x, errors = _encode_singly(encode_rows, rest)
+            return x, refused | {kept[row]: why for row, why in errors.items()}
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, (x, errors) in _ahead(encode_batch, batches):
@@ -116,24 +122,37 @@ def batched_predictor(
 
 
 def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, dict[int, str]]:
-    """The rows that can be encoded, and the reason for each that cannot."""
+    """The rows that can be encoded, all at once, as what they are filled up to depends on the longest; and the reason
+    for each that cannot."""
     import tensorflow as tf
 
     from pipelines.stream import reason
 
     good, errors = [], {}
-    for row in range(len(next(iter(raw.values())))):
-        path = raw["path"][row] if "path" in raw else b""
-        if path[:1] == b"\0":
-            errors[row] = path[1:].decode("utf-8", "replace")
-            continue
+    for row in range(_rows(raw)):
         try:
-            good.append(encode_rows({name: column[row : row + 1] for name, column in raw.items()}))
+            encode_rows({name: column[row : row + 1] for name, column in raw.items()})
+            good.append(row)
         except UnicodeDecodeError:
             errors[row] = "it cannot be read, and its name is not UTF-8"
         except tf.errors.OpError as error:
             errors[row] = reason(error)
-    return tf.concat(good, 0) if good else None, errors
+    return encode_rows({name: column[good] for name, column in raw.items()}) if good else None, errors
+
+
+def _refusal(raw: Raw, row: int) -> str | None:
+    """Why an input was refused before it came here: NUL and the reason stand in its place."""
+    for name in _REFUSABLE:
+        if name in raw and raw[name][row][:1] == b"\0":
+            return str(raw[name][row][1:].decode("utf-8", "replace"))
+    return None
+
+
+def _rows(raw: Raw) -> int:
+    """How many inputs there are; of ragged columns, the splits know."""
+    name, column = next(iter(raw.items()))
+    splits = raw.get(f"{name}_splits")
+    return len(column) if splits is None else len(splits) - 1
 
 
 def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Raw]]) -> Iterator[tuple[list[str], Any]]:

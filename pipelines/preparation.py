@@ -30,10 +30,14 @@ def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Op
     return optimizer
 
 
-def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
-    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down and speeds the others up."""
+def choose_jit(config: RunConfig, model: keras.Model, device: str, shapes: int = 1) -> bool:
+    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down, and what is computed in
+    bfloat16, and speeds the others up; batches of several shapes cost a compilation each, which takes longer than it
+    saves."""
     if config.jit != "auto":
         return config.jit == "on"
+    if device == "cpu" and (shapes > 1 or config.precision == "mixed_bfloat16"):
+        return False
     slow = (
         keras.layers.Conv1D,
         keras.layers.Conv2D,
@@ -45,7 +49,10 @@ def choose_jit(config: RunConfig, model: keras.Model, device: str) -> bool:
 
 
 def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
-    """Steps of one call, from the cost of a step alone, so that the choice is the same every time."""
+    """Steps of one call, from the cost of a step alone, so that the choice is the same every time; one where batches
+    have several shapes, as each number of steps of each shape would be traced."""
+    if stream.order.shapes > 1:
+        return 1
     batch = next(stream.iterate(0, 1, 1))
     size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
     operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))

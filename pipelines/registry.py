@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "image-classification": "Assign one of N labels to an image.",
+    "text-sentiment": "Assign one of N labels to a text.",
 }
 
 

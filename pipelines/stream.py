@@ -7,7 +7,7 @@ of several batches of one shape, so that one Python call and one device call ser
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +51,8 @@ class Order:
         counts = np.bincount(self._buckets, minlength=len(batching.batch_sizes))
         self.steps = int(sum(-(-count // size) for count, size in zip(counts, batching.batch_sizes, strict=True)))
         """Batches of an epoch: the same in each."""
+        self.shapes = int(np.count_nonzero(counts))
+        """Buckets that hold any example."""
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
     def _epoch(self, epoch: int) -> list[Step]:
@@ -136,9 +138,13 @@ class Stream:
         return self.order.steps
 
     def in_order(self) -> "Stream":
-        """The same examples, encoded alike, one after the other; for encoders that vary nothing."""
-        batching = Batching(batch_sizes=self.batching.batch_sizes[-1:])
-        return Stream(self._store, self._encode, batching, self._seed, training=False)
+        """The same examples, encoded alike, bucket by bucket; for encoders that vary nothing."""
+        return Stream(self._store, self._encode, replace(self.batching, partners=False), self._seed, training=False)
+
+    def rows(self, first: int, last: int) -> int:
+        """Examples of the steps from first up to last, of one epoch; those that only fill the shape not counted."""
+        epoch, place = divmod(first, self.steps_per_epoch)
+        return sum(step.rows for step in self.order.epoch(epoch)[place : place + last - first])
 
     def blocks(self, first: int, last: int, longest: int) -> tf.data.Dataset:
         """(x, y, weight) of the steps from first up to last, each tensor [steps of the block, batch, ...]."""

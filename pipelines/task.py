@@ -187,6 +187,29 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text, a word or more at a time."""
+
+    heading: str
+    words: tuple[tuple[str, float | None], ...]
+    """With the blanks between them; each with how much it speaks for something, from -1 (against it) to 1; at 0 it
+    stands as it is, at None it is greyed."""
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Texts for the report, where a Figure is a picture."""
+
+    name: str
+    """The file's stem."""
+    title: str
+    caption: str
+    passages: tuple[Passage, ...]
+    legend: tuple[str, str] | None = None
+    """What words at -1 and at 1 do; None where none are coloured."""
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A fitted classical model and what it is."""
 
@@ -194,6 +217,8 @@ class Baseline:
     predictor: Predictor
     note: str = ""
     """For instance that its iterations were capped before it converged."""
+    fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
+    """(store, indices) -> what its predictor takes, where that is not what the store fetches for the model."""
 
 
 Frozen = Callable[[Any], np.ndarray]
@@ -235,6 +260,24 @@ class Teacher:
     model: "keras.Model"
     config: Any
     assets: Assets
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A finished model as one TensorFlow graph, from what a person has to the answer."""
+
+    function: Callable[[Any], dict[str, Any]]
+    """inputs [rows] -> its outputs by name, each [rows, ...]; among them `logits`, as Record.output."""
+    input: Any
+    """tf.TensorSpec of the inputs, with their name."""
+    what: str
+    """What the inputs are, in words."""
+    inputs: "Callable[[Store, np.ndarray], np.ndarray]"
+    """(store, int64 [rows]) -> these examples' inputs, to try it with."""
+    needs: tuple[str, ...] = ()
+    """What a process must import to run it, besides TensorFlow."""
+    tracked: tuple[Any, ...] = ()
+    """What the graph refers to: the model, tables."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
@@ -279,8 +322,9 @@ class Task:
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
     """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go
     through it alike."""
-    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], list[Figure]]"
-    """(records, references, config, assets, store, model) -> pictures; the model is the one that gave the records."""
+    figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], Sequence[Figure | Passages]]"
+    """(records, references, config, assets, store, model) -> pictures and texts; the model is the one that gave the
+    records."""
     inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""
     pretraining: Pretraining | None = None
@@ -288,3 +332,5 @@ class Task:
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None
     """(built, teacher, config, assets) -> what is trained with the teacher beside it, as `transfer.distillation` makes
     it; None where no teacher is of use."""
+    serving: "Callable[[keras.Model, Any, Assets], Serving] | None" = None
+    """(model, config, assets) -> the graph of export/saved_model; None: there is none yet."""

@@ -245,17 +245,19 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
     config, per_epoch = trainer.config, trainer.train.steps_per_epoch
     start = progress.epoch * per_epoch
     end = min(start + per_epoch, trainer.last)
-    examples = min((end - start) * config.batch_size, trainer.train.examples)
+    examples = trainer.train.rows(start, end)
     label = f"{trainer.event} {progress.epoch + 1}/{config.epochs}"
     with trainer.console.bar(label, examples, trainer.unit + "s") as advance:
+        done = trainer.train.rows(start, progress.step) if progress.step > start else 0
         while progress.step < end:
             trainer.interrupts.check()
             if clock.is_due(progress):
                 save(trainer, progress, clock)
-            began = time.perf_counter()
+            began, before = time.perf_counter(), progress.step
             loss = _train_block(trainer, progress, next(blocks))
             progress.epoch_seconds += time.perf_counter() - began
-            advance(min((progress.step - start) * config.batch_size, examples), f"loss {loss:.4f}")
+            done += trainer.train.rows(before, progress.step)
+            advance(done, f"loss {loss:.4f}")
 
 
 def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
@@ -280,8 +282,7 @@ def validate(trainer: Trainer, progress: Progress) -> None:
         **({} if valid is None else {"valid": valid}),
         "learning_rate": float(trainer.rates(progress.step - 1, 1, progress.factor)[0]),
     }
-    steps = progress.step - progress.epoch * trainer.train.steps_per_epoch
-    examples = min(steps * config.batch_size, trainer.train.examples)
+    examples = trainer.train.rows(progress.epoch * trainer.train.steps_per_epoch, progress.step)
     progress.epoch += 1
     better = valid is not None and _judge(trainer, progress, valid)
     seconds = progress.epoch_seconds

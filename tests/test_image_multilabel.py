@@ -12,9 +12,9 @@ from PIL import Image
 from pipelines import evaluate, predict, run
 from pipelines.config import load_config
 from pipelines.errors import ConfigError, DataError
+from pipelines.labelled import cells, labels
 from tasks.image_classification import data, multilabel
 from tasks.image_classification.config import Config
-from tasks.image_classification.data import cells, labels
 
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
@@ -177,7 +177,7 @@ def test_the_check_names_unknown_and_repeated_labels(tmp_path: Path) -> None:
     ]
     assert "'purple'" in report.errors[0].message
     (repeated,) = [problem for problem in report.problems if problem.kind == "repeated-label"]
-    assert f"{sum(map(bool, truth[:9]))} images like this one have a label twice" in repeated.message
+    assert f"{sum(map(bool, truth[:9]))} examples like this one have a label twice" in repeated.message
 
 
 def test_what_several_labels_cannot_have_is_refused(tmp_path: Path) -> None:

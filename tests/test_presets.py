@@ -277,7 +277,7 @@ def test_unknown_refused_and_unfit_presets(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(
         DataError,
         match=r"cannot be had \(403 Client Error\)\. Offline: .*https://www\.kaggle\.com/models/keras/resnetv1/keras/"
-        r"resnet_18_imagenet/3: config\.json, model\.weights\.h5, image_converter\.json",
+        r"resnet_18_imagenet/3: config\.json, model\.weights\.h5 and image_converter\.json",
     ):
         image_preset("resnet_18_imagenet")
 

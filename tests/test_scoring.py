@@ -140,7 +140,9 @@ def test_all_scores_of_a_classifier() -> None:
     logits, labels = guesses(2000, 7)
     names = [f"c{index}" for index in range(7)]
     found = scoring.classification_scores(logits, labels, names, temperature=0.5, k=5, seed=0)
-    assert list(found.scores) == ["accuracy", "macro_f1", "top_5_accuracy", "log_loss", "ece", "ece_uncalibrated"]
+    assert list(found.scores) == [
+        *("accuracy", "macro_f1", "mcc", "top_5_accuracy", "log_loss", "ece", "ece_uncalibrated"),
+    ]
     probabilities = scoring.softmax(logits, 0.5)
     assert found.scores["log_loss"].value == pytest.approx(scoring.log_loss(probabilities, labels))
     assert found.scores["top_5_accuracy"].value == pytest.approx(scoring.top_k_accuracy(logits, labels, 5))
@@ -153,6 +155,59 @@ def test_all_scores_of_a_classifier() -> None:
         assert interval.high is not None
         assert interval.low <= interval.value <= interval.high
     assert sum(map(sum, found.breakdowns["confusion_matrix"]["counts"])) == 2000
+
+
+@pytest.mark.parametrize("grades", [[1, 2, 3, 4, 5], [10, 30, 20, 50, 40]])
+def test_agreement_equals_scikit_learns(grades: list[float]) -> None:
+    logits, labels = guesses(400, 5)
+    names, predicted = [str(grade) for grade in grades], logits.argmax(axis=1)
+    found = scoring.classification_scores(logits, labels, names, temperature=1, k=1, seed=0, grades=grades).scores
+    ranked = np.argsort(np.argsort(grades))
+    expected = metrics.cohen_kappa_score(ranked[labels], ranked[predicted], weights="quadratic")
+    assert found["quadratic_kappa"].value == pytest.approx(expected)
+    assert found["mcc"].value == pytest.approx(metrics.matthews_corrcoef(labels, predicted))
+    assert "auc" not in found
+    random = np.random.default_rng(1)
+    drawn = [random.integers(0, 400, 400) for _ in range(500)]
+    each = [metrics.matthews_corrcoef(labels[rows], predicted[rows]) for rows in drawn]
+    assert (found["mcc"].low, found["mcc"].high) == pytest.approx(tuple(np.percentile(each, (2.5, 97.5))), abs=0.015)
+
+
+def test_kappa_of_uneven_grades_by_hand() -> None:
+    # Truth 1 and 4, answers 1 and 2: observed (0 + 4) / 2; by chance ((1-1)^2 + (1-2)^2 + (4-1)^2 + (4-2)^2) / 4.
+    logits, labels = np.eye(3)[[0, 1]], np.array([0, 2])
+    found = scoring.classification_scores(logits, labels, list("124"), temperature=1, k=1, seed=0, grades=[1, 2, 4])
+    assert found.scores["quadratic_kappa"].value == pytest.approx(1 - 2 / 3.5)
+
+
+def test_auc_with_ties_equals_scikit_learns_and_its_interval_agrees_with_resampling() -> None:
+    logits, labels = guesses(300, 2)
+    logits = np.round(logits)  # many ties
+    found = scoring.classification_scores(logits, labels, ["no", "yes"], temperature=3, k=1, seed=0).scores["auc"]
+    scores = logits[:, 1] - logits[:, 0]
+    assert found.value == pytest.approx(metrics.roc_auc_score(labels, scores))
+    random = np.random.default_rng(5)
+    drawn = [random.integers(0, 300, 300) for _ in range(500)]
+    each = [metrics.roc_auc_score(labels[rows], scores[rows]) for rows in drawn]
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(each, (2.5, 97.5))), abs=0.012)
+    weights = np.random.default_rng(0).integers(0, 3, (4, 300)).astype(float)
+    expected = [metrics.roc_auc_score(labels, scores, sample_weight=row) for row in weights]
+    assert scoring.auc(scores, labels == 1, weights) == pytest.approx(expected)
+
+
+def test_agreement_where_there_is_little_to_agree_on() -> None:
+    def scores(logits: list[list[float]], labels: list[int]) -> dict[str, Interval]:
+        names = [str(index) for index in range(len(logits[0]))]
+        grades = list(map(float, names))
+        arrays = np.array(logits), np.array(labels)
+        return scoring.classification_scores(*arrays, names, temperature=1, k=1, seed=0, grades=grades).scores
+
+    assert not {"mcc", "auc", "quadratic_kappa"} & scores([[1, 0], [0, 1]], [0, 0]).keys()
+    constant = scores([[1, 0], [2, 0], [3, 0]], [0, 1, 0])
+    assert (constant["mcc"].value, constant["auc"].value) == (0, 0.5)
+    assert constant["quadratic_kappa"].value == pytest.approx(0)
+    perfect = scores([[1, 0, 0], [0, 0, 1]], [0, 2])
+    assert perfect["mcc"] == perfect["quadratic_kappa"] == Interval(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(("classes", "k"), [(2, 5), (5, 5), (6, 1)])

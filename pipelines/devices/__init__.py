@@ -107,9 +107,10 @@ def forward(model: "keras.Model") -> "Callable[[Any], np.ndarray]":
     return compiled(model)
 
 
-def slopes(model: "keras.Model") -> "Callable[[Any, Any], np.ndarray]":
-    """How an output of each example changes with its input: (x float [rows, ...], outputs int [rows]) -> the gradient
-    of model(x)[row, output of the row], float32 [rows, ...]."""
+def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
+    """How an output of each example changes with its input: (x float [rows, ...], outputs int [rows], what else the
+    model takes beside x) -> the gradient of the sum of model(x)[row, output of the row], float32 of x's shape. Where
+    an example's output depends on its own rows of x alone, that is the gradient of each."""
     import keras
 
     if keras.backend.backend() == "jax":

@@ -175,20 +175,21 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     """See devices.forward."""
     state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
     compiled = jax.jit(lambda state, x: model.stateless_call(*state, x, training=False)[0])
-    return lambda x: np.asarray(compiled(state, np.asarray(x)), np.float32)
+    return lambda x: np.asarray(compiled(state, _arrays(x)), np.float32)
 
 
-def slopes(model: keras.Model) -> Callable[[Any, Any], np.ndarray]:
+def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     """See devices.slopes."""
     state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
-    def chosen(x: Any, outputs: Any, state: Any) -> Any:
-        answers = model.stateless_call(*state, x, training=False)[0]
-        # A row's output depends on its own input alone: the gradient of the sum is that of each.
+    def chosen(x: Any, outputs: Any, beside: Any, state: Any) -> Any:
+        answers = model.stateless_call(*state, [x, *beside] if beside else x, training=False)[0]
         return jax.numpy.take_along_axis(answers, outputs[:, None], axis=1).sum()
 
     compiled = jax.jit(jax.grad(chosen))
-    return lambda x, outputs: np.asarray(compiled(np.asarray(x), np.asarray(outputs), state), np.float32)
+    return lambda x, outputs, *beside: np.asarray(
+        compiled(np.asarray(x), np.asarray(outputs), _arrays(list(beside)), state), np.float32
+    )
 
 
 def _arrays(block: Any) -> Any:

@@ -15,3 +15,6 @@ class StepSettings:
     jit: bool = False
     rates: tuple[float, ...] = ()
     """For each trainable variable what its learning rate is multiplied by; none: all alike."""
+    lengths: bool = False
+    """Whether batches differ in what stands behind their rows, as texts do in their length: one graph is then for
+    all."""

@@ -37,8 +37,9 @@ class TensorFlowSteps:
         self._replicas = self._strategy.num_replicas_in_sync
         self._average = self._make_average()
         jit = settings.jit and self._replicas == 1
-        self._train = tf.function(self._train_block, jit_compile=jit, autograph=False)
-        self._evaluate = tf.function(self._evaluate_block, jit_compile=jit, autograph=False)
+        compiled = _of_any_length if settings.lengths else tf.function
+        self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
+        self._evaluate = compiled(self._evaluate_block, jit_compile=jit, autograph=False)
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
@@ -156,7 +157,7 @@ class TensorFlowSteps:
         parts = self._settings.accumulate
         if parts == 1:
             return self._gradient((x, y, weight), share, 1.0)
-        split = tf.nest.map_structure(lambda t: tf.reshape(t, [parts, -1, *t.shape[1:]]), (x, y, weight))
+        split = tf.nest.map_structure(lambda t: _split(t, parts), (x, y, weight))
 
         def add(place: Any, total: Any, sums: Any) -> Any:
             more, values = self._gradient(_at(split, place), share, 1.0 / parts)
@@ -219,18 +220,47 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     return lambda x: np.asarray(compiled(x))
 
 
-def slopes(model: keras.Model) -> Callable[[Any, Any], np.ndarray]:
+def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     """See devices.slopes."""
 
-    def compute(x: Any, outputs: Any) -> np.ndarray:
+    def compute(x: Any, outputs: Any, *beside: Any) -> np.ndarray:
         x = tf.convert_to_tensor(x)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            chosen = tf.gather(model(x, training=False), outputs, batch_dims=1)
-        # A row's output depends on its own input alone: the gradient of the sum is that of each.
+            chosen = tf.gather(model([x, *beside] if beside else x, training=False), outputs, batch_dims=1)
         return np.asarray(tf.cast(tape.gradient(chosen, x), tf.float32))
 
     return compute
+
+
+def _of_any_length(function: Callable[..., tf.Tensor], **settings: Any) -> Callable[..., tf.Tensor]:
+    """tf.function that is traced once for each number of steps and rows, whatever stands behind them.
+
+    Which length comes first decides nothing then, as it would with reduce_retracing: a run that goes on has other
+    batches first, and must compute the same bits.
+    """
+    traced: dict[Any, Callable[..., tf.Tensor]] = {}
+
+    def call(*arguments: Any) -> tf.Tensor:
+        specs = tf.nest.map_structure(_open, arguments)
+        key = tuple((*spec.shape, spec.dtype) for spec in tf.nest.flatten(specs))
+        if key not in traced:
+            traced[key] = tf.function(function, input_signature=specs, **settings)
+        return traced[key](*arguments)
+
+    return call
+
+
+def _open(tensor: Any) -> tf.TensorSpec:
+    """[steps, batch, any, ...]."""
+    return tf.TensorSpec([*tensor.shape[:2], *[None] * (len(tensor.shape) - 2)], tensor.dtype)
+
+
+def _split(tensor: tf.Tensor, parts: int) -> tf.Tensor:
+    """[batch, ...] -> [parts, batch / parts, ...]."""
+    shape = [side if side is not None else tf.shape(tensor)[place] for place, side in enumerate(tensor.shape)]
+    split = tf.reshape(tensor, [parts, shape[0] // parts, *shape[1:]])
+    return tf.ensure_shape(split, [parts, None, *tensor.shape[1:]])
 
 
 def _at(block: Any, place: Any) -> Any:

@@ -21,6 +21,7 @@ _MOST_CELLS_WITH_COUNTS = 20
 _MOST_NAMED_CLASSES = 40
 _MOST_BARS = 30
 _LISTED = 15
+_MOST_BINS = 60
 _GAP = 0.03
 """Between two pictures that belong together, in widths of one."""
 _STYLE: Any = {
@@ -168,6 +169,36 @@ def class_bars(per_class: Mapping[str, Mapping[str, Any]], score: str = "f1", ti
     if len(known) < len(per_class):
         caption += f" {len(per_class) - len(known)} classes occur neither as truth nor as prediction."
     return Figure(f"class_{score}", title, caption, _render(draw, (7.0, max(1.6, 0.24 * len(shown) + 0.4))))
+
+
+def histogram(
+    values: np.ndarray, marked: float, mark: str, across: str, *, name: str, title: str, caption: str
+) -> Figure:
+    """How many examples have which value, whole numbers [examples]; a line at one value, and what it stands for. The
+    last bar holds the largest 0.5 % too, so that a few do not squeeze all the others."""
+    most = max(int(np.percentile(values, 99.5)), 1)
+    edges = np.arange(0, most + 1 + (width := most // _MOST_BINS + 1), width) - 0.5
+    counts, _ = np.histogram(np.minimum(values, most), edges)
+
+    def draw(canvas: "Canvas") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes = canvas.subplots()
+        axes.bar(edges[:-1] + width / 2, counts, 0.9 * width, color=BLUE)
+        axes.set(xlabel=across, ylabel="examples", xlim=(edges[0], edges[-1]))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
+        if edges[0] < marked < edges[-1]:
+            axes.axvline(marked, color=AMBER, linewidth=1.4)
+            left = marked > edges[-1] / 2
+            axes.annotate(
+                mark, (marked, 1), xytext=(-4 if left else 4, -2), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="right" if left else "left", va="top", color=AMBER,
+            )  # fmt: skip
+
+    if values.max() > most:
+        caption += f" The last bar also holds longer ones, up to {values.max():,}."
+    return Figure(name, title, caption, _render(draw, (7.0, 2.6)))
 
 
 def pictures(images: np.ndarray, captions: Sequence[str], *, name: str, title: str, caption: str) -> Figure:

@@ -1,4 +1,5 @@
-"""The part of a run folder that a report is made of: read it, with whatever is missing left empty; add the pictures."""
+"""The part of a run folder that a report is made of: read it, with whatever is missing left empty; add the
+figures."""
 
 import base64
 from collections.abc import Sequence
@@ -9,21 +10,23 @@ from typing import Any
 import yaml
 
 from pipelines.errors import StateError
+from pipelines.report import passages
 from pipelines.report.shapes import (
+    Entry,
     Event,
     Manifest,
     Metrics,
-    Picture,
     PretrainingEpoch,
     Settings,
     Stage,
     StageEnd,
     Steps,
+    Texts,
     checked,
 )
 from pipelines.runs import STAGES, Run, find_run
 from pipelines.state import write_bytes
-from pipelines.task import Figure
+from pipelines.task import Figure, Passages
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class RunFiles:
     manifest: dict[str, Any]
     metrics: dict[str, Any]
     events: list[dict[str, Any]]
-    figures: list[dict[str, str]]
-    """title, caption, and the picture: png as base64, its width on the page."""
+    figures: list[dict[str, Any]]
+    """title, caption, and the picture: png as base64, its width on the page; or the texts: passages and legend."""
 
     @property
     def task(self) -> str:
@@ -114,10 +117,16 @@ def _json(run: Run, name: str, otherwise: Any, shape: Any) -> Any:
     return checked(value, shape, str(run.path / name))
 
 
-def _figures(run: Run) -> list[dict[str, str]]:
-    entries = _json(run, "figures/index.json", [], list[Picture])
-    files = [(entry, run.path / "figures" / Path(entry["file"]).name) for entry in entries]
-    return [{**entry, **_embedded(file.read_bytes())} for entry, file in files if file.is_file()]
+def _figures(run: Run) -> list[dict[str, Any]]:
+    entries = _json(run, "figures/index.json", [], list[Entry])
+    names = [(entry, f"figures/{Path(entry['file']).name}") for entry in entries]
+    return [{**entry, **_content(run, name)} for entry, name in names if (run.path / name).is_file()]
+
+
+def _content(run: Run, name: str) -> dict[str, Any]:
+    if name.endswith(".json"):
+        return passages.shown(_json(run, name, {}, Texts))
+    return _embedded((run.path / name).read_bytes())
 
 
 def _embedded(png: bytes) -> dict[str, str]:
@@ -125,12 +134,17 @@ def _embedded(png: bytes) -> dict[str, str]:
     return {"width": str(int.from_bytes(png[16:20], "big") // 2), "png": base64.b64encode(png).decode("ascii")}
 
 
-def save_figures(run_dir: Path, figures: Sequence[Figure]) -> None:
-    """Put the pictures into the run folder, in place of those of an earlier try."""
+def save_figures(run_dir: Path, figures: Sequence[Figure | Passages]) -> None:
+    """Put the pictures and texts into the run folder, in place of those of an earlier try."""
     run, folder = Run(run_dir), run_dir / "figures"
-    for old in folder.glob("*.png"):
+    for old in (*folder.glob("*.png"), *folder.glob("*.json")):
         old.unlink()
+    index = []
     for figure in figures:
-        write_bytes(folder / f"{figure.name}.png", figure.png)
-    index = [{"file": f"{figure.name}.png", "title": figure.title, "caption": figure.caption} for figure in figures]
+        file = f"{figure.name}.{'png' if isinstance(figure, Figure) else 'json'}"
+        if isinstance(figure, Figure):
+            write_bytes(folder / file, figure.png)
+        else:
+            run.write_json(f"figures/{file}", passages.as_json(figure))
+        index.append({"file": file, "title": figure.title, "caption": figure.caption})
     run.write_json("figures/index.json", index)

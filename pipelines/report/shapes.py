@@ -1,13 +1,19 @@
 """What a report relies on in a run folder's files. What else stands in them is left to the task."""
 
 import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import StateError
 
 Read = TypeVar("Read")
+
+
+def _a_word(pair: list[Any]) -> list[Any]:
+    if len(pair) != 2 or not isinstance(pair[0], str) or isinstance(pair[1], str):
+        raise ValueError("a word and how much it says")
+    return pair
 
 
 class _Score(BaseModel):
@@ -89,12 +95,24 @@ class Manifest(BaseModel):
     pretraining: _Pretraining | None = None
 
 
-class Picture(BaseModel):
+class Entry(BaseModel):
     """An entry of figures/index.json."""
 
     file: str
     title: str
     caption: str
+
+
+class _Passage(BaseModel):
+    heading: str
+    words: list[Annotated[list[str | float | None], AfterValidator(_a_word)]]
+
+
+class Texts(BaseModel):
+    """A file of figures/ that holds texts."""
+
+    legend: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    passages: list[_Passage]
 
 
 class Event(BaseModel):

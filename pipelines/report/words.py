@@ -9,7 +9,7 @@ from pipelines.scoring.groups import SMALL
 from pipelines.task import Interval
 
 _DEEPEST, _MOST_LISTED, _GROUP_SCORES = 4, 8, 4
-_ACRONYMS = {"bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mse", "ndcg", "rmse", "smape", "wer"}
+_ACRONYMS = {"auc", "bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mcc", "mse", "ndcg", "rmse", "smape", "wer"}
 
 
 def label(name: str) -> str:

@@ -4,6 +4,7 @@ Imports NumPy only, so that scores can be worked out wherever predictions lie. W
 warning: the precision of a class never predicted, the recall of one without examples, the interval of one example.
 """
 
+from pipelines.scoring.agreement import auc
 from pipelines.scoring.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -25,17 +26,21 @@ from pipelines.scoring.classification import (
 from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
+from pipelines.scoring.quarters import by_quarter
+from pipelines.scoring.records import outputs_of
 
 __all__ = [
     "LOWER_IS_BETTER",
     "UNTUNED",
     "Outcomes",
     "Verdict",
+    "auc",
     "average_precision",
     "best_thresholds",
     "bootstrap",
     "bootstrap_macro_f1",
     "by_group",
+    "by_quarter",
     "classification_scores",
     "confusion_matrix",
     "expected_calibration_error",
@@ -45,6 +50,7 @@ __all__ = [
     "macro_f1",
     "multilabel_scores",
     "outcomes",
+    "outputs_of",
     "per_class",
     "reliability_bins",
     "sigmoid",

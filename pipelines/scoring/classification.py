@@ -1,13 +1,15 @@
 """Scores of a classifier, from its logits and the true labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pipelines.scoring.agreement import Cells, bootstrap_auc, bootstrap_confusion, matthews, quadratic_kappa
 from pipelines.scoring.calibration import calibration_gaps, log_softmax, parts
-from pipelines.scoring.intervals import RESAMPLES, bootstrap, interval
+from pipelines.scoring.intervals import bootstrap
 from pipelines.task import Interval, Scores
 
 
@@ -63,25 +65,19 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 
 def macro_f1(confusion: np.ndarray) -> float:
     """Mean F1 of the classes that occur, as truth or as prediction (scikit-learn's default)."""
-    true, predicted = np.nonzero(confusion)
-    return _macro_f1(true, predicted, confusion[true, predicted], len(confusion))
+    return _macro_f1(Cells.of(confusion))
 
 
-def _macro_f1(true: np.ndarray, predicted: np.ndarray, counts: np.ndarray, classes: int) -> float:
-    hits = np.bincount(true, counts * (true == predicted), classes)
-    seen = np.bincount(true, counts, classes) + np.bincount(predicted, counts, classes)
+def _macro_f1(cells: Cells) -> float:
+    hits = np.bincount(cells.true, cells.counts * (cells.true == cells.predicted), cells.classes)
+    support, predicted = cells.margins()
+    seen = support + predicted
     return float((2 * hits[seen > 0] / seen[seen > 0]).mean())
 
 
 def bootstrap_macro_f1(confusion: np.ndarray, seed: int) -> Interval:
-    """Macro F1 with its interval. The confusion matrix of a resample is a multinomial draw from the matrix itself."""
-    true, predicted = np.nonzero(confusion)
-    counts = confusion[true, predicted]
-    total = int(counts.sum())
-    generator = np.random.default_rng(seed)
-    drawn = (generator.multinomial(total, counts / total) for _ in range(RESAMPLES))
-    replicates = np.array([_macro_f1(true, predicted, draw, len(confusion)) for draw in drawn])
-    return interval(macro_f1(confusion), replicates, total)
+    """Macro F1 with its interval."""
+    return bootstrap_confusion(confusion, seed, {"macro_f1": _macro_f1})["macro_f1"]
 
 
 def per_class(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
@@ -104,11 +100,19 @@ def ratio(part: np.integer[Any], whole: np.integer[Any]) -> float | None:
 
 
 def classification_scores(
-    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, temperature: float, k: int, seed: int
+    logits: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    temperature: float,
+    k: int,
+    seed: int,
+    grades: Sequence[float] | None = None,
 ) -> Scores:
     """Every score of a classifier, from its logits [examples, classes] before the temperature. Headline: accuracy.
 
-    Top-k accuracy is left out where k is 1 or covers all classes.
+    Left out is what would say nothing: top-k accuracy where k is 1 or covers all classes; Matthews' coefficient,
+    AUC (of two classes) and quadratic kappa (of classes with `grades`, a number each) where the truth is one class.
     """
     judged = outcomes(logits, labels, temperature)
     raw = judged if temperature == 1 else outcomes(logits, labels)
@@ -122,13 +126,30 @@ def classification_scores(
     calibration = {"ece": _absolute_sum, "ece_uncalibrated": _absolute_sum}
     means = bootstrap(columns, seed, calibration, biased=frozenset(calibration))
     confusion = confusion_matrix(labels, judged.predicted, len(classes))
-    scores = {"accuracy": means["accuracy"], "macro_f1": bootstrap_macro_f1(confusion, seed), **means}
+    agreement = bootstrap_confusion(confusion, seed, {"macro_f1": _macro_f1, **_agreement(labels, grades)})
+    scores = {"accuracy": means["accuracy"], **agreement}
+    if len(classes) == 2 and _varied(labels):
+        scores["auc"] = bootstrap_auc(logits[:, 1].astype(np.float64) - logits[:, 0], labels == 1, seed)
+    scores |= means
     breakdowns = {
         "per_class": per_class(confusion, classes),
         "confusion_matrix": {"labels": list(classes), "counts": confusion.tolist()},
         "calibration": {"temperature": temperature},
     }
     return Scores("accuracy", scores, breakdowns)
+
+
+def _agreement(labels: np.ndarray, grades: Sequence[float] | None) -> dict[str, Callable[[Cells], float]]:
+    """The scores of a confusion matrix that ask for two classes in the truth."""
+    if not _varied(labels):
+        return {}
+    if grades is None:
+        return {"mcc": matthews}
+    return {"mcc": matthews, "quadratic_kappa": partial(quadratic_kappa, grades=np.asarray(grades, np.float64))}
+
+
+def _varied(labels: np.ndarray) -> bool:
+    return bool((labels != labels[0]).any())
 
 
 def _absolute_sum(means: np.ndarray) -> np.ndarray:

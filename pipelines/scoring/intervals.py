@@ -1,6 +1,6 @@
 """Bootstrap intervals, and the verdict on a model beside its baseline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,10 @@ LOWER_IS_BETTER = frozenset(
 # What is held at once: examples of one part, and resamples times examples of one block of weights (16 MB).
 _PART = 16_384
 _WEIGHTS = 2_000_000
+
+# What each resample ranks anew costs more than a mean: so many values in all, but no fewer resamples than these.
+_MOST_RANKED = 400_000_000
+_FEWEST_RESAMPLES = 200
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Column means [resamples, columns] -> the score of each resample [resamples]."""
@@ -51,8 +55,9 @@ def _only_column(means: np.ndarray) -> np.ndarray:
 
 
 def interval(value: float, replicates: np.ndarray, examples: int) -> Interval:
-    """The middle 95 % of the replicates [resamples]; none for a single example, which says nothing of its spread."""
-    if examples < 2:
+    """The middle 95 % of the replicates [resamples]; none for a single example, which says nothing of its spread, or
+    where no resample has a value."""
+    if examples < 2 or not len(replicates):
         return Interval(value)
     low, high = np.percentile(replicates, (2.5, 97.5))
     return Interval(value, float(low), float(high))
@@ -85,6 +90,19 @@ def draw_weights(generator: np.random.Generator, draws: np.ndarray, length: int)
     picked = generator.integers(0, length, size=len(resample))
     counts = np.bincount(resample + picked, minlength=len(draws) * length)
     return counts.reshape(len(draws), length).astype(np.float64)
+
+
+def resamples_of(values: int) -> int:
+    """How many resamples are affordable where each ranks so many values."""
+    return int(np.clip(_MOST_RANKED // values, _FEWEST_RESAMPLES, RESAMPLES))
+
+
+def resampled_weights(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each example is drawn, a block of resamples at a time: [block, examples]."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _WEIGHTS // examples)
+    for start in range(0, resamples, block):
+        yield draw_weights(generator, np.full(min(block, resamples - start), examples), examples)
 
 
 @dataclass(frozen=True)

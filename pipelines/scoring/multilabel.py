@@ -1,19 +1,15 @@
 """Scores where an input may have any number of labels, from a logit for each and the true labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipelines.scoring.classification import ratio
-from pipelines.scoring.intervals import RESAMPLES, bootstrap, draw_weights, interval
+from pipelines.scoring.intervals import bootstrap, interval, resampled_weights, resamples_of
 from pipelines.task import Interval, Scores
 
 UNTUNED = 0.5
 """The threshold of a class without a positive example to tune it on."""
-
-_CELLS = 2_000_000
-_MOST_RANKED = 400_000_000
-_FEWEST_RESAMPLES = 200
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -108,21 +104,12 @@ def _bootstrap_map(logits: np.ndarray, truth: np.ndarray, value: float, seed: in
     """Mean average precision with its interval, from 1,000 resamples; down to 200 where ranking them is too much."""
     examples, classes = truth.shape
     occurring = np.flatnonzero(truth.any(axis=0))
-    resamples = int(np.clip(_MOST_RANKED // (examples * classes), _FEWEST_RESAMPLES, RESAMPLES))
     replicates = []
-    for weights in _resampled(examples, resamples, seed):
+    for weights in resampled_weights(examples, resamples_of(examples * classes), seed):
         areas = [average_precision(logits[:, one], truth[:, one], weights) for one in occurring]
         total, count = np.nansum(areas, axis=0), np.isfinite(areas).sum(axis=0)
         replicates.append(total[count > 0] / count[count > 0])
     return interval(value, np.concatenate(replicates), examples)
-
-
-def _resampled(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each example is drawn, a block of resamples at a time: [block, examples]."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _CELLS // examples)
-    for start in range(0, resamples, block):
-        yield draw_weights(generator, np.full(min(block, resamples - start), examples), examples)
 
 
 def _per_class(

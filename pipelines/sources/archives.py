@@ -33,6 +33,7 @@ from pipelines.sources.folders import (
     split_folders,
 )
 from pipelines.sources.scan import BadExample
+from pipelines.sources.texts import LARGEST
 
 _OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open,
@@ -77,6 +78,11 @@ class ClassMembers(ClassFiles):
     """object [n], of bytes; b"" where the example is bad."""
     bad: dict[int, BadExample]
 
+    @property
+    def names(self) -> list[str]:
+        """The paths, for people."""
+        return [printable(path) for path in self.paths.tolist()]
+
 
 @dataclass
 class _Tree:
@@ -103,13 +109,13 @@ def archive_suffix(path: Path) -> str:
     return next((suffix for suffix in ARCHIVE_SUFFIXES if name.endswith(suffix)), "")
 
 
-def class_members(path: Path, largest: int) -> tuple[dict[str, ClassMembers], list[tuple[str, str]]]:
+def class_members(path: Path, largest: int = LARGEST) -> tuple[dict[str, ClassMembers], list[tuple[str, str]]]:
     """The files below CLASS/ or SPLIT/CLASS/ by split (or train alone), as of a folder; and (where, what) was not read.
     All of it may lie in one further folder.
 
     Args:
         path: of the archive.
-        largest: bytes of a file; a larger one is a bad example.
+        largest: bytes of a file; a larger one is a bad example. By default what a text may have.
 
     Raises:
         DataError: it is damaged or too large, a name leads out of it, it holds no folder of a class or no file in any.

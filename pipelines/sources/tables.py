@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -95,6 +96,17 @@ def open_rows(
         opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns), encoding)
         found = _resolve(path, opened, dict(columns or {}), required, optional)
         yield list(found), opened.rows(list(found.values()))
+
+
+def peek(path: Path, encoding: str | None = None, most: int = 200) -> tuple[list[str], list[list[str]]]:
+    """The first line of a text table and some rows below it, as they stand; of other tables their names alone."""
+    suffix = table_suffix(path).removesuffix(".gz")
+    with _translated(path), _binary(path, table_suffix(path).endswith(".gz")) as file:
+        opened = OPENERS[suffix](path, file, ["0"], encoding)
+        if suffix not in (".csv", ".tsv") or "0" in opened.names[1:]:
+            return opened.names, []
+        rows = [row for _, row in islice(opened.rows(opened.names), most + 1) if not isinstance(row, Problem)]
+        return rows[0] if rows else opened.names, rows[1:]
 
 
 def as_text(value: Any) -> str:

@@ -92,6 +92,13 @@ def is_image(feature: Any) -> bool:
     return isinstance(feature, tfds.features.Image)
 
 
+def is_text(feature: Any) -> bool:
+    """Whether a feature holds one text, as it was written: not encoded as numbers, and no list of them."""
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.Tensor) and feature.shape == () and feature.np_dtype in (object, np.str_)
+
+
 def parse(record: bytes) -> Mapping[str, Any]:
     """The features of a serialized example, each with bytes_list, int64_list and float_list.
 

@@ -81,7 +81,7 @@ def _stream(stream: Stream, split: str, compute: Any, backbone: keras.Model, fol
         _write(files, stream, compute, split, console)
     columns = {part: np.load(file, mmap_mode="r", allow_pickle=False) for part, file in files.items()}
     store = FeatureStore(stream.store, columns)
-    batching = Batching(batch_sizes=stream.batching.batch_sizes[-1:])
+    batching = Batching(batch_sizes=(max(stream.batching.batch_sizes),))
     return Stream(store, _encode, batching, stream.seed, training=stream.training)
 
 
@@ -91,27 +91,28 @@ def _encode(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
 
 
 def _write(files: dict[str, Path], stream: Stream, compute: Any, split: str, console: Console) -> None:
-    """Everything in the order of the examples; the files get their names when they are whole, the last one last."""
+    """Each example at its place; the files get their names when they are whole, the last one last."""
     examples, done = stream.examples, 0
     next(iter(files.values())).parent.mkdir(exist_ok=True)
     with ExitStack() as stack, console.bar(f"features of {split}", examples, "examples") as advance:
         asides = {part: stack.enter_context(replacing(file)) for part, file in files.items()}
         opened: dict[str, np.ndarray] = {}
-        for batch in _batches(stream):
+        for indices, batch in _batches(stream):
             rows = dict(zip(_PARTS, (compute(batch[0]), *batch[1:]), strict=True))
             for part, values in rows.items():
                 if part not in opened:
                     shape = (examples, *values.shape[1:])
                     opened[part] = np.lib.format.open_memmap(asides[part], "w+", values.dtype, shape)
-                opened[part][done : done + len(values)] = values[: examples - done]
-            done = min(examples, done + len(rows["weight"]))
+                opened[part][indices] = values[: len(indices)]
+            done += len(indices)
             advance(done)
         for column in opened.values():
             column.flush()  # type: ignore[attr-defined]
 
 
-def _batches(stream: Stream) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+def _batches(stream: Stream) -> Iterator[tuple[np.ndarray, tuple[Any, np.ndarray, np.ndarray]]]:
+    """Which examples, and what they are encoded as; a batch may hold more, which only fill its shape."""
     plain = stream.in_order()
-    for block in plain.iterate(0, plain.steps_per_epoch, 1):
+    for step, block in zip(plain.order.epoch(0), plain.iterate(0, plain.steps_per_epoch, 1), strict=True):
         x, y, weight = block
-        yield x[0], np.asarray(y[0]), np.asarray(weight[0])
+        yield step.indices[: step.rows], (x[0], np.asarray(y[0]), np.asarray(weight[0]))

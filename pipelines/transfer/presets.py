@@ -1,4 +1,5 @@
-"""KerasHub presets of backbones: opened, built for another input, their files and licence. The package is an extra."""
+"""KerasHub presets of backbones: opened, built for another input, their files and licence. The package is an extra.
+`text_presets` opens those that see texts."""
 
 import difflib
 import json
@@ -16,8 +17,10 @@ import yaml
 from pipelines.errors import ConfigError, DataError, SixfoldError
 from pipelines.transfer.sources import sha256
 
-_READ = (".json", ".h5", ".safetensors")
+_READ = (".json", ".h5", ".safetensors", ".txt", ".spm", ".model")
 _LICENCE_KEYS = ("license", "licence")
+WEIGHT_FILES = "config.json and model.weights.h5"
+IMAGE_FILES = "config.json, model.weights.h5 and image_converter.json"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def check_preset(source: str) -> None:
     Raises:
         ConfigError: it is not, or KerasHub is not installed.
     """
-    hub = _hub()
+    hub = keras_hub()
     known = hub.models.Backbone.presets
     if "://" in source or Path(source).is_dir() or source in known:
         return
@@ -76,15 +79,15 @@ def image_preset(source: str) -> ImagePreset:
         DataError: it cannot be had.
     """
     check_preset(source)
-    with _opening(source):
-        backbone = _hub().models.Backbone.from_preset(source, load_weights=False)
+    with opening(source, IMAGE_FILES):
+        backbone = keras_hub().models.Backbone.from_preset(source, load_weights=False)
     if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
         raise ConfigError(
             f"pretrained: {source} holds a {type(backbone).__name__}, which does not see images alone: choose a preset "
             "of an image classifier's backbone."
         )
-    with _opening(source):
-        converter = _hub().layers.ImageConverter.from_preset(source)
+    with opening(source, IMAGE_FILES):
+        converter = keras_hub().layers.ImageConverter.from_preset(source)
     size = converter.image_size[0] if converter.image_size else backbone.inputs[0].shape[1]
     one = 1.0 if converter.scale is None else converter.scale
     return ImagePreset(backbone, one, 0.0 if converter.offset is None else converter.offset, size)
@@ -97,14 +100,15 @@ def load_preset(source: str) -> keras.Model:
         DataError: it cannot be had.
     """
     check_preset(source)
-    with _opening(source):
-        return _hub().models.Backbone.from_preset(source)
+    with opening(source, WEIGHT_FILES):
+        return keras_hub().models.Backbone.from_preset(source)
 
 
 def preset_files(source: str) -> dict[str, str]:
     """sha256 of the files that lie in a preset's folder, downloaded or local."""
     folder = _folder(source)
-    return {str(file): sha256(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in _READ}
+    files = [*folder.iterdir(), *folder.glob("assets/tokenizer/*")]
+    return {str(file): sha256(file) for file in sorted(files) if file.is_file() and file.suffix in _READ}
 
 
 def preset_licence(source: str) -> str | None:
@@ -144,22 +148,27 @@ def _folder(source: str) -> Path:
     return Path(get_file(source, "config.json")).parent
 
 
-def _hub() -> Any:
+def keras_hub() -> Any:
+    """The package.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import keras_hub
+        import keras_hub as hub
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"pretrained: KerasHub presets need the package {error.name}, the extra [hub]: in a checkout of Sixfold, "
             "pip install -c constraints.txt '.[hub]'."
         ) from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    return keras_hub
+    return hub
 
 
 @contextmanager
-def _opening(source: str) -> Iterator[None]:
-    """Whatever KerasHub, Kaggle and Hugging Face raise, as one sentence."""
+def opening(source: str, files: str) -> Iterator[None]:
+    """Whatever KerasHub, Kaggle and Hugging Face raise, as one sentence that names the files that are needed."""
     try:
         if "://" in source:
             _folder(source)  # fails with the true reason, which from_preset drops
@@ -170,19 +179,18 @@ def _opening(source: str) -> Iterator[None]:
         reason = _first_line(_root(error))
         if Path(source).is_dir():
             raise DataError(
-                f"pretrained: the preset in {source} cannot be opened ({reason}): it needs config.json, "
-                "model.weights.h5 and, for images, image_converter.json, as KerasHub saves them."
+                f"pretrained: the preset in {source} cannot be opened ({reason}): it needs {files}, as KerasHub saves "
+                "them."
             ) from error
         raise DataError(
             f"pretrained: the preset {source} cannot be had ({reason}). Offline: fetch its folder "
-            f"elsewhere ({_page(source)}: config.json, model.weights.h5, image_converter.json), copy it here, and name "
-            "the folder with --pretrained."
+            f"elsewhere ({_page(source)}: {files}), copy it here, and name the folder with --pretrained."
         ) from error
 
 
 def _page(source: str) -> str:
     """Where a person finds the files of a preset."""
-    handle = source if "://" in source else _hub().models.Backbone.presets[source]["kaggle_handle"]
+    handle = source if "://" in source else keras_hub().models.Backbone.presets[source]["kaggle_handle"]
     scheme, _, rest = handle.partition("://")
     return f"https://huggingface.co/{rest}" if scheme == "hf" else f"https://www.kaggle.com/models/{rest}"
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pipelines.devices import forward
+from pipelines.losses import classification_loss, correct, label_f1, multilabel_loss
 from pipelines.prediction import batched_predictor
 from pipelines.scoring import sigmoid, softmax
 from pipelines.task import Assets, Built, Head, Metric, Predictor, Record
@@ -14,7 +15,6 @@ from tasks.image_classification import multilabel
 from tasks.image_classification.augmentation import varies
 from tasks.image_classification.backbones import build_features
 from tasks.image_classification.config import Config
-from tasks.image_classification.losses import classification_loss, correct, label_f1, multilabel_loss
 from tasks.image_classification.pixels import channels_of, encode
 from tasks.image_classification.scores import answer
 

@@ -5,7 +5,6 @@
 with assets that hold no temperature, so at 1. Images of several labels are judged in `multilabel`.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipelines import scoring
-from pipelines.errors import DataError
+from pipelines.baselines import fitted, log_probabilities
 from pipelines.task import Assets, Baseline, Data, Figure, Frozen, Predictor, Raw, Record, Scores, Store
 from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
@@ -25,7 +24,6 @@ _MOST_WORK = 60_000 * 784 * 10
 _MOST_FILES = 10_000
 _MOST_FEATURES = 5_000
 _FEWEST = 2_000
-_UNSEEN = np.log(np.float32(1e-7))
 _BATCH = 256
 _FROZEN_BATCH = 32
 _MISTAKES = 24
@@ -73,17 +71,7 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
 
 
 def _logits(records: Sequence[Record], references: Raw) -> np.ndarray:
-    """Float32 [examples, classes]. A record without an answer has no score: better none than a flattering one."""
-    broken = [record for record in records if record.output is None or not np.isfinite(record.output).all()]
-    if broken:
-        why = broken[0].error or "the model's output is not a finite number"
-        raise DataError(f"{len(broken)} images have no score, first {broken[0].id}: {why}. Repair or leave them out.")
-    if len(records) != len(references["label"]):
-        counts = f"{len(records)} predictions for {len(references['label'])} labels"
-        raise DataError(f"there are {counts}: predict the whole split again.")
-    if not records:
-        raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
-    return np.stack([record.output for record in records if record.output is not None])
+    return scoring.outputs_of(records, len(references["label"]), "image")
 
 
 # ---- the baseline ----------------------------------------------------------------------------------------------
@@ -107,7 +95,7 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
         note += "; one regression for each class, its threshold tuned on validation"
         capped, answers = several.capped, _several_answers(several, classes, config.top_k)
     else:
-        model, capped = _fit(features, labels, config.baseline_iterations)
+        model, capped = fitted(_regression(config.baseline_iterations), features, labels)
         answers = _answers(model, classes, config.top_k)
     if len(indices) < len(store):
         note += f"; fitted to {len(indices):,} of {len(store):,} training images, chosen by the seed"
@@ -190,21 +178,12 @@ def _sample(store: Store, look: _Look, classes: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(len(store))[:most])
 
 
-def _fit(features: np.ndarray, labels: np.ndarray, iterations: int) -> tuple[Any, bool]:
-    """The fitted model, and whether its iterations ran out."""
-    from sklearn.dummy import DummyClassifier
-    from sklearn.exceptions import ConvergenceWarning
+def _regression(iterations: int) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(np.unique(labels)) == 1:
-        return DummyClassifier().fit(features, labels), False
-    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(max_iter=iterations))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(features, labels)
-    return model, any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return make_pipeline(StandardScaler(copy=False), LogisticRegression(max_iter=iterations))
 
 
 _Answers = Callable[[list[str], np.ndarray], Iterator[Record]]
@@ -213,7 +192,7 @@ _Answers = Callable[[list[str], np.ndarray], Iterator[Record]]
 
 def _answers(model: Any, classes: Sequence[str], k: int) -> _Answers:
     def answers(ids: list[str], features: np.ndarray) -> Iterator[Record]:
-        for name, logits in zip(ids, _baseline_logits(model, features, len(classes)), strict=True):
+        for name, logits in zip(ids, log_probabilities(model, features, len(classes)), strict=True):
             yield Record(name, answer(scoring.softmax(logits), classes, k), logits)
 
     return answers
@@ -236,20 +215,6 @@ def _baseline_predictor(answers: _Answers, look: _Look) -> Predictor:
                 yield from answers(ids, look.features(_Rows(ids, raw), np.arange(len(ids))))
 
     return predict
-
-
-def _baseline_logits(model: Any, features: np.ndarray, classes: int) -> np.ndarray:
-    """Log-probabilities float32 [images, classes]; a class without a training image gets the least of any, 1e-7."""
-    if hasattr(model, "decision_function"):
-        logits = model.decision_function(features)
-        # Of two classes scikit-learn gives the second's logit alone.
-        logits = logits if logits.ndim == 2 else np.stack([np.zeros_like(logits), logits], axis=1)
-    else:
-        logits = np.zeros((len(features), 1))
-    known = np.log(np.maximum(scoring.softmax(logits), 1e-7))
-    full = np.full((len(features), classes), _UNSEEN, np.float32)
-    full[:, model.classes_] = known
-    return full
 
 
 @dataclass(frozen=True)

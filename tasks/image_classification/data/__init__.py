@@ -1,28 +1,18 @@
 """Image data: from a source to splits of encoded images, and what is wrong with it. Imports no TensorFlow."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
-from pipelines.errors import DataError
-from pipelines.sources.folders import printable
-from pipelines.splits import Splits, first
-from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
+from pipelines import labelled
+from pipelines.labelled.parts import Part, Wanted
+from pipelines.task import Assets, CheckReport, Data, Raw, Store
 from tasks.image_classification.config import Config
-from tasks.image_classification.data.assembly import (
-    assemble,
-    examine,
-    given_rows,
-    refuse_bad,
-    refuse_unlabelled,
-    split,
-    summarise,
-    untrained,
-)
 from tasks.image_classification.data.inputs import inputs
-from tasks.image_classification.data.stores import ImageStore
+from tasks.image_classification.data.parts import read_source
+from tasks.image_classification.data.stores import Images, ImageStore
 from tasks.image_classification.data.unlabelled import load_unlabelled
 from tasks.image_classification.networks import NETWORKS
 
@@ -39,12 +29,8 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
-    examined = examine(config, advance)
-    refuse_bad(config, examined.bad, examined.examples)
-    data = assemble(config, examined, split(config, examined))
-    if config.class_weights == "balanced":
-        return replace(data, assets={**data.assets, "class_weights": _balanced_weights(data)})
-    return data
+    data = labelled.load_data(config, _kind(config), advance)
+    return labelled.with_balanced_weights(data) if config.class_weights == "balanced" else data
 
 
 def load_test(config: Config, assets: Assets) -> Data:
@@ -53,20 +39,7 @@ def load_test(config: Config, assets: Assets) -> Data:
     Raises:
         DataError: as load_data; also for labels that are no class of the model.
     """
-    examined = examine(config, None, assets["classes"])
-    refuse_bad(config, examined.bad, examined.examples)
-    rows = examined.good["test"]
-    if config.limit is not None:
-        rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]
-    if not len(rows):
-        raise DataError(f"{printable(config.data)} holds no usable example to score.")
-    refuse_unlabelled(examined, "test", rows)
-    given = len(examined.good["test"]) + len(examined.bad)
-    left_out = f", {len(examined.bad):,} left out as unusable" if examined.bad else ""
-    protocol = (
-        f"Scored on {len(rows):,} of the {given:,} examples given for the test in {printable(config.data)}{left_out}."
-    )
-    return assemble(config, examined, Splits({"test": ("test", rows)}, protocol, {"total": 0, "across_splits": 0}))
+    return labelled.load_test(config, _kind(config), assets)
 
 
 def check_data(config: Config, advance: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -79,16 +52,7 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     Raises:
         DataError: a source as a whole cannot be used.
     """
-    examined = examine(config, advance)
-    level: Literal["error", "warning"] = "error" if config.on_bad == "fail" else "warning"
-    problems = [replace(problem, level=level) for problem in examined.bad] + examined.warnings
-    splits = None
-    try:
-        splits = split(config, examined)
-    except DataError as error:
-        problems = [Problem("error", "split", printable(config.data), str(error)), *problems]
-    problems += untrained(config, examined, splits)
-    return CheckReport(problems, summarise(config, examined, splits))
+    return labelled.check_data(config, _kind(config), advance)
 
 
 def resolve(config: Config, data: Data) -> Config:
@@ -110,11 +74,34 @@ def references(store: Store) -> Raw:
     return {"label": images.label} | ({} if images.compared is None else {"group_by": images.compared})
 
 
-def _balanced_weights(data: Data) -> list[float]:
-    """Of each class in the loss: inverse to its share of train, so that all classes count the same."""
-    counts = np.bincount(references(data.splits["train"])["label"], minlength=len(data.assets["classes"]))
-    weights: list[float] = (counts.sum() / (len(counts) * np.maximum(counts, 1))).round(6).tolist()
-    return weights
+def _kind(config: Config) -> labelled.Kind:
+    separator = config.label_separator if config.multi_label else None
+    wanted = Wanted(config.columns, separator, config.group_by)
+    return labelled.Kind("image", lambda spec, meter: read_source(spec, wanted, meter), _store, _describe)
+
+
+def _store(part: Part, rows: np.ndarray, label: np.ndarray) -> ImageStore:
+    groups, compared = (None if column is None else column[rows] for column in (part.groups, part.compared))
+    return ImageStore(cast(Images, part.items), rows, label, groups, compared)
+
+
+def _describe(facts: np.ndarray) -> dict[str, Any]:
+    return {"image_sizes": _image_sizes(facts), "channels": _channels(facts)}
+
+
+def _image_sizes(facts: np.ndarray) -> dict[str, Any]:
+    if not len(facts):
+        return {"distinct": 0, "common": [], "min": None, "max": None}
+    sizes, counts = np.unique(facts[:, :2], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:5]
+    common = [{"width": int(sizes[i, 0]), "height": int(sizes[i, 1]), "count": int(counts[i])} for i in order]
+    low, high = sizes.min(axis=0), sizes.max(axis=0)
+    return {"distinct": len(sizes), "common": common, "min": low.tolist(), "max": high.tolist()}
+
+
+def _channels(facts: np.ndarray) -> dict[str, int]:
+    names = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
+    return {names[number]: count for number, count in sorted(Counter(facts[:, 2].tolist()).items())}
 
 
 def _default_size(config: Config, data: Data) -> int:

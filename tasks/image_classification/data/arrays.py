@@ -1,11 +1,12 @@
 """Arrays of images and labels, as they come, into uint8 pixels and class codes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.labelled.cells import factorize
 from pipelines.sources.folders import printable
 from pipelines.sources.scan import content_hash
 from tasks.image_classification.data.stores import Pixels
@@ -74,13 +75,6 @@ def as_labels(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         return factorize(texts)
     values, codes = np.unique(labels.astype(np.int64) if labels.dtype.kind == "b" else labels, return_inverse=True)
     return codes.astype(np.int32), [str(value) for value in values.tolist()]
-
-
-def factorize(labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """int32 [n] into names in order of appearance, -1 where a label is empty or blank; and the names."""
-    codes: dict[str, int] = {}
-    column = [codes.setdefault(label, len(codes)) if label.strip() else -1 for label in labels]
-    return np.array(column, np.int32), list(codes)
 
 
 def hash_pixels(array: np.ndarray, advance: Callable[[int], Any]) -> np.ndarray:

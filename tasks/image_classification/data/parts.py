@@ -1,18 +1,18 @@
 """A source read into parts, one for each split it brings: the images, their labels, and what a scan found out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.labelled.parts import Meter, Part, Reading, Wanted, bad_rows, completed, dataset_splits, labels_of
 from pipelines.sources import Source, locate
 from pipelines.sources.arrays import read_pairs
-from pipelines.sources.folders import SPLIT_NAMES, class_folders, files_below, printable, split_tables
+from pipelines.sources.folders import class_folders, files_below, printable, split_tables
 from pipelines.sources.idx import idx_pairs
 from pipelines.sources.scan import BadExample, file_keys, scan
-from pipelines.sources.tables import as_text, read_table
+from pipelines.sources.tables import read_table
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
 from tasks.image_classification.data import arrays, cells, records
@@ -25,76 +25,10 @@ from tasks.image_classification.data.inspection import (
     quiet_pillow,
     read_file,
 )
-from tasks.image_classification.data.labels import missing
 from tasks.image_classification.data.stores import Files, Images
 
-_MOST_GROUPS = 100
 _VERSION = 2
 """Of what the scan finds out: raise it when inspection changes, and old findings are no longer used."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """All examples of one split as a source gives it."""
-
-    images: Images
-    labels: np.ndarray
-    """int32 [n], into names; -1 where there is none. Or bool [n, names]: see data.labels."""
-    names: list[str]
-    hashes: np.ndarray
-    """uint64 [n]."""
-    facts: np.ndarray
-    """int64 [n, 5]: width, height, channels, format, whether an orientation is ignored."""
-    bad: list[tuple[int | None, Problem]]
-    """Examples that cannot be used, by row; None where a malformed line of a table is not even a row."""
-    groups: np.ndarray | None = None
-    """int64 [n]."""
-    group_names: list[str] = field(default_factory=list)
-    """Of each example, where there are groups; '' for none."""
-    compared: np.ndarray | None = None
-    """object [n], of texts: the column that scores are told apart by."""
-    warnings: list[Problem] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a source gives."""
-
-    source: Source
-    parts: dict[str, Part]
-    """By split; train alone where the source brings no splits."""
-    warnings: list[Problem]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is read of a source besides the images, and how."""
-
-    columns: Mapping[str, str] | None = None
-    separator: str | None = None
-    """Between the labels of an image; None: each has one label."""
-    group_by: str | None = None
-    """The column that scores are told apart by."""
-    labelled: bool = True
-    """False: tables need no column of labels, and folders no classes."""
-
-
-class Meter:
-    """Counts what is done of what there is to do, over several scans."""
-
-    def __init__(self, advance: Callable[[int, int], None] | None) -> None:
-        self._advance = advance
-        self._done = 0
-        self._total = 0
-
-    def expect(self, examples: int) -> None:
-        """So many more are to be done."""
-        self._total += examples
-
-    def __call__(self, examples: int) -> None:
-        self._done += examples
-        if self._advance:
-            self._advance(self._done, self._total)
 
 
 def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading:
@@ -104,10 +38,9 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading:
         DataError: the source as a whole cannot be used.
     """
     source = locate(spec)
-    if source.kind not in ("table", "tables"):
-        for name, value in (("multi_label", wanted.separator), ("group_by", wanted.group_by)):
-            if value is not None:
-                raise DataError(f"{name} is for tables, and {spec} is none: list the images and their labels in one.")
+    wanted.check(source)
+    if source.kind not in _READERS:
+        raise DataError(f"{spec} is of a kind ({source.kind}) that images are not read from: unpack it first.")
     with quiet_pillow():
         return _READERS[source.kind](source, wanted, meter)
 
@@ -140,7 +73,7 @@ def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]]
         count, height, width, channels = pixels.array.shape
         facts = np.broadcast_to(np.array([width, height, channels, -1, 0]), (count, FACTS))
         hashes = arrays.hash_pixels(pixels.array, meter)
-        parts[split] = Part(pixels, labels, names, hashes, facts, _bad(pixels, {}, labels))
+        parts[split] = Part(pixels, labels, names, hashes, facts, bad_rows(pixels, {}, labels))
     return Reading(source, parts, [Problem("warning", kind, source.spec, note) for kind, note in notes])
 
 
@@ -174,54 +107,14 @@ def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading:
 
 
 def _table_part(path: Path, wanted: Wanted, meter: Meter) -> Part:
-    compared = {} if wanted.group_by is None else {"group_by": wanted.group_by}
-    columns = {**(wanted.columns or {}), **compared}
-    needed, further = (["image", "label"], ["group", *compared]) if wanted.labelled else (["image"], [])
-    table = read_table(path, columns, needed, further)
+    table = read_table(path, wanted.mapped(), *wanted.names("image"))
     meter.expect(len(table.rows))
     paths, wrong = cells.paths(path, table.columns["image"])
-    twice: list[int] = []
-    if not wanted.labelled:
-        labels, names, wrong_labels = np.zeros(len(table.rows), np.int32), [""], dict[int, str]()
-    elif wanted.separator is None:
-        labels, names, wrong_labels = cells.labels(table.columns["label"])
-    else:
-        labels, names, wrong_labels, twice = cells.label_sets(table.columns["label"], wanted.separator)
-    malformed = {row: BadExample("malformed-row", message) for row, message in (wrong_labels | wrong).items()}
-    part = _scan_files(str(path.resolve()), Files(paths, table.where), labels, names, meter, malformed)
-    part = replace(part, bad=part.bad + [(None, problem) for problem in table.bad])
-    part = replace(part, warnings=part.warnings + _repeated(part.images, twice))
-    if wanted.group_by is not None:
-        part = replace(part, compared=_compared(path, wanted.group_by, table.columns["group_by"]))
-    if "group" not in table.columns:
-        return part
-    groups = _texts(table.columns["group"]).tolist()
-    return replace(part, groups=cells.groups(groups, part.hashes), group_names=groups)
-
-
-def _compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:
-    texts = _texts(column)
-    different = len(set(texts.tolist()))
-    if different > _MOST_GROUPS:
-        raise DataError(
-            f"{path} has {different:,} values in {name!r}, by which group_by would tell scores apart: "
-            f"choose a column of at most {_MOST_GROUPS}."
-        )
-    return texts
-
-
-def _texts(column: np.ndarray) -> np.ndarray:
-    texts = np.empty(len(column), object)
-    texts[:] = [printable(as_text(value).strip()) for value in column]
-    return texts
-
-
-def _repeated(images: Images, rows: list[int]) -> list[Problem]:
-    if not rows:
-        return []
-    which = "this image" if len(rows) == 1 else f"{len(rows):,} images like this one"
-    message = f"{which} {'has' if len(rows) == 1 else 'have'} a label twice: it counts once."
-    return [Problem("warning", "repeated-label", images.where(rows[0]), message)]
+    labels = labels_of(table, wanted)
+    malformed = labels.wrong | {row: BadExample("malformed-row", message) for row, message in wrong.items()}
+    files = Files(paths, table.where)
+    part = _scan_files(str(path.resolve()), files, labels.codes, labels.names, meter, malformed)
+    return completed(part, table, wanted, labels)
 
 
 def _scan_files(
@@ -240,18 +133,8 @@ def _scan_files(
         _wrong_extension(files, row, int(found.facts[row, 3])) for row in range(len(paths)) if row not in found.bad
     ]
     warnings = [problem for problem in wrong if problem] + _ignored_orientation(files, found.facts)
-    bad = _bad(files, {**found.bad, **(malformed or {})}, labels)
+    bad = bad_rows(files, {**found.bad, **(malformed or {})}, labels)
     return Part(files, labels, names, found.hashes, found.facts, bad, warnings=warnings)
-
-
-def _bad(images: Images, found: Mapping[int, BadExample], labels: np.ndarray) -> list[tuple[int | None, Problem]]:
-    bad: list[tuple[int | None, Problem]] = [
-        (row, Problem("error", example.kind, images.where(row), example.message)) for row, example in found.items()
-    ]
-    empty = [row for row in missing(labels).tolist() if row not in found]
-    return bad + [
-        (row, Problem("error", "empty-label", images.where(row), "has no label: fill it in.")) for row in empty
-    ]
 
 
 def _wrong_extension(files: Files, row: int, code: int) -> Problem | None:
@@ -275,22 +158,15 @@ def _ignored_orientation(images: Images, facts: np.ndarray) -> list[Problem]:
 def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     dataset = open_dataset(source.spec)
     image, label = records.features(dataset, wanted.columns)
-    known = {SPLIT_NAMES.get(name, ""): name for name in dataset.splits}
-    splits = {split: name for split, name in known.items() if split} if "train" in known else {}
-    if not splits and len(dataset.splits) == 1:
-        splits = {"train": next(iter(dataset.splits))}
-    left = sorted(set(dataset.splits) - set(splits.values()))
-    if not splits:
-        raise DataError(f"{source.spec} has no train split: there are {', '.join(left)}.")
+    splits, notes = dataset_splits(source, dataset)
     meter.expect(sum(len(dataset.splits[name]) for name in splits.values()))
     parts = {}
     for split, name in splits.items():
         images, found, labels, names = records.scan_records(dataset, name, image, label, f"image|{_VERSION}", meter)
-        facts, bad = found.facts[:, :FACTS], _bad(images, found.bad, labels)
+        facts, bad = found.facts[:, :FACTS], bad_rows(images, found.bad, labels)
         parts[split] = Part(
             images, labels, names, found.hashes, facts, bad, warnings=_ignored_orientation(images, facts)
         )
-    notes = [Problem("warning", "not-read", source.spec, f"not read: the splits {', '.join(left)}.")] if left else []
     return Reading(source, parts, notes)
 
 

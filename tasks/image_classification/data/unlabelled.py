@@ -1,17 +1,19 @@
 """Images to learn from without their labels."""
 
 import hashlib
+from typing import cast
 
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.labelled.assembly import contents, refuse_bad
+from pipelines.labelled.parts import Meter, Part, Wanted
 from pipelines.sources.folders import printable
 from pipelines.splits import Rows, first
 from pipelines.task import Data, Problem
 from tasks.image_classification.config import Config
-from tasks.image_classification.data.assembly import contents, refuse_bad
-from tasks.image_classification.data.parts import Meter, Part, Wanted, read_source
-from tasks.image_classification.data.stores import UnlabelledStore
+from tasks.image_classification.data.parts import read_source
+from tasks.image_classification.data.stores import Images, UnlabelledStore
 
 
 def load_unlabelled(config: Config, data: Data) -> Data:
@@ -53,7 +55,9 @@ def _load(config: Config, spec: str, data: Data) -> Data:
         "protocol": protocol,
     }
     digest = hashlib.blake2b(hashes.tobytes(), digest_size=16).hexdigest()
-    return Data({"train": UnlabelledStore(part.images, rows)}, {}, summary, digest, protocol, {"train": hashes})
+    return Data(
+        {"train": UnlabelledStore(cast(Images, part.items), rows)}, {}, summary, digest, protocol, {"train": hashes}
+    )
 
 
 def _held_out(part: Part, rows: np.ndarray, data: Data) -> np.ndarray:

@@ -5,10 +5,10 @@ from operator import itemgetter
 
 import numpy as np
 
+from pipelines.labelled.labels import codes
+from pipelines.labelled.labels import counts as label_counts
+from pipelines.labelled.parts import Part
 from pipelines.task import Problem
-from tasks.image_classification.data.labels import codes
-from tasks.image_classification.data.labels import counts as label_counts
-from tasks.image_classification.data.parts import Part
 
 _IMBALANCE = 10
 _NAMED = 3
@@ -51,7 +51,7 @@ def about_contents(parts: dict[str, Part], good: dict[str, np.ndarray], labels: 
         pairs = np.flatnonzero(same & (differ[1:] != differ[:-1]))
         contents = len(np.unique(hashes[pairs]))
         where = [
-            " = ".join(parts[names[origin[at]]].images.where(int(row[at])) for at in (pair, pair + 1))
+            " = ".join(parts[names[origin[at]]].items.where(int(row[at])) for at in (pair, pair + 1))
             for pair in pairs[:_NAMED]
         ]
         subject = "1 content stands" if contents == 1 else f"{contents:,} contents stand"

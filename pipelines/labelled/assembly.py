@@ -1,41 +1,68 @@
 """From parts to data: which examples are good, which classes there are, who goes to which split, what to say of it."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from pipelines.config import RunConfig
 from pipelines.errors import DataError
+from pipelines.labelled import findings, labels
+from pipelines.labelled.parts import Meter, Part, Reading
 from pipelines.sources.folders import printable
 from pipelines.sources.scan import content_hash
 from pipelines.splits import SPLITS, Rows, Splits, make_splits
-from pipelines.task import Data, Problem
-from tasks.image_classification.config import Config
-from tasks.image_classification.data import findings, labels
-from tasks.image_classification.data.parts import Meter, Part, Reading, Wanted, read_source
-from tasks.image_classification.data.stores import ImageStore
+from pipelines.task import Data, Problem, Store
 
 _NAMED = 10
-_RAREST = "set of images with the same rarest label"
+_RAREST = "set of {unit}s with the same rarest label"
+
+
+class LabelledStore(Store, Protocol):
+    """The examples of one split, with what they are."""
+
+    @property
+    def label(self) -> np.ndarray:
+        """int32 [n], into assets["classes"]; or bool [n, classes]."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What there is to know of a task's examples besides their labels."""
+
+    unit: str
+    """image, text."""
+    read: Callable[[str, Meter], Reading]
+    """A source by its name; DataError where it cannot be used as a whole."""
+    store: Callable[[Part, np.ndarray, np.ndarray], LabelledStore]
+    """(part, int64 rows of it, their labels into classes) -> the examples of a split."""
+    describe: Callable[[np.ndarray], dict[str, Any]]
+    """facts [n, facts] of all examples that are used -> what the summary says of them."""
 
 
 @dataclass(frozen=True)
 class Examined:
     """Everything that was read, judged but not yet split."""
 
-    kind: str
+    of: Kind
+    source: str
+    """The kind of the source."""
     parts: dict[str, Part]
     classes: list[str]
     labels: dict[str, np.ndarray]
-    """Of each part, into classes: int32 [n], or bool [n, classes] of several labels an image."""
+    """Of each part, into classes: int32 [n], or bool [n, classes] of several labels an example."""
     good: dict[str, np.ndarray]
     """int64: the rows of each part that can be used, ascending."""
     bad: list[Problem]
     """Examples that cannot, whatever the reason."""
     warnings: list[Problem]
+
+    @property
+    def several(self) -> bool:
+        """Whether an example may have any number of labels."""
+        return any(own.ndim == 2 for own in self.labels.values())
 
     @property
     def examples(self) -> int:
@@ -44,11 +71,14 @@ class Examined:
         return sum(len(part.labels) for part in self.parts.values()) + malformed
 
 
-def examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None = None) -> Examined:
+def examine(
+    config: RunConfig, kind: Kind, advance: Callable[[int, int], None] | None, classes: list[str] | None = None
+) -> Examined:
     """Read and scan every source of a run; or, for a model whose classes are given, what config.data scores it on.
 
     Args:
         config: names the sources.
+        kind: of the task.
         advance: told (done so far, total).
         classes: those of a model; by default the ones that train holds.
 
@@ -56,39 +86,41 @@ def examine(config: Config, advance: Callable[[int, int], None] | None, classes:
         DataError: a source as a whole cannot be used.
     """
     try:
-        return _examine(config, advance, classes)
+        return _examine(config, kind, advance, classes)
     except DataError as error:
         raise DataError(printable(str(error))) from error
 
 
-def _examine(config: Config, advance: Callable[[int, int], None] | None, classes: list[str] | None) -> Examined:
+def _examine(
+    config: RunConfig, kind: Kind, advance: Callable[[int, int], None] | None, classes: list[str] | None
+) -> Examined:
     meter = Meter(advance)
-    wanted = Wanted(config.columns, config.label_separator if config.multi_label else None, config.group_by)
-    main = read_source(config.data, wanted, meter)
+    main = kind.read(config.data, meter)
     readings = [main]
     parts = main.parts if classes is None else {"test": main.parts[_scored(main.parts)]}
     unread: list[Problem] = []
     for name, spec in (("valid", config.valid), ("test", config.test)):
         if spec is not None and classes is None:
-            reading = read_source(spec, wanted, meter)
+            reading = kind.read(spec, meter)
             readings.append(reading)
             unread += _unread(main, reading, name)
             parts = {**parts, name: _one_part(reading, name)}
     if config.columns and not any(reading.source.kind in ("table", "tables", "tfds") for reading in readings):
         raise DataError(f"columns were given and {config.data} has none: they are for tables and tfds.")
     warnings = [problem for reading in readings for problem in reading.warnings] + unread
-    return _judge(main.source.kind, parts, classes, warnings + [w for part in parts.values() for w in part.warnings])
+    warnings += [problem for part in parts.values() for problem in part.warnings]
+    return _judge(kind, main.source.kind, parts, classes, warnings)
 
 
-def split(config: Config, examined: Examined) -> Splits:
+def split(config: RunConfig, examined: Examined) -> Splits:
     """The three splits, their rows numbered as in the parts.
 
     Raises:
         DataError: there are too few examples, or too few classes.
     """
-    if config.multi_label and not examined.classes:
+    if examined.several and not examined.classes:
         raise DataError(f"{printable(config.data)} holds no label to train on: at least one is needed.")
-    if len(examined.classes) < 2 and not config.multi_label:
+    if len(examined.classes) < 2 and not examined.several:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
         raise DataError(f"{printable(config.data)} holds {there} to train on: at least two classes are needed.")
     given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
@@ -99,16 +131,19 @@ def split(config: Config, examined: Examined) -> Splits:
 
 
 def refuse_unlabelled(examined: Examined, source: str, rows: np.ndarray) -> None:
-    """Stop where no test image has a label, so that there is nothing to find.
+    """Stop where no test example has a label, so that there is nothing to find.
 
     Raises:
         DataError: there is none.
     """
     if not labels.counts(examined.labels[source][rows], len(examined.classes)).any():
-        raise DataError("no test image has a label: nothing could be found. Give --test, or a larger share to --split.")
+        raise DataError(
+            f"no test {examined.of.unit} has a label: nothing could be found. Give --test, or a larger share to "
+            "--split."
+        )
 
 
-def untrained(config: Config, examined: Examined, splits: Splits | None) -> list[Problem]:
+def untrained(config: RunConfig, examined: Examined, splits: Splits | None) -> list[Problem]:
     """A warning where --split or --limit leaves a class without an example to train on."""
     if splits is None or "train" not in splits.rows:
         return []
@@ -122,9 +157,12 @@ def untrained(config: Config, examined: Examined, splits: Splits | None) -> list
     return [Problem("warning", "untrained-class", printable(config.data), message)]
 
 
-def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
+def assemble(config: RunConfig, examined: Examined, splits: Splits) -> Data:
     """The data of a run."""
-    stores = {name: _store(examined, *chosen) for name, chosen in splits.rows.items()}
+    stores = {
+        name: examined.of.store(examined.parts[source], rows, examined.labels[source][rows])
+        for name, (source, rows) in splits.rows.items()
+    }
     hashes = {name: _hashes(examined, *chosen) for name, chosen in splits.rows.items()}
     digest = hashlib.blake2b(digest_size=16)
     for text in examined.classes:
@@ -138,11 +176,11 @@ def assemble(config: Config, examined: Examined, splits: Splits) -> Data:
 
 def contents(data: Data, split: str) -> np.ndarray:
     """uint64 [n]: the content of each example of a split, whatever its label."""
-    store = cast(ImageStore, data.splits[split])
+    store = cast(LabelledStore, data.splits[split])
     return np.asarray(data.hashes[split] ^ _of_labels(data.assets["classes"], store.label))
 
 
-def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict[str, Any]:
+def summarise(config: RunConfig, examined: Examined, splits: Splits | None) -> dict[str, Any]:
     """JSON for the report; without splits, of all that was read."""
     counts, classes = {}, {}
     chosen = splits.rows if splits else {name: (name, rows) for name, rows in examined.good.items()}
@@ -153,11 +191,10 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
     facts = np.concatenate([examined.parts[source].facts[rows] for source, rows in chosen.values()])
     return {
         "source": printable(config.data),
-        "kind": examined.kind,
+        "kind": examined.source,
         "counts": counts,
         "classes": classes,
-        "image_sizes": _image_sizes(facts),
-        "channels": _channels(facts),
+        **examined.of.describe(facts),
         "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
         "duplicates": splits.duplicates if splits else {"total": 0, "across_splits": 0},
         "warnings": [
@@ -167,7 +204,7 @@ def summarise(config: Config, examined: Examined, splits: Splits | None) -> dict
     }
 
 
-def refuse_bad(config: Config, bad: list[Problem], examples: int) -> None:
+def refuse_bad(config: RunConfig, bad: list[Problem], examples: int) -> None:
     """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many of all they
     are."""
     if not bad or config.on_bad == "skip":
@@ -210,7 +247,9 @@ def _unread(main: Reading, further: Reading, split: str) -> list[Problem]:
     return problems
 
 
-def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warnings: list[Problem]) -> Examined:
+def _judge(
+    kind: Kind, source: str, parts: dict[str, Part], classes: list[str] | None, warnings: list[Problem]
+) -> Examined:
     bad = [problem for part in parts.values() for _, problem in part.bad]
     good = {
         name: np.setdiff1d(
@@ -228,7 +267,7 @@ def _judge(kind: str, parts: dict[str, Part], classes: list[str] | None, warning
     if classes is None:
         warnings = warnings + findings.about_classes(parts, good, chosen, known)
     warnings = warnings + findings.about_contents(parts, good, known) + findings.about_groups(parts, good)
-    return Examined(kind, parts, chosen, known, good, _printable(bad), _printable(warnings))
+    return Examined(kind, source, parts, chosen, known, good, _printable(bad), _printable(warnings))
 
 
 def _printable(problems: list[Problem]) -> list[Problem]:
@@ -254,7 +293,7 @@ def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:
     label = next(name for name in names if name not in classes)
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
     message = f"has the label {label!r}, which the training examples do not ({shown})."
-    return Problem("error", "unknown-label", part.images.where(row), message)
+    return Problem("error", "unknown-label", part.items.where(row), message)
 
 
 def given_rows(examined: Examined, name: str) -> Rows:
@@ -262,7 +301,8 @@ def given_rows(examined: Examined, name: str) -> Rows:
     part, good = examined.parts[name], examined.good[name]
     own = examined.labels[name][good]
     groups = None if part.groups is None else part.groups[good]
-    return Rows(part.hashes[good], labels.strata(own), groups, _RAREST if own.ndim == 2 else "class")
+    stratum = _RAREST.format(unit=examined.of.unit) if own.ndim == 2 else "class"
+    return Rows(part.hashes[good], labels.strata(own), groups, stratum)
 
 
 def _hashes(examined: Examined, source: str, rows: np.ndarray) -> np.ndarray:
@@ -277,24 +317,3 @@ def _of_labels(classes: list[str], chosen: np.ndarray) -> np.ndarray:
     if chosen.ndim == 1:
         return np.asarray(of_classes[chosen])
     return np.asarray(np.bitwise_xor.reduce(np.where(chosen, of_classes, np.uint64(0)), axis=1))
-
-
-def _store(examined: Examined, source: str, rows: np.ndarray) -> ImageStore:
-    part = examined.parts[source]
-    groups, compared = (None if column is None else column[rows] for column in (part.groups, part.compared))
-    return ImageStore(part.images, rows, examined.labels[source][rows], groups, compared)
-
-
-def _image_sizes(facts: np.ndarray) -> dict[str, Any]:
-    if not len(facts):
-        return {"distinct": 0, "common": [], "min": None, "max": None}
-    sizes, counts = np.unique(facts[:, :2], axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:5]
-    common = [{"width": int(sizes[i, 0]), "height": int(sizes[i, 1]), "count": int(counts[i])} for i in order]
-    low, high = sizes.min(axis=0), sizes.max(axis=0)
-    return {"distinct": len(sizes), "common": common, "min": low.tolist(), "max": high.tolist()}
-
-
-def _channels(facts: np.ndarray) -> dict[str, int]:
-    names = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
-    return {names[number]: count for number, count in sorted(Counter(facts[:, 2].tolist()).items())}

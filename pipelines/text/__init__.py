@@ -1,0 +1,5 @@
+"""Text into numbers: subword pieces learnt or taken over, tokenizers as graphs, tokens kept on disk.
+
+`subwords` learns pieces and cuts words into them, `tokenizers` makes the same record of those and of KerasHub's,
+`cache` tokenises a whole split once, `chunks` hands texts out in parts of bounded size.
+"""

@@ -1,0 +1,64 @@
+"""KerasHub presets that see texts: their network and their tokenizer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from pipelines.errors import ConfigError
+from pipelines.transfer.presets import check_preset, keras_hub, opening
+
+NETWORK_INPUTS = ("token_ids", "padding_mask", "segment_ids")
+"""What a backbone of texts may ask for; all of it follows from the tokens."""
+_FILES = (
+    "config.json, model.weights.h5, tokenizer.json and assets/tokenizer/ (or what Hugging Face has in their place: "
+    "config.json, model.safetensors, tokenizer_config.json and the vocabulary)"
+)
+_UNMASKED = ("FNetBackbone",)
+"""Backbones that mix padding into every answer."""
+
+
+@dataclass(frozen=True)
+class TextPreset:
+    """The network of a preset and how texts become its tokens."""
+
+    network: keras.Model
+    """With random weights; its inputs are some of NETWORK_INPUTS, each int32 [batch, length]."""
+    tokenizer: dict[str, Any]
+    """As pipelines.text.tokenizers takes it."""
+    longest: int | None
+    """Tokens that it can take, those before and after a text included; None where there is no limit."""
+
+
+def text_preset(source: str) -> TextPreset:
+    """The network and the tokenizer of a preset that sees texts.
+
+    Raises:
+        ConfigError: there is no such preset, or it is not for texts alone.
+        DataError: it cannot be had.
+    """
+    from pipelines.text.tokenizers import asset_of
+
+    check_preset(source)
+    hub = keras_hub()
+    with opening(source, _FILES):
+        network = hub.models.Backbone.from_preset(source, load_weights=False, dtype=keras.config.dtype_policy().name)
+    _check(network, source)
+    with opening(source, _FILES):
+        tokenizer = asset_of(hub.models.Tokenizer.from_preset(source))
+    return TextPreset(network, tokenizer, getattr(network, "max_sequence_length", None))
+
+
+def _check(network: keras.Model, source: str) -> None:
+    """Whether it sees texts, and nothing but them."""
+    kind, inputs = type(network).__name__, network.input if isinstance(network.input, dict) else {}
+    if kind in _UNMASKED:
+        raise ConfigError(
+            f"pretrained: {source} holds a {kind}, which has no mask: what a text is filled up with would change its "
+            "answer. Choose another preset."
+        )
+    if "token_ids" not in inputs or not set(inputs) <= set(NETWORK_INPUTS):
+        raise ConfigError(
+            f"pretrained: {source} holds a {kind}, which does not see texts alone by one encoder: choose a preset of a "
+            "text classifier's backbone."
+        )
