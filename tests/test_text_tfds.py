@@ -1,5 +1,6 @@
 """Texts of TensorFlow Datasets as they lie on disk, in both formats; written by the tests, never downloaded."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,6 +144,18 @@ def test_damaged_records_are_bad_examples(dataset: Dataset, monkeypatch: pytest.
         assert labels[[3, 5]].tolist() == [-1, -1]
         assert texts[3] == b""
         assert len(names) == len(np.unique(labels[labels >= 0]))
+
+
+def test_a_damaged_file_is_named(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(prepared / "array_record", tmp_path / "data")
+    file = next((tmp_path / "data").rglob("*train.array_record*"))
+    data = bytearray(file.read_bytes())
+    at = data.index(b"review")
+    data[at : at + 6] = b"rewiev"
+    file.write_bytes(data)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(DataError, match=r"array_record\S+ is damaged: Corrupted .* Prepare it again\."):
+        records.read_records(open_dataset("tfds:sixfold_texts"), "train", "review", "feeling")
 
 
 def test_reading_imports_no_tensorflow(dataset: Dataset) -> None:

@@ -133,13 +133,24 @@ class ArrayRecords:
         return int(self._starts[-1])
 
     def read(self, indices: np.ndarray) -> list[bytes]:
-        """The records at int64 [rows], in that order: one call for each file that holds some."""
+        """The records at int64 [rows], in that order: one call for each file that holds some.
+
+        Raises:
+            DataError: a file is damaged.
+        """
         shard = np.searchsorted(self._starts, indices, side="right") - 1
         records = np.empty(len(indices), object)
         for number in np.unique(shard):
             rows = np.flatnonzero(shard == number)
-            records[rows] = self._readers[number].read((indices[rows] - self._starts[number]).tolist())
+            records[rows] = self._some(number, (indices[rows] - self._starts[number]).tolist())
         return list(records)
+
+    def _some(self, number: int, rows: list[int]) -> list[bytes]:
+        try:
+            records: list[bytes] = self._readers[number].read(rows)
+        except RuntimeError as error:  # the reader's word for a check sum that differs
+            raise DataError(f"{self._files[number]} is damaged: {_first_line(error)} Prepare it again.") from error
+        return records
 
     def keys(self) -> np.ndarray:
         """uint64 [n]."""
