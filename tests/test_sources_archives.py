@@ -127,6 +127,15 @@ def test_what_lies_beside_the_folder_of_all_is_noted(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_a_folder_unsup_within_a_class_is_said(tmp_path: Path, suffix: str) -> None:
+    path = pack(tmp_path / f"a{suffix}", {"a/unsup/1": b"1", "b/2": b"2"})
+    train = class_members(path)[0]["train"]
+    assert train.names == [f"{path}/a/unsup/1", f"{path}/b/2"]
+    assert train.bad[0].message.startswith("lies in a folder called unsup")
+    assert list(train.bad) == [0]
+
+
 def test_classes_without_splits_and_empty_ones(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "a.tar", ("c", {"type": tarfile.DIRTYPE}), ("d/", {"type": tarfile.DIRTYPE}))
     members, notes = class_members(path, LARGEST)

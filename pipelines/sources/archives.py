@@ -226,7 +226,7 @@ def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, largest: int) -> 
     if not member.isreg():
         return _no_file()
     if not _is_wanted(member.name):
-        return b""
+        return _unread()
     if member.size > largest:
         return _too_large(member.size, largest)
     file = archive.extractfile(member)
@@ -249,7 +249,7 @@ def _of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, larges
     if refusal := _refusal(member, largest):
         return refusal
     if not _is_wanted(name):
-        return b""
+        return _unread()
     try:
         with archive.open(member) as file:
             return file.read()  # no more than it says of itself
@@ -268,6 +268,11 @@ def _refusal(member: zipfile.ZipInfo, largest: int) -> BadExample | None:
     if member.flag_bits & 1:
         return BadExample("unreadable", "is encrypted: pack the archive without a password.")
     return _too_large(member.file_size, largest) if member.file_size > largest else None
+
+
+def _unread() -> BadExample:
+    """What becomes an example only where the folder is not beside those of the classes but in one."""
+    return BadExample("unreadable", "lies in a folder called unsup, which is for texts of no class: rename the folder.")
 
 
 def _no_file() -> BadExample:
