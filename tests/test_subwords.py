@@ -380,6 +380,20 @@ def test_pieces_of_presets() -> None:
     assert found == ["<s>", "▁a", "▁quick", "▁", "", "é", "", "", "中", "</s>"]
 
 
+def test_accents_that_an_uncased_vocabulary_does_not_know() -> None:
+    """BERT's were learnt without; one that has them keeps them, and so does one that is cased."""
+    keras_hub = pytest.importorskip("keras_hub")
+    make = keras_hub.models.BertTokenizer
+
+    def pieces(words: list[str], *, lowercase: bool) -> list[str]:
+        kit = tokenizer(asset_of(make([*MARKS, *words], lowercase=lowercase)))
+        return kit.pieces(rows(kit.encode(tf.constant(["café Über"])))[0])
+
+    assert pieces(["cafe", "uber"], lowercase=True) == ["▁cafe", "▁uber"]
+    assert pieces(["cafe", "café", "über"], lowercase=True) == ["▁café", "▁über"]
+    assert pieces(["cafe", "Uber"], lowercase=False) == ["▁[UNK]", "▁[UNK]"]
+
+
 def test_only_tokenizers_are_made() -> None:
     """An asset names a class; nothing but KerasHub's tokenizers can be meant, nor a file be read."""
     keras_hub = pytest.importorskip("keras_hub")

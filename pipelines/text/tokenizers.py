@@ -3,6 +3,7 @@
 import base64
 import binascii
 import codecs
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,14 @@ def asset_of(preset: Any) -> Asset:
     vocabulary = preset.vocabulary
     if isinstance(vocabulary, dict):
         return {**asset, "vocabulary": dict(vocabulary), "merges": list(preset.merges)}
+    config["strip_accents"] |= preset.lowercase and not any(map(_has_accents, vocabulary))
     return {**asset, "vocabulary": list(vocabulary)}
+
+
+def _has_accents(piece: str) -> bool:
+    """Whether it is another one without. BERT's uncased vocabularies hold none: they were made from texts whose accents
+    had been taken off, which KerasHub (0.32) forgets for presets and Hugging Face's folders alike: café is [UNK]."""
+    return unicodedata.normalize("NFD", piece) != piece or any(unicodedata.category(sign) == "Mn" for sign in piece)
 
 
 def _of_subwords(asset: Asset) -> Tokenizer:
