@@ -27,6 +27,8 @@ MOST_BYTES = 4 << 30
 _VERSION = 1
 """Of how tokens are made and kept: another one makes them anew."""
 _DAY = 24 * 3600
+_FILES = ("values.npy", "row_splits.npy")
+_CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ def tokenise(
         advance: told how many texts were done since the last call.
     """
     folder = cache_folder() / "tokens" / _digest(asset, fingerprint, len(texts))
-    found = _recall(folder, len(texts), tokenizer.size)
-    if found is not None:
+    if (found := _recall(folder, len(texts))) is not None:
         advance(len(texts))
         return found
     made = _make(texts, tokenizer, advance)
-    return made if not _remember(folder, made) else _recall(folder, len(texts), tokenizer.size) or made
+    if not _remember(folder, made):
+        return made
+    _make_room(folder)
+    return _recall(folder, len(texts)) or made
 
 
 def _digest(asset: dict[str, Any], fingerprint: str, texts: int) -> str:
@@ -105,7 +109,7 @@ def _make(texts: Sequence[bytes | str], tokenizer: "Tokenizer", advance: Callabl
     return Tokens(np.concatenate(values), splits)
 
 
-def _recall(folder: Path, texts: int, size: int) -> Tokens | None:
+def _recall(folder: Path, texts: int) -> Tokens | None:
     """What is kept there, if it is whole."""
     try:
         with suppress(OSError):  # a cache that may only be read
@@ -119,12 +123,9 @@ def _recall(folder: Path, texts: int, size: int) -> Tokens | None:
     return Tokens(values, splits)
 
 
-_FILES = ("values.npy", "row_splits.npy")
-_CHECKSUM = "checksum"
-
-
 def _remember(folder: Path, tokens: Tokens) -> bool:
-    """Keep them: a folder that is whole or not there. False where there is no place for it."""
+    """Keep them: a folder that is whole or not there. False where there is no place for it (a read-only home, a full
+    disk), or another process was quicker: the tokens in memory then do as well."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,6 @@ def _remember(folder: Path, tokens: Tokens) -> bool:
         sync(aside / _CHECKSUM)
         shutil.rmtree(folder, ignore_errors=True)  # damaged, or made by another process meanwhile
         aside.replace(folder)
-        _make_room(folder)
     except OSError:
         return False
     finally:
@@ -154,9 +154,20 @@ def _checksum(*arrays: np.ndarray) -> str:
 def _make_room(newest: Path) -> None:
     """Remove what was not used for longest, and what killed processes left a day ago."""
     held = 0
-    ages = {place: place.stat().st_mtime for place in newest.parent.iterdir()}
-    for place in sorted(ages, key=lambda place: (place != newest, -ages[place])):
-        held += sum(file.stat().st_size for file in place.iterdir())
-        is_left_over = place.name.startswith(".") and ages[place] < time.time() - _DAY
-        if is_left_over or (held > MOST_BYTES and place != newest and not place.name.startswith(".")):
+    for age, place in sorted((_age(place), place) for place in newest.parent.iterdir() if place.is_dir()):
+        if place.name.startswith("."):
+            is_old = age > _DAY
+        else:
+            with suppress(OSError):  # removed by another process meanwhile
+                held += sum(file.stat().st_size for file in place.iterdir())
+            is_old = held > MOST_BYTES and place != newest
+        if is_old:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _age(place: Path) -> float:
+    """Seconds since it was last used."""
+    try:
+        return time.time() - place.stat().st_mtime
+    except OSError:
+        return 0.0

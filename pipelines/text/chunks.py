@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-_BYTES = 4 << 20
+_BYTES = 1 << 18
 _TEXTS = 4096
 
 
 def chunks(texts: Iterable[str | bytes]) -> Iterator[list[bytes]]:
-    """The texts in order, in lists of at most 4,096 texts and about 4 MB: what one call of a graph is given."""
+    """The texts in order, in lists of at most 4,096 texts and about 256 kB: what one call of a graph is given."""
     part: list[bytes] = []
     held = 0
     for text in texts:

@@ -146,17 +146,19 @@ def _lower_case() -> dict[str, str]:
 def _match(trie: _Trie, words: tf.Tensor) -> tf.RaggedTensor:
     """strings [words] -> tokens int32 [words, ragged]."""
     letters = tf.strings.unicode_decode(words, "UTF-8")
+    count = tf.shape(letters.values, tf.int64)
     cuts = tf.ragged.range(letters.row_starts(), letters.row_limits(), LONGEST_WORD)
-    ends = tf.concat([cuts.values, tf.shape(letters.values, tf.int64)], 0)
-    parts = tf.RaggedTensor.from_row_splits(_symbols(trie, letters.values), ends, validate=False)
-    # A column more than any part has signs: each part ends in a 0, and the rows can be laid one after the other.
-    symbols = tf.reshape(parts.to_tensor(shape=[None, LONGEST_WORD + 1]), [-1])
+    parts = tf.RaggedTensor.from_row_splits(letters.values, tf.concat([cuts.values, count], 0), validate=False)
+    # The parts of all words in one row, each with a 0 after it, at which every path down the tree ends.
+    places = tf.range(count[0]) + parts.value_rowids()
+    symbols = tf.scatter_nd(places[:, None], _symbols(trie, letters.values), count + parts.nrows())
+    firsts = parts.row_splits + tf.range(parts.nrows() + 1)
     tokens, lengths = _longest(trie, symbols)
-    used = _walk(symbols, lengths)
+    used = _walk(symbols, lengths, firsts[:-1])
     unknown = used & (tokens == UNKNOWN)
     used &= ~(unknown & tf.concat([[False], unknown], 0)[:-1])
-    counts = tf.reduce_sum(tf.cast(tf.reshape(used, [-1, LONGEST_WORD + 1]), tf.int64), 1)
-    splits = tf.gather(tf.concat([[0], tf.cumsum(counts)], 0), cuts.row_splits)
+    before = tf.concat([[0], tf.cumsum(tf.cast(used, tf.int64))], 0)
+    splits = tf.gather(before, tf.gather(firsts, cuts.row_splits))
     return tf.RaggedTensor.from_row_splits(tf.boolean_mask(tokens, used), splits, validate=False)
 
 
@@ -167,7 +169,7 @@ def _symbols(trie: _Trie, signs: tf.Tensor) -> tf.Tensor:
 
 
 def _longest(trie: _Trie, symbols: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Token and length, int32 [n] each, of the longest piece that begins at each place; [UNK] and 1 where none does.
+    """Token int32 [n] and length int64 [n] of the longest piece that begins at each place; [UNK] and 1 where none does.
 
     All places go down the tree together; those whose path ends drop out.
     """
@@ -185,24 +187,24 @@ def _longest(trie: _Trie, symbols: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lengths = tf.tensor_scatter_nd_update(lengths, ends, tf.fill(tf.shape(ends)[:1], depth + 1))
         return depth + 1, place, node, tokens, lengths
 
-    place = tf.cast(tf.where(symbols > 1)[:, 0], tf.int32)
-    nothing = tf.fill(tf.shape(symbols), UNKNOWN), tf.ones_like(symbols, tf.int32)
-    state = (tf.constant(0), place, tf.zeros_like(place, tf.int64), *nothing)
+    place = tf.where(symbols > 1)[:, 0]
+    nothing = tf.fill(tf.shape(symbols), UNKNOWN), tf.ones_like(symbols)
+    state = (tf.constant(0, tf.int64), place, tf.zeros_like(place), *nothing)
     shapes = (tf.TensorShape([]), *[tf.TensorShape([None])] * 4)
     *_, tokens, lengths = tf.while_loop(lambda _, place, *__: tf.size(place) > 0, down, state, shapes)
     return tokens, lengths
 
 
-def _walk(symbols: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """bool [n]: the places where a token begins, when each row is gone through from its start."""
+def _walk(symbols: tf.Tensor, lengths: tf.Tensor, firsts: tf.Tensor) -> tf.Tensor:
+    """bool [n]: the places where a token begins, when each part is gone through from its first place on."""
 
     def on(place: tf.Tensor, used: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         place = tf.boolean_mask(place, tf.gather(symbols, place) > 0)
         used = tf.tensor_scatter_nd_update(used, place[:, None], tf.ones_like(place, tf.bool))
         return place + tf.gather(lengths, place), used
 
-    state = tf.range(0, tf.size(symbols), LONGEST_WORD + 1), tf.zeros_like(symbols, tf.bool)
-    shapes = (tf.TensorShape([None]), tf.TensorShape([None]))
+    state = firsts, tf.zeros_like(symbols, tf.bool)
+    shapes = tf.TensorShape([None]), tf.TensorShape([None])
     return tf.while_loop(lambda place, _: tf.size(place) > 0, on, state, shapes)[1]
 
 

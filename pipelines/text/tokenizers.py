@@ -3,6 +3,7 @@
 import base64
 import binascii
 import codecs
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,15 @@ _FILES = ("vocabulary", "merges", "proto")
 """What a KerasHub tokenizer is made from, beside its settings."""
 _SETTINGS = ("lowercase", "strip_accents", "split", "split_on_cjk", "suffix_indicator", "oov_token", "add_prefix_space")
 """The settings of KerasHub's tokenizers that change what a text becomes."""
+_LEFT_OUT = (
+    "add_bos",
+    "add_eos",
+    "sequence_length",
+    "special_tokens",
+    "special_tokens_in_strings",
+    "unsplittable_tokens",
+)
+"""Those that only cut, pad or mark its tokens, or let a text hold marks: none of that is done here."""
 _SIGNATURE = (tf.TensorSpec([None], tf.string),)
 
 
@@ -73,6 +83,9 @@ def asset_of(preset: Any) -> Asset:
     """
     name = type(preset).__name__
     _tokenizer_class(name)
+    about = {"name", "trainable", "dtype", "config_file", *_FILES}
+    if unknown := sorted(set(preset.get_config()) - {*_SETTINGS, *_LEFT_OUT, *about}):
+        raise ConfigError(f"tokenizer: {name} has the setting {unknown[0]}, which is not known: choose another preset.")
     config = {key: getattr(preset, key) for key in _SETTINGS if hasattr(preset, key)}
     asset = {"kind": "preset", "class": name, "config": config}
     if (proto := getattr(preset, "proto", None)) is not None:
@@ -80,7 +93,14 @@ def asset_of(preset: Any) -> Asset:
     vocabulary = preset.vocabulary
     if isinstance(vocabulary, dict):
         return {**asset, "vocabulary": dict(vocabulary), "merges": list(preset.merges)}
+    config["strip_accents"] |= preset.lowercase and not any(map(_has_accents, vocabulary))
     return {**asset, "vocabulary": list(vocabulary)}
+
+
+def _has_accents(piece: str) -> bool:
+    """Whether it is another one without. BERT's uncased vocabularies hold none: they were made from texts whose accents
+    had been taken off, which KerasHub (0.32) forgets for presets and Hugging Face's folders alike: café is [UNK]."""
+    return unicodedata.normalize("NFD", piece) != piece or any(unicodedata.category(sign) == "Mn" for sign in piece)
 
 
 def _of_subwords(asset: Asset) -> Tokenizer:
@@ -106,16 +126,20 @@ def _of_subwords(asset: Asset) -> Tokenizer:
 def _of_preset(asset: Asset) -> Tokenizer:
     """KerasHub's own graph, fed with whole UTF-8 only."""
     hub = _rebuilt(asset)
+    pad, start, end = _special(hub)
+    unknown = hub.vocabulary.get("<unk>", pad) if "merges" in asset else pad
 
     @tf.function(input_signature=_SIGNATURE, autograph=False)
     def encode(strings: tf.Tensor) -> tf.RaggedTensor:
         text = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8", errors="replace")
+        if "merges" in asset:
+            text = tf.strings.regex_replace(text, _RUN, r"\0 ")
         tokens = hub.tokenize(text)
-        return tf.RaggedTensor.from_row_splits(
-            tf.cast(tokens.flat_values, tf.int32), tf.cast(tokens.row_splits, tf.int64), validate=False
-        )
+        values = tf.cast(tokens.flat_values, tf.int32)
+        # Byte-pair vocabularies that lack some of the 256 bytes give -1 there.
+        values = tf.where(values < 0, unknown, values)
+        return tf.RaggedTensor.from_row_splits(values, tf.cast(tokens.row_splits, tf.int64), validate=False)
 
-    pad, start, end = _special(hub)
     return Tokenizer(
         size=hub.vocabulary_size(),
         pad=pad,
@@ -126,6 +150,10 @@ def _of_preset(asset: Asset) -> Tokenizer:
         needs="tensorflow_text",
         tracked=(hub,),
     )
+
+
+_RUN = r"\S{128}"
+"""KerasHub's byte-pair merging takes the square of a word's length: after that many signs a blank is put."""
 
 
 def _rebuilt(asset: Asset) -> Any:
