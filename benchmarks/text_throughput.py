@@ -123,7 +123,8 @@ def trainer(data: Path, pretrained: str, limit: int | None) -> dict[str, Any]:
         seed=0,
     )
     judge = {"compute_metrics": lambda given: {"accuracy": float((given[0].argmax(-1) == given[1]).mean())}}
-    work = Trainer(model, arguments, DataCollatorWithPadding(tokenizer), train_dataset=train, eval_dataset=test, **judge)
+    sets = {"train_dataset": train, "eval_dataset": test}
+    work = Trainer(model, arguments, DataCollatorWithPadding(tokenizer), **sets, **judge)
     started = time.perf_counter()
     work.train()
     seconds = time.perf_counter() - started
