@@ -125,6 +125,24 @@ def test_every_network_learns_in_several_lengths(backbone: str) -> None:
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_graph_for_all_lengths_computes_the_same(accumulate: int) -> None:
+    config = settings(backbone="cnn", batch_size=8, word_dropout=0.0, dropout=0.0, accumulate=accumulate)
+    stream = Stream(Store(sentences(*[2, 18] * 12)), encode(config, ASSETS, True), batching(config), 0, training=True)
+    found: list[Any] = []
+    first: list[np.ndarray] = []
+    for lengths_vary in (False, True):
+        runtime = devices.start(config)
+        built = build_model(config, ASSETS)
+        first = first or built.model.get_weights()
+        built.model.set_weights(first)
+        optimizer = make_optimizer(config, built.model)
+        steps = runtime.steps(built, optimizer, StepSettings(accumulate, lengths=lengths_vary))
+        rate = np.array([0.02], np.float32)
+        found.append([steps.train(block, rate) for block in stream.iterate(0, stream.steps_per_epoch, 1)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
 def test_what_is_saved_needs_keras_alone(tmp_path: Path) -> None:
     code = (
         "import sys, keras, numpy as np\n"
