@@ -275,7 +275,6 @@ def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
 def validate(trainer: Trainer, progress: Progress) -> None:
     """End the epoch: score the validation split, keep the weights if they are the best. A pretraining has no such
     split, and no best epoch."""
-    config = trainer.config
     valid = _validated(trainer) if trainer.valid else None
     values = {
         "train": means(np.array(progress.totals), trainer.built),

@@ -38,6 +38,8 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
         "device": "cpu",
         "epochs": 4,
     }
+    known = registry.config_class(task_name).model_fields
+    options |= {name: 0.0 for name in ("dropout", "word_dropout") if name in known}
     config: Any = load_config(task_name, options=options).config
     runtime = devices.start(config)
     assert runtime.replicas == logical

@@ -89,7 +89,7 @@ def test_two_devices_follow_one(task: str, tmp_path: Path) -> None:
         child("losses", task, tmp_path, logical)
     one, two = (json.loads((tmp_path / f"losses-{logical}.json").read_text()) for logical in (1, 2))
     assert len(one) == 20
-    assert one[-1] < one[0]
+    assert np.mean(one[-5:]) < np.mean(one[:5])  # the last epoch against the first
     np.testing.assert_allclose(two, one, rtol=1e-5)
 
 

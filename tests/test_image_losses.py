@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tasks.image_classification.config import Config
 from pipelines.losses import classification_loss, correct, label_f1, multilabel_loss
+from tasks.image_classification.config import Config
 from tasks.image_classification.model import build_model
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")

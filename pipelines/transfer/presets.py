@@ -119,7 +119,7 @@ def preset_licence(source: str) -> str | None:
     except (OSError, ValueError):
         metadata = {}
     try:
-        _, head, _ = (_readme(source, folder).read_text("utf-8") + "\n---\n---").split("---\n", 2)
+        _, head, _ = (_besides(source, "README.md").read_text("utf-8") + "\n---\n---").split("---\n", 2)
         front = yaml.safe_load(head)
     except (OSError, ValueError, yaml.YAMLError):
         front = {}
@@ -130,13 +130,23 @@ def preset_licence(source: str) -> str | None:
     return None
 
 
-def _readme(source: str, folder: Path) -> Path:
-    """README.md of a preset; from Hugging Face it comes only when it is asked for."""
+def averages_tokens(source: str) -> bool:
+    """Whether a preset was trained to answer with the mean over its tokens, as sentence transformers say of
+    themselves."""
+    try:
+        about = json.loads(_besides(source, "1_Pooling/config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and bool(about.get("pooling_mode_mean_tokens"))
+
+
+def _besides(source: str, name: str) -> Path:
+    """A file of a preset that it does without; from Hugging Face it comes only when it is asked for."""
     if source.startswith("hf://"):
         from keras_hub.src.utils.preset_utils import get_file
 
-        return Path(get_file(source, "README.md"))
-    return folder / "README.md"
+        return Path(get_file(source, name))
+    return _folder(source) / name
 
 
 def _folder(source: str) -> Path:

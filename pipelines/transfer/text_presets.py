@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from pipelines.errors import ConfigError
-from pipelines.transfer.presets import check_preset, keras_hub, opening
+from pipelines.transfer.presets import averages_tokens, check_preset, keras_hub, opening
 
 NETWORK_INPUTS = ("token_ids", "padding_mask", "segment_ids")
 """What a backbone of texts may ask for; all of it follows from the tokens."""
@@ -28,6 +28,8 @@ class TextPreset:
     """As pipelines.text.tokenizers takes it."""
     longest: int | None
     """Tokens that it can take, those before and after a text included; None where there is no limit."""
+    averaged: bool
+    """Whether it was trained to answer with the mean over the tokens."""
 
 
 def text_preset(source: str) -> TextPreset:
@@ -46,7 +48,7 @@ def text_preset(source: str) -> TextPreset:
     _check(network, source)
     with opening(source, _FILES):
         tokenizer = asset_of(hub.models.Tokenizer.from_preset(source))
-    return TextPreset(network, tokenizer, getattr(network, "max_sequence_length", None))
+    return TextPreset(network, tokenizer, getattr(network, "max_sequence_length", None), averages_tokens(source))
 
 
 def _check(network: keras.Model, source: str) -> None:

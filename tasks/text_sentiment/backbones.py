@@ -134,25 +134,29 @@ def _mean(x: Any, hold: Any) -> Any:
     return total / keras.ops.maximum(keras.ops.sum(there, axis=1), 1.0)
 
 
-def network_of(source: str) -> keras.Model:
-    """The network, with random weights, of the preset that --pretrained names, or the one in the run that it names."""
-    if kind_of(source) == "preset":
-        return text_preset(source).network
-    model, _ = load_model(Run(Path(source)))
-    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+def network_of(source: str) -> tuple[keras.Model, str]:
+    """The network of the preset that --pretrained names, with random weights, or the one in the run that it names; and
+    its kind. Of one that answers with the mean over the tokens, it is the part up to those."""
+    if kind_of(source) == "run":
+        model, _ = load_model(Run(Path(source)))
+        return next(layer for layer in model.layers if isinstance(layer, keras.Model)), model.name
+    preset = text_preset(source)
+    network, kind = preset.network, type(preset.network).__name__
+    if preset.averaged and isinstance(network.output, dict):
+        network = keras.Model(network.input, network.output["sequence_output"], name=network.name)
+    return network, kind if not preset.averaged else f"Averaged{kind}"
 
 
 def _preset_features(tokens: Any, hold: Any, config: Config) -> Features:
-    """What a KerasHub backbone says of a text: its own pooled output; the first token behind a dense layer; else the
-    mean over the tokens."""
-    network = network_of(str(config.pretrained))
+    """What a KerasHub backbone says of a text: the mean over the tokens where it was trained for that; else its own
+    pooled output, or the first token behind a dense layer; of others, as decoders, the mean too."""
+    network, kind = network_of(str(config.pretrained))
     given = {
         "token_ids": tokens,
         "padding_mask": keras.ops.cast(hold, "int32"),
         "segment_ids": keras.ops.zeros_like(tokens),
     }
     x = network({name: given[name] for name in NETWORK_INPUTS if name in network.input})
-    kind = type(network).__name__
     if isinstance(x, dict):
         x = x["pooled_output"]
     elif kind in _TOP:

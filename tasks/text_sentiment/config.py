@@ -24,7 +24,9 @@ class Config(RunConfig):
         gt=0,
         lt=1,
     )
-    encoding: Annotated[str, AfterValidator(check_encoding)] = setting("utf-8", "How texts are written in files and tables, as cp1252.", group="data")
+    encoding: Annotated[str, AfterValidator(check_encoding)] = setting(
+        "utf-8", "How texts are written in files and tables, as cp1252.", group="data"
+    )
     vocabulary_size: int = setting(
         8_000, "Pieces of words that are learnt from the training texts.", group="model", ge=100, le=60_000
     )

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipelines.sources.texts import from_cell, from_file, read_file
-
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable, walk
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
+from pipelines.sources.texts import from_cell, from_file, read_file
 from pipelines.task import Problem, Raw
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.header import text_column

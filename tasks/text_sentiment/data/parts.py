@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pipelines.sources.archives import class_members
-from pipelines.sources.texts import from_cell, from_file, read_file
 
 from pipelines.errors import DataError
 from pipelines.labelled import cells
 from pipelines.labelled.parts import Meter, Part, Reading, Wanted, bad_rows, completed, dataset_splits, labels_of
 from pipelines.sources import Source, locate
+from pipelines.sources.archives import class_members
 from pipelines.sources.folders import ClassFiles, class_folders, printable, split_tables
 from pipelines.sources.scan import BadExample, content_hash
 from pipelines.sources.tables import read_table
+from pipelines.sources.texts import from_cell, from_file, read_file
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
 from tasks.text_sentiment.data import records, sample
