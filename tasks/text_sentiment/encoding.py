@@ -85,7 +85,7 @@ def _between(tokens: tf.RaggedTensor, words: Tokenizer) -> tf.RaggedTensor:
 def _padded(tokens: tf.RaggedTensor, words: Tokenizer, allowed: tuple[int, ...], least: Any = 0) -> tf.Tensor:
     longest = tf.maximum(tf.cast(tf.reduce_max(tokens.row_lengths()), tf.int32), least)
     length = _smallest(longest, allowed)
-    return tf.ensure_shape(tokens.to_tensor(words.pad, shape=[None, length]), [None, None])
+    return tf.ensure_shape(tokens.to_tensor(words.pad, shape=tf.stack([-1, length])), [None, None])
 
 
 def _smallest(wanted: tf.Tensor, allowed: tuple[int, ...]) -> tf.Tensor:
