@@ -1,0 +1,6 @@
+def features(*a):
+    raise NotImplementedError
+
+
+def read_records(*a):
+    raise NotImplementedError
