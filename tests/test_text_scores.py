@@ -442,6 +442,7 @@ def test_every_character_of_a_text_stands_in_its_words() -> None:
     assert len(split("好" * 30, words)) == 30
     long = [word for word, _ in split(" " + "ly" * 20, words)]
     assert "".join(long) == " " + "ly" * 20
+    assert [word for word, _ in split("好" * 100_000, words)] == ["好" * 100_000]
     assert max(map(len, long)) == 3
 
 

@@ -27,7 +27,8 @@ _SHOWN = 400
 """Words of a text."""
 _WORD = re.compile(r"\s*\S+")
 """And the blanks before it."""
-_LONG_WORD = 24
+_LONG_WORD, _LONGEST_WORD = 24, 2_000
+"""Characters: words between these are split into their pieces."""
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -45,9 +46,7 @@ class Explanation:
     """What the shares of all tokens do not add up to, as a share of how far the output moved."""
 
 
-def explain(
-    model: keras.Model, texts: Sequence[tuple[str, int]], config: Config, assets: Assets
-) -> list[Explanation]:
+def explain(model: keras.Model, texts: Sequence[tuple[str, int]], config: Config, assets: Assets) -> list[Explanation]:
     """What spoke for an answer, for each text and the number of a class; none where the model has no embeddings to
     start from.
 
@@ -94,7 +93,7 @@ def split(text: str, words: Tokenizer) -> list[tuple[str, list[int]]]:
 
 def _shorter(word: str, tokens: list[int], words: Tokenizer) -> list[tuple[str, list[int]]]:
     """A word that is long, or of a script without blanks, in its pieces as far as they are its letters."""
-    if len(tokens) < 2 or not (len(word) > _LONG_WORD or _UNSPACED.search(word)):
+    if len(tokens) < 2 or len(word) > _LONGEST_WORD or not (len(word) > _LONG_WORD or _UNSPACED.search(word)):
         return [(word, tokens)]
     pieces = [piece.replace("▁", "") for piece in words.pieces(tokens)]
     bare = word.lstrip()
@@ -208,9 +207,7 @@ class _Gradients:
         return np.asarray(self._forward([embedded, x]))
 
 
-def integrate(
-    gradients: _Gradients, x: np.ndarray, blank: np.ndarray, output: int
-) -> tuple[np.ndarray, int, float]:
+def integrate(gradients: _Gradients, x: np.ndarray, blank: np.ndarray, output: int) -> tuple[np.ndarray, int, float]:
     """How much each token moved an output away from where it is for the blank text: float32 of x's shape, the points
     that took, and the share of the movement that is missing from the sum.
 
