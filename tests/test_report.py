@@ -13,7 +13,7 @@ import pytest
 from pipelines import scoring
 from pipelines.errors import StateError
 from pipelines.report import charts, curves, save_figures, words, write_model_card, write_report
-from pipelines.task import Figure, Interval
+from pipelines.task import Figure, Interval, Passage, Passages
 
 HOSTILE = ["<script>alert(1)</script>", "a|b *c* `d`", "日本語 🐜", "x & y"]
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -271,6 +271,73 @@ def test_figures_of_an_earlier_try_go(tmp_path: Path) -> None:
     assert len(list((folder / "figures").glob("*.png"))) == 2
     save_figures(folder, [])
     assert list((folder / "figures").glob("*.png")) == []
+
+
+def passages(*found: Passage) -> Passages:
+    return Passages("attributions", "Which <i>words</i>", "A & B", found, ("against", "for"))
+
+
+def test_texts_are_coloured_and_nothing_in_them_is_html(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    hostile = (("<script>alert(1)</script>", 1.0), (' "\'><b', -0.25), (" nul\0\x1b", 0.0), (" \ud800", None))
+    scripts = (("فيلم", 0.5), (" جيد", 0.01), (" 日本", -1.0), (" 👩‍👩‍👧", 0.3), ("\n e\u0301", 0.0))
+    save_figures(folder, [passages(Passage("a → <u>b</u>, 97.2%", hostile), Passage("c", scripts))])
+    page = page_of(folder)
+    assert not {"script", "b", "u", "i"} & page.tags
+    assert HOSTILE[0] in page.text
+    assert "a → <u>b</u>, 97.2%" in page.text
+    assert "against for" in page.text
+    assert " nul\ufffd\ufffd ?" in page.text
+    assert "فيلم جيد 日本 👩‍👩‍👧" in page.text
+    text = (folder / "report.html").read_text("utf-8")
+    assert '<span class="for" style="--w: 0.6">&lt;script&gt;' in text
+    assert '<span class="against" style="--w: 0.15">' in text
+    assert '<p dir="auto"><span class="for" style="--w: 0.3">فيلم</span> جيد <span class="against"' in text
+    assert '<span class="unseen">?</span>' in text
+    write_model_card(folder)
+
+
+def test_texts_without_colours_have_no_legend_and_go_with_an_earlier_try(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    mistakes = Passages("mistakes", "Mistakes", "True → predicted.", (Passage("a → b", (("dull", 0.0),)),))
+    save_figures(folder, [mistakes, *measured(tuple(FASHION), 2000, 5.0, 3.0)[1]])
+    assert sorted(file.name for file in (folder / "figures").iterdir()) == [
+        *("class_f1.png", "confusion_matrix.png", "index.json", "mistakes.json")
+    ]
+    page = page_of(folder)
+    assert "dull" in page.text
+    assert len(page.links) == 2
+    assert 'class="quiet legend"' not in (folder / "report.html").read_text("utf-8")
+    save_figures(folder, [])
+    assert [file.name for file in (folder / "figures").iterdir()] == ["index.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"passages": []}',
+        '{"legend": ["a"], "passages": []}',
+        '{"legend": null, "passages": [{"heading": "a"}]}',
+        '{"legend": null, "passages": [{"heading": "a", "words": [["b", "c"]]}]}',
+        '{"legend": null, "passages": [{"heading": "a", "words": [[1, 1]]}]}',
+        '{"legend": null, "passages": [{"heading": "a", "words": [["b"]]}]}',
+    ],
+)
+def test_texts_that_no_run_wrote_are_named(tmp_path: Path, text: str) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    save_figures(folder, [passages()])
+    (folder / "figures/attributions.json").write_text(text, "utf-8")
+    with pytest.raises(StateError, match=r"figures/attributions\.json"):
+        write_report(folder)
+
+
+def test_a_histogram_marks_a_value_and_holds_the_longest() -> None:
+    values = np.array([*range(1, 400), 9000])
+    figure = charts.histogram(values, 256.5, "cut at 256", "tokens", name="lengths", title="Lengths", caption="All.")
+    assert figure.caption == "All. The last bar also holds longer ones, up to 9,000."
+    for few in (np.array([0, 0]), np.array([7])):
+        assert charts.histogram(few, 99.5, "cut", "tokens", name="l", title="L", caption="All.").caption == "All."
 
 
 def test_model_card_names_scores_weakest_classes_and_data(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipelines.task import Assets
 from pipelines.text.tokenizers import Tokenizer, tokenizer
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.encoding import encode
+from tasks.text_sentiment.lengths import room
 
 _STEPS = (32, 64, 128)
 """Points on the way from the blank text: so many more until little enough is missing."""
@@ -24,10 +25,14 @@ _LEAST = 0.1
 """A logit: where the answer moved by less, this is what missing shares are of."""
 _SHOWN = 400
 """Words of a text."""
-_IDEOGRAPHS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORDS = (rf"\s*(?:[{_IDEOGRAPHS}]|[^\s{_IDEOGRAPHS}]+)", r"\s*\S+")
-"""A word and the blanks before it: first with each Chinese or Japanese character by itself, then without."""
-_LONG_WORD = 24
+_WORD = re.compile(r"\s*\S+")
+"""And the blanks before it."""
+_LONG_WORD, _LONGEST_WORD = 24, 2_000
+"""Characters: words between these are split into their pieces."""
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that put no blanks between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,7 @@ class Explanation:
     """What the shares of all tokens do not add up to, as a share of how far the output moved."""
 
 
-def explain(
-    model: keras.Model, texts: Sequence[tuple[str, int]], config: Config, assets: Assets
-) -> list[Explanation]:
+def explain(model: keras.Model, texts: Sequence[tuple[str, int]], config: Config, assets: Assets) -> list[Explanation]:
     """What spoke for an answer, for each text and the number of a class; none where the model has no embeddings to
     start from.
 
@@ -65,7 +68,7 @@ def explain(
         if gradients is None:
             return []
         parts = split(text, words)
-        places = kept(x, [token for _, tokens in parts for token in tokens], words)
+        places = kept(x, [token for _, tokens in parts for token in tokens], words, config)
         blank = x.copy()
         blank.reshape(-1)[places[places >= 0]] = words.pad
         values, steps, missing = integrate(gradients, x, blank, output)
@@ -78,38 +81,62 @@ def explain(
 
 def split(text: str, words: Tokenizer) -> list[tuple[str, list[int]]]:
     """The words of a text, blanks and all, each with its tokens; together they are the text's own tokens. Where words
-    became other tokens than the whole, what stands there are the tokens' own letters."""
+    become other tokens than the whole, what stands there are the tokens' own letters."""
     whole = words.encode([text])[0].numpy().tolist()
-    for pattern in _WORDS:
-        found = re.findall(pattern, text)
-        tokens = words.encode(found).to_list() if found else []
-        if [token for each in tokens for token in each] == whole:
-            parts = zip(found, tokens, strict=True)
-            return [part for word, each in parts for part in _shorter(word, each, words)]
+    found = _WORD.findall(text)
+    tokens = words.encode(found).to_list() if found else []
+    if [token for each in tokens for token in each] == whole:
+        return [part for pair in zip(found, tokens, strict=True) for part in _shorter(*pair, words)]
     pieces = [piece.replace("▁", " ") for piece in words.pieces(whole)]
     return [(piece, [token]) for piece, token in zip(pieces, whole, strict=True)]
 
 
 def _shorter(word: str, tokens: list[int], words: Tokenizer) -> list[tuple[str, list[int]]]:
-    """A long word, as a sentence of a script without blanks is, in its pieces where they are its letters."""
-    if len(word) <= _LONG_WORD or len(tokens) < 2:
+    """A word that is long, or of a script without blanks, in its pieces as far as they are its letters."""
+    if len(tokens) < 2 or len(word) > _LONGEST_WORD or not (len(word) > _LONG_WORD or _UNSPACED.search(word)):
         return [(word, tokens)]
     pieces = [piece.replace("▁", "") for piece in words.pieces(tokens)]
     bare = word.lstrip()
-    if "".join(pieces) not in (bare, bare.lower()):
+    ends = _ends(bare, pieces) or (_ends(bare.lower(), pieces) if len(bare.lower()) == len(bare) else None)
+    if ends is None:
         return [(word, tokens)]
-    ends = np.cumsum([len(piece) for piece in pieces]) + len(word) - len(bare)
-    starts = [0, *ends[:-1]]
-    return [(word[start:end], [token]) for start, end, token in zip(starts, ends, tokens, strict=True)]
+    found: list[tuple[str, list[int]]] = []
+    start, waiting = 0, []
+    for end, token in zip([end + len(word) - len(bare) for end in ends], tokens, strict=True):
+        # A piece without letters, as a mark or the first bytes of a character, goes with the next.
+        waiting.append(token)
+        if end > start and (start or end > len(word) - len(bare)):
+            found.append((word[start:end], waiting))
+            start, waiting = end, []
+    return [*found[:-1], (found[-1][0], found[-1][1] + waiting)] if waiting else found
 
 
-def kept(x: np.ndarray, whole: list[int], words: Tokenizer) -> np.ndarray:
+def _ends(letters: str, pieces: list[str]) -> list[int] | None:
+    """Where each piece ends. What stands for unknown letters reaches to the next piece that is known, or is one letter
+    where another unknown one follows. None where they do not fit."""
+    ends: list[int] = []
+    place = 0
+    for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+        if letters.startswith(piece, place):
+            place += len(piece)
+        elif following is None:
+            place = len(letters)
+        else:
+            place = letters.find(following, place + 1) if following in letters else place + 1
+        if place < 0:
+            return None
+        ends.append(place)
+    return ends if place == len(letters) else None
+
+
+def kept(x: np.ndarray, whole: list[int], words: Tokenizer, config: Config) -> np.ndarray:
     """Where in x each token of a text stands: int64 [tokens], -1 where it was cut off.
 
     Args:
         x: int32 [1, length] or [1, windows, length].
         whole: the text's tokens.
         words: what they were made by.
+        config: says what is cut off.
     """
     places: list[int] = []
     for number, row in enumerate(x.reshape(-1, x.shape[-1])):
@@ -117,12 +144,13 @@ def kept(x: np.ndarray, whole: list[int], words: Tokenizer) -> np.ndarray:
         first, last = int(words.start is not None), int(words.end is not None)
         inside = range(first, int(used[-1]) + 1 - last if len(used) else 0)
         places += [number * x.shape[-1] + place for place in inside]
-    seen = x.reshape(-1)[places].tolist()
-    head = next((i for i, (a, b) in enumerate(zip(seen, whole, strict=False)) if a != b), min(len(seen), len(whole)))
-    tail = len(seen) - head
-    if len(seen) > len(whole) or seen[head:] != whole[len(whole) - tail :]:
-        raise ValueError("the model sees other tokens than a text's first and last ones")
-    return np.array([*places[:head], *[-1] * (len(whole) - len(seen)), *places[head:]], np.int64)
+    heads = {"truncate-head": 0, "head-tail": room(config, words) // 4}
+    head = len(places) if len(places) == len(whole) else heads.get(config.long, len(places))
+    found = np.array([*places[:head], *[-1] * (len(whole) - len(places)), *places[head:]], np.int64)
+    there = np.flatnonzero(found >= 0)
+    if len(found) != len(whole) or not np.array_equal(x.reshape(-1)[found[there]], np.array(whole, np.int64)[there]):
+        raise ValueError("the model sees other tokens than those of the text")
+    return found
 
 
 def _coloured(
@@ -153,10 +181,10 @@ class _FromEmbeddings(keras.Model):
         self.whole, self.embedding = model, embedding
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool = False) -> Any:
         given, tokens = inputs
         with _calling(self.embedding, lambda *_, **__: keras.ops.cast(given, self.embedding.compute_dtype)):
-            logits = keras.ops.cast(self.whole(tokens, training=False), "float32")
+            logits = keras.ops.cast(self.whole(tokens, training=training), "float32")
         classes = logits.shape[-1]
         return (logits - keras.ops.mean(logits, axis=-1, keepdims=True)) * (classes / (classes - 1))
 
@@ -179,9 +207,7 @@ class _Gradients:
         return np.asarray(self._forward([embedded, x]))
 
 
-def integrate(
-    gradients: _Gradients, x: np.ndarray, blank: np.ndarray, output: int
-) -> tuple[np.ndarray, int, float]:
+def integrate(gradients: _Gradients, x: np.ndarray, blank: np.ndarray, output: int) -> tuple[np.ndarray, int, float]:
     """How much each token moved an output away from where it is for the blank text: float32 of x's shape, the points
     that took, and the share of the movement that is missing from the sum.
 

@@ -63,9 +63,7 @@ def _lengths(tokens: np.ndarray, config: Config, assets: Assets) -> Figure:
     return charts.histogram(tokens, most + 0.5, f"cut at {most:,}", "tokens", **about)
 
 
-def _mistakes(
-    judged: scoring.Outcomes, labels: np.ndarray, classes: Sequence[str], store: TextStore
-) -> list[Passages]:
+def _mistakes(judged: scoring.Outcomes, labels: np.ndarray, classes: Sequence[str], store: TextStore) -> list[Passages]:
     wrong = np.flatnonzero(judged.predicted != labels)
     worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")[:_MISTAKES]]
     if not len(worst):
