@@ -1,6 +1,7 @@
 """Labelled texts: from a source to splits, and what is wrong with them. Imports no TensorFlow."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,8 @@ from tasks.text_sentiment.data.stores import Texts, TextStore
 
 __all__ = ["check_data", "inputs", "load_data", "load_test", "references", "resolve"]
 
+_SYNTHETIC = "These texts are synthetic: a generator in the package made them."
+
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
     """The data of a run: train, valid and test as TextStore, not tokenised yet, and assets {"classes": [names]}.
@@ -23,6 +26,9 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
     data = labelled.load_data(config, _kind(config), advance)
+    if config.data == "sample":
+        protocol = f"{data.protocol} {_SYNTHETIC}"
+        data = replace(data, protocol=protocol, summary={**data.summary, "protocol": protocol})
     return labelled.with_balanced_weights(data) if config.class_weights == "balanced" else data
 
 
