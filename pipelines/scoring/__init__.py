@@ -25,6 +25,7 @@ from pipelines.scoring.classification import (
 from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
+from pipelines.scoring.names import label
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -40,6 +41,7 @@ __all__ = [
     "confusion_matrix",
     "expected_calibration_error",
     "fit_temperature",
+    "label",
     "log_loss",
     "log_softmax",
     "macro_f1",
