@@ -25,6 +25,7 @@ from pipelines.report.words import standing
 from pipelines.result import Result
 from pipelines.resuming import continued, other_ground
 from pipelines.runs import STAGES, Run, find_run, open_run, start_manifest
+from pipelines.scoring import label
 
 _OF_THE_COMMAND = {"run_dir": None, "overwrite": False, "allow_changed_data": False}
 """Settings that belong to one command and not to the run."""
@@ -239,7 +240,7 @@ def _say_result(console: Console, run: Run, result: Result) -> None:
     verdict = standing(metrics)
     other = f"baseline {_shown(baseline['scores'][name])}, {baseline['name']}."
     console.result(
-        f"{name} {_shown(score)} on {metrics['examples']:,} test examples; {other}"
+        f"{label(name)} {_shown(score)} on {metrics['examples']:,} test examples; {other}"
         + (f" {verdict.sentence}" if verdict else "")
     )
     console.result(f"report: {result.report}")

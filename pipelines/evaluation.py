@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.artefact import load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
+from pipelines.fingerprints import learned_from
 from pipelines.scoring import by_group
 from pipelines.sources import locate
 from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
@@ -88,6 +89,9 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     data = loaded.task.load_data(config) if not other else loaded.task.load_test(config, loaded.assets)
     if not other and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")
+    if other and (count := learned_from(run_dir, data)):
+        note = f"{count:,} of them stand in the run's training or validation split, so the score flatters the model."
+        data = replace(data, protocol=f"{data.protocol} {note}")
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)
     scores = judge(

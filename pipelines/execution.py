@@ -239,6 +239,9 @@ class Execution:
         head_alone = stage.unfreeze == "none" and self.config.lora_rank is None
         if built.cacheable and built.head and head_alone and self.config.teacher is None:
             built, streams = cached(built, streams, self.run.path / "state", self.console)
+        elif built.head and head_alone:
+            why = "the teacher sees them too" if self.config.teacher else f"training varies the {self.task.unit}s"
+            self.console.say(f"features: computed in every epoch, as {why}; without that, once")
         decay = self.config.layer_decay
         rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
         with self.runtime.scope():

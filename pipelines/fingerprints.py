@@ -30,8 +30,7 @@ def describe_change(folder: Path, data: Data, file: str = FILE) -> str:
         StateError: what the run began with cannot be read.
     """
     try:
-        text = gzip.decompress((folder / file).read_bytes()).decode()
-        before = {name: (split, content) for split, content, name in map(json.loads, text.splitlines())}
+        before = {name: (split, content) for split, content, name in _saved(folder, file)}
     except (OSError, EOFError, ValueError) as error:
         raise StateError(
             f"the data differ from those of the run, and {folder / file}, which says how, cannot be read ({error})."
@@ -46,6 +45,26 @@ def describe_change(folder: Path, data: Data, file: str = FILE) -> str:
     }
     told = [_tell(names, change) for change, names in kinds.items() if names]
     return "; ".join(told) or "their classes or their order differ"
+
+
+def learned_from(folder: Path, data: Data) -> int:
+    """How many examples of the test split the run in the folder was trained on or chosen by; 0 if its list is gone.
+
+    Raises:
+        StateError: the list is damaged.
+    """
+    if not (folder / FILE).is_file():
+        return 0
+    try:
+        known = {content for split, content, _ in _saved(folder, FILE) if split in ("train", "valid")}
+    except (OSError, EOFError, ValueError) as error:
+        raise StateError(f"{folder / FILE}, which names the run's examples, cannot be read ({error}).") from error
+    return sum(content in known for split, content, _ in _examples(data) if split == "test")
+
+
+def _saved(folder: Path, file: str) -> Iterator[tuple[str, str, str]]:
+    text = gzip.decompress((folder / file).read_bytes()).decode()
+    yield from map(json.loads, text.splitlines())
 
 
 def _tell(names: list[str], change: str) -> str:

@@ -214,7 +214,9 @@ def test_another_teacher_in_the_same_place_is_refused(photos: Path, teacher: Pat
 def test_a_student_whose_backbone_is_frozen_learns_from_its_teacher(
     photos: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    settings = {"unfreeze": "none", "augment": "none", "image_size": 16, "color": "rgb", "jit": "on", "epochs": 1}
+    settings = {"augment": "none", "image_size": 16, "color": "rgb", "jit": "on", "epochs": 1}
+    small(tmp_path / "start", photos, **settings)
+    settings |= {"pretrained": str(tmp_path / "start"), "unfreeze": "none"}
     small(tmp_path / "one", photos, **settings, teacher=str(teacher), teacher_weight=1.0)
     small(tmp_path / "two", photos, **settings)
     one, two = (Run(tmp_path / name).events("epoch")[-1]["train"]["loss"] for name in ("one", "two"))

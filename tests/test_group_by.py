@@ -87,6 +87,19 @@ def test_evaluate_tells_apart_what_is_asked_for(finished: tuple[Path, Path], tmp
     assert "The largest gap in accuracy" in text
 
 
+def test_evaluate_says_how_much_of_other_data_was_learned_from(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "stand in the run's" not in evaluate(finished[1])["protocol"]
+    counts = json.loads((finished[1] / "manifest.json").read_text())["data"]["counts"]
+    found = evaluate(finished[1], data=str(finished[0]))
+    assert (
+        f"{counts['train'] + counts['valid']} of them stand in the run's training or validation split"
+        in found["protocol"]
+    )
+    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / "new.png")
+    (tmp_path / "new.csv").write_text("image,label\nnew.png,dark\n")
+    assert "stand in the run's" not in evaluate(finished[1], data=str(tmp_path / "new.csv"))["protocol"]
+
+
 def test_columns_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     path = photos(tmp_path / "a", 30)
     with pytest.raises(DataError, match="no column 'kamera' .for group_by.: did you mean 'camera'"):

@@ -79,6 +79,7 @@ def test_a_run_learns_and_says_so(finished: tuple[Path, Path]) -> None:
 def test_report_and_card_speak_of_labels(finished: tuple[Path, Path]) -> None:
     report = (finished[1] / "report.html").read_text()
     assert "mAP" in report
+    assert "(mAP " in report, "the sentence beside the baseline"
     assert "Average precision by class" in report
     assert "Confusion matrix" not in report
     assert "always names one" not in (finished[1] / "MODEL_CARD.md").read_text()

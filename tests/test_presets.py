@@ -243,6 +243,7 @@ def test_a_run_from_a_preset_and_a_warm_start_from_it(tmp_path: Path, capsys: py
     assert manifest["pretrained"]["licence"] == "apache-2.0"
     assert manifest["model"]["name"] == "ViTBackbone"
     assert "backbone: preset\n" in (tmp_path / "a" / "run.yaml").read_text()
+    assert Run(tmp_path / "a").read_json("baseline.json")["note"].startswith(f"of {preset} as pretrained")
     run("image-classification", pretrained=str(tmp_path / "a"), run_dir=str(tmp_path / "b"), unfreeze="none", **small)
     origin = Run(tmp_path / "b").manifest()["pretrained"]
     assert (origin["kind"], origin["resized"], origin["new"]) == ("run", [], [])
@@ -267,6 +268,8 @@ def test_unknown_refused_and_unfit_presets(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(ConfigError, match=r"no preset of that name: did you mean resnet_18_imagenet\?"):
         check_preset("resnet_17_imagenet")
+    with pytest.raises(ConfigError, match=r"did you mean imagenet\?"):
+        check_preset("imagnet")
     with pytest.raises(ConfigError, match="backbone cnn and the preset resnet_18_imagenet are two networks"):
         settings(Path("resnet_18_imagenet"), backbone="cnn")
 

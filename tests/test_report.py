@@ -13,6 +13,7 @@ import pytest
 from pipelines import scoring
 from pipelines.errors import StateError
 from pipelines.report import charts, curves, save_figures, words, write_model_card, write_report
+from pipelines.runs import Run
 from pipelines.task import Figure, Interval, Passage, Passages
 
 HOSTILE = ["<script>alert(1)</script>", "a|b *c* `d`", "日本語 🐜", "x & y"]
@@ -197,6 +198,23 @@ def test_a_report_stands_alone_and_says_what_happened(tmp_path: Path) -> None:
     assert "prefers-color-scheme" in (tmp_path / "fashion/report.html").read_text("utf-8")
 
 
+def test_the_best_epoch_is_written_clear_of_the_numbers() -> None:
+    for best, anchor in ((1, "start"), (3, "middle"), (5, "end")):
+        chart = curves.line_chart("loss", {"train": [(x, 1.0 / x) for x in range(1, 6)]}, "epoch", best)
+        assert f'text-anchor="{anchor}">best<' in chart
+
+
+def test_the_report_says_what_the_training_started_from(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "fashion", FASHION)
+    assert "Started from" not in page_of(folder).text
+    origin = {"source": "old.weights.h5", "taken": ["a", "b"], "resized": [], "new": ["c"], "licence": "MIT"}
+    Run(folder).update_manifest(pretrained=origin)
+    assert (
+        "Started from old.weights.h5 (variables: 2 taken over, 1 new; its licence: MIT). 8 epochs"
+        in page_of(folder).text
+    )
+
+
 def test_settings_that_are_not_the_default_are_marked(tmp_path: Path) -> None:
     text = write_report(run_folder(tmp_path / "run", FASHION)).read_text("utf-8")
     marked = re.findall(r'<tr class="set"[^>]*><td>(\w+)</td>', text)
@@ -372,7 +390,7 @@ def test_figures_in_words() -> None:
         "1 h 0 min",
         "1 h 1 min",
     ]
-    assert [words.label(name) for name in ("top_5_accuracy", "macro_f1", "ece_uncalibrated", "hr@10")] == [
+    assert [scoring.label(name) for name in ("top_5_accuracy", "macro_f1", "ece_uncalibrated", "hr@10")] == [
         "top-5 accuracy",
         "macro F1",
         "ECE uncalibrated",

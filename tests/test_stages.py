@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines import devices, run
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, load_config
 from pipelines.devices.settings import StepSettings
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -43,7 +43,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_plan_shares_the_epochs_and_ends_with_all_layers() -> None:
-    config = RunConfig(epochs=7, learning_rate=0.1, unfreeze="staged", stage_rates=(1, 0.5, 0.1, 0.01))
+    config = RunConfig(epochs=7, learning_rate=0.1, unfreeze="staged", stage_rates=(1, 0.5, 0.1, 0.01), pretrained="x")
     found = plan(config)
     assert [(one.first_epoch, one.last_epoch, one.unfreeze) for one in found] == [
         (0, 2, "none"),
@@ -54,7 +54,7 @@ def test_the_plan_shares_the_epochs_and_ends_with_all_layers() -> None:
     assert [one.learning_rate for one in found] == pytest.approx([0.1, 0.05, 0.01, 0.001])
     assert [one.is_final for one in found] == [False, False, False, True]
     assert "stage 2: epochs 3 to 4 train the head and the top 0.3333 of the backbone" in found[1].sentence
-    (only,) = plan(RunConfig(epochs=7, unfreeze="last:3"))
+    (only,) = plan(RunConfig(epochs=7, unfreeze="last:3", pretrained="x"))
     assert (only.first_epoch, only.last_epoch, only.unfreeze, only.is_final) == (0, 7, "last:3", True)
 
 
@@ -63,6 +63,23 @@ def test_stages_need_an_epoch_each() -> None:
         RunConfig(epochs=2, unfreeze="staged")
     with pytest.raises(ValueError, match="at least two stages"):
         RunConfig(stage_rates=(1.0,))
+
+
+@pytest.mark.parametrize("unfreeze", ["none", "last:3", "staged"])
+def test_layers_that_learned_nothing_are_not_frozen(unfreeze: str) -> None:
+    with pytest.raises(ConfigError, match=f"unfreeze {unfreeze} freezes layers that have learned nothing: name wei"):
+        load_config("image-classification", options={"unfreeze": unfreeze})
+    for source in ("pretrained", "pretrain_on"):
+        assert load_config("image-classification", options={"unfreeze": unfreeze, source: "there"})
+
+
+def test_pretrained_layers_are_trained_gently_unless_a_rate_is_given() -> None:
+    def rate(**options: Any) -> float:
+        return load_config("image-classification", options={"pretrained": "there", **options}).config.learning_rate
+
+    assert rate() == rate(unfreeze="last:3") == 0.0003
+    assert rate(unfreeze="none") == rate(unfreeze="staged") == rate(lora_rank="2") == rate(pretrained="none") == 0.003
+    assert rate(learning_rate="0.003") == 0.003
 
 
 STAGED = {"unfreeze": "staged", "epochs": 5, "save_every": "1", "average": 0.9, "dropout": 0.2}
@@ -114,6 +131,7 @@ def test_cached_features_train_the_same_head(
     with monkeypatch.context() as patched:
         patched.setattr(features, "cached", lambda built, streams, *_: (built, streams))
         small(tmp_path / "plain", **settings)
+    assert "features: computed once (train 48, valid 48)" in capsys.readouterr().err
     for one, other in zip(history(tmp_path / "cached"), history(tmp_path / "plain"), strict=True):
         for split in ("train", "valid"):
             assert one[split]["loss"] == pytest.approx(other[split]["loss"], rel=1e-4)
@@ -122,9 +140,12 @@ def test_cached_features_train_the_same_head(
         np.testing.assert_allclose(np.array(one), np.array(other), atol=1e-4)
 
 
-def test_varied_images_are_not_cached(before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_varied_images_are_not_cached(
+    before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(features, "cached", lambda *_: pytest.fail("it caches"))
     small(tmp_path / "run", pretrained=str(before), unfreeze="none", epochs=1, augment="crop", erasing=0.5)
+    assert "features: computed in every epoch, as training varies the images" in capsys.readouterr().err
 
 
 def test_the_baseline_sees_the_frozen_features(before: Path, tmp_path: Path) -> None:

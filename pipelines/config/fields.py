@@ -222,7 +222,13 @@ class RunConfig(BaseModel):
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = setting(
         "adamw", "The update rule.", group="training"
     )
-    learning_rate: float = setting(1e-3, "Peak learning rate.", group="training", gt=0)
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate; by default a tenth of this where layers of pretrained weights are trained from the first "
+        "step (unfreeze all or last:N).",
+        group="training",
+        gt=0,
+    )
     schedule: Literal["cosine", "step", "constant", "plateau"] = setting(
         "cosine",
         "How the learning rate falls: cosine to 0, by 10 at 1/2 and 3/4, never, or when validation stalls.",
@@ -304,6 +310,17 @@ class RunConfig(BaseModel):
         resuming="free",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gently(cls, given: Any) -> Any:
+        """What was learned elsewhere is lost at the learning rate of a training from scratch (docs/log.md)."""
+        if not isinstance(given, Mapping) or "learning_rate" in given or given.get("pretrained") is None:
+            return given
+        unfreeze = given.get("unfreeze", cls.model_fields["unfreeze"].default)
+        if unfreeze in ("none", "staged") or given.get("lora_rank") is not None:
+            return given
+        return {**given, "learning_rate": round(cls.model_fields["learning_rate"].default / 10, 9)}
+
     @field_validator("*", mode="before")
     @classmethod
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
@@ -335,5 +352,10 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"unfreeze staged has {len(self.stage_rates)} stages (stage_rates) and needs as many epochs; there are "
                 f"{self.epochs}"
+            )
+        if self.unfreeze != "all" and self.pretrained is None and self.pretrain_on is None:
+            raise ValueError(
+                f"unfreeze {self.unfreeze} freezes layers that have learned nothing: name weights to start from with "
+                "pretrained (or examples to learn from with pretrain_on), or leave unfreeze out"
             )
         return self

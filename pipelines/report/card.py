@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.report import words
 from pipelines.report.folder import read_run
+from pipelines.scoring import label
 from pipelines.state import write_bytes
 
 _WEAKEST = 5
@@ -34,7 +35,7 @@ def write_model_card(run_dir: Path) -> Path:
         # Every value goes through this: a class name is text, never Markdown or HTML.
         finalize=_escape,
     )
-    environment.filters |= {"number": words.number, "label": words.label, "interval": words.interval}
+    environment.filters |= {"number": words.number, "label": label, "interval": words.interval}
     environment.filters |= {"duration": words.duration, "direction": words.direction, "code": _code}
     content = {
         "task": files.task,

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pipelines.report.words import label, number
+from pipelines.report.words import number
+from pipelines.scoring import label
 
 Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 310, 206
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 10, 22, 34
+_NEAR = 20
+"""Of an edge, so that words centred there would stick out."""
 _STRIP_WIDTH, _STRIP_MARGIN = 480, 22
 
 
@@ -55,7 +58,8 @@ def line_chart(title: str, series: Mapping[str, Points], across: str, marked: fl
     if marked is not None:
         x = frame.x(marked)
         parts.append(f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
-        parts.append(_text(x, _TOP - 4, "best", "end" if marked > 0.9 * max(xs) else "middle"))
+        anchor = "start" if x < _LEFT + _NEAR else "end" if x > _WIDTH - _RIGHT - _NEAR else "middle"
+        parts.append(_text(x, _TOP - 4, "best", anchor))  # clear of the numbers, and inside the picture
     parts += [_line(frame, name, points) for name, points in series.items()]
     keys = "".join(f'<span class="key {escape(name)}">{escape(name)}</span>' for name in series)
     legend = keys if len(series) > 1 else ""

@@ -1,7 +1,7 @@
 """report.html: one file that needs no network, made from what lies in the run folder."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pipelines.errors import ConfigError
 from pipelines.report import words
 from pipelines.report.curves import interval_strip, training_curves
 from pipelines.report.folder import RunFiles, read_run
+from pipelines.scoring import label
 from pipelines.state import write_bytes
 
 _ROWS_BEFORE_FOLDING = 12
@@ -33,7 +34,7 @@ def write_report(run_dir: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": words.number, "label": words.label, "interval": words.interval}
+    environment.filters |= {"number": words.number, "label": label, "interval": words.interval}
     environment.filters |= {"duration": words.duration, "direction": words.direction, "markup": Markup}
     page = environment.get_template("report.html.j2").render(_content(files))
     target = run_dir / "report.html"
@@ -44,8 +45,8 @@ def write_report(run_dir: Path) -> Path:
 def _content(files: RunFiles) -> dict[str, Any]:
     metrics, manifest = files.metrics, files.manifest
     folder = str(files.run.path)
-    ended, epochs = files.ended, files.of("epoch")
-    best = ended.get("best_epoch") or max((epoch["epoch"] for epoch in epochs if epoch.get("best")), default=None)
+    epochs = files.of("epoch")
+    best = files.ended.get("best_epoch") or max((epoch["epoch"] for epoch in epochs if epoch.get("best")), default=None)
     return {
         "task": files.task,
         "manifest": manifest,
@@ -55,7 +56,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "hero": _hero(metrics),
         "verdict": words.standing(metrics),
         "curves": training_curves(epochs, files.of("step"), best, files.of("pretraining")),
-        "training": _pretraining(files) + _training(epochs, words.ending(ended, epochs, files.settings), best),
+        "training": _start(manifest) + _pretraining(files) + _training(files, best),
         "scores": _score_rows(metrics),
         "tables": _tables(metrics.get("breakdowns") or {}),
         "groups": words.groups(metrics),
@@ -90,6 +91,17 @@ def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"name": name, "score": score, "other": other, "baseline": baseline, "strip": interval_strip(rows)}
 
 
+def _start(manifest: Mapping[str, Any]) -> str:
+    """One sentence on the weights that it started from, and a blank; nothing where they were drawn."""
+    origin = manifest.get("pretrained")
+    if not origin:
+        return ""
+    counts = {"taken over": "taken", "resized": "resized", "new": "new"}
+    parts = [f"{len(origin[key]):,} {what}" for what, key in counts.items() if origin.get(key)]
+    licence = f"; its licence: {origin['licence']}" if origin.get("licence") else ""
+    return f"Started from {origin['source']} (variables: {', '.join(parts)}{licence}). "
+
+
 def _pretraining(files: RunFiles) -> str:
     """One sentence on what came before the training, and a blank; nothing where nothing did."""
     data = (files.manifest.get("pretraining") or {}).get("data") or {}
@@ -101,10 +113,12 @@ def _pretraining(files: RunFiles) -> str:
     return f"Before it, {len(epochs)} epoch{'s' * (len(epochs) > 1)} on {examples} without labels. "
 
 
-def _training(epochs: Sequence[Mapping[str, Any]], ending: str, best: int | None) -> str:
+def _training(files: RunFiles, best: int | None) -> str:
     """One sentence on how training went."""
+    epochs = files.of("epoch")
     if not epochs:
         return ""
+    ending = words.ending(files.ended, epochs, files.settings)
     rates = sorted(epoch["examples_per_second"] for epoch in epochs if epoch.get("examples_per_second"))
     sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps. {ending}".rstrip()
     if best is not None:

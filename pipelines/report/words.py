@@ -4,19 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.scoring import LOWER_IS_BETTER, Verdict, verdict
+from pipelines.scoring import LOWER_IS_BETTER, Verdict, label, verdict
 from pipelines.scoring.groups import SMALL
 from pipelines.task import Interval
 
 _DEEPEST, _MOST_LISTED, _GROUP_SCORES = 4, 8, 4
-_ACRONYMS = {"auc", "bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mcc", "mse", "ndcg", "rmse", "smape", "wer"}
-
-
-def label(name: str) -> str:
-    """A score's key as words: top_5_accuracy is top-5 accuracy, ece is ECE."""
-    words = [part.upper() if part.partition("@")[0] in _ACRONYMS else part for part in name.split("_")]
-    words = ["mAP" if word == "map" else word for word in words]
-    return " ".join(words).replace("top ", "top-")
 
 
 def direction(name: str) -> str:

@@ -26,6 +26,7 @@ from pipelines.scoring.classification import (
 from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
+from pipelines.scoring.names import label
 from pipelines.scoring.quarters import by_quarter
 from pipelines.scoring.records import outputs_of
 
@@ -45,6 +46,7 @@ __all__ = [
     "confusion_matrix",
     "expected_calibration_error",
     "fit_temperature",
+    "label",
     "log_loss",
     "log_softmax",
     "macro_f1",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.scoring.intervals import LOWER_IS_BETTER, apart
+from pipelines.scoring.names import label
 from pipelines.task import Interval, Scores
 
 SMALL = 20
@@ -46,5 +47,5 @@ def _gap(score: str, column: str, groups: dict[str, Interval]) -> dict[str, Any]
     difference = abs(groups[best].value - groups[worst].value)
     overlap = "do not overlap" if apart(groups[best], groups[worst]) else "overlap, so the gap may be chance"
     figures = " and ".join(f"{groups[name].value:.4f} where {column} is {name or 'empty'}" for name in (best, worst))
-    sentence = f"The largest gap in {score} is {difference:.4f}: {figures}; the 95 % intervals {overlap}."
+    sentence = f"The largest gap in {label(score)} is {difference:.4f}: {figures}; the 95 % intervals {overlap}."
     return {"best": best, "worst": worst, "difference": difference, "sentence": sentence}

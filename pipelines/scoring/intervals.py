@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.scoring.names import label
 from pipelines.task import Interval
 
 RESAMPLES = 1000
@@ -120,7 +121,7 @@ def verdict(score: str, model: Interval, baseline: Interval) -> Verdict:
     """Compare on one score. Intervals that overlap may hide a real difference; those that do not, show one."""
     gain = baseline.value - model.value if score in LOWER_IS_BETTER else model.value - baseline.value
     clear = apart(model, baseline)
-    figures = f"{score} {model.value:.4f} against {baseline.value:.4f}"
+    figures = f"{label(score)} {model.value:.4f} against {baseline.value:.4f}"
     if model.low is None or baseline.low is None:
         overlap = "too few examples for intervals"
     else:

@@ -66,6 +66,8 @@ def cached(
     backbone, model = split_model(built.model, built.head)
     compute = forward(backbone)
     new = {name: _stream(stream, name, compute, backbone, folder, console) for name, stream in streams.items()}
+    counts = ", ".join(f"{name} {stream.examples:,}" for name, stream in streams.items())
+    console.say(f"features: computed once ({counts}); the epochs train the head alone")
     return replace(built, model=model, whole=built.model, network=None), new
 
 

@@ -3,7 +3,6 @@
 
 import difflib
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import keras
 import yaml
 
 from pipelines.errors import ConfigError, DataError, SixfoldError
-from pipelines.transfer.sources import sha256
+from pipelines.transfer.sources import PUBLISHED, sha256
 
 _READ = (".json", ".h5", ".safetensors", ".txt", ".spm", ".model")
 _LICENCE_KEYS = ("license", "licence")
@@ -63,7 +62,7 @@ def check_preset(source: str) -> None:
     known = hub.models.Backbone.presets
     if "://" in source or Path(source).is_dir() or source in known:
         return
-    near = difflib.get_close_matches(source, known, n=1)
+    near = difflib.get_close_matches(source, [*PUBLISHED, *known], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(
         f"pretrained: there is no file or folder {source}, and KerasHub {hub.__version__} knows no preset of that "
@@ -165,6 +164,7 @@ def keras_hub() -> Any:
         ConfigError: it is not installed.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # one error says it, not ten warnings of retries
     try:
         import keras_hub as hub
     except ModuleNotFoundError as error:
@@ -172,7 +172,6 @@ def keras_hub() -> Any:
             f"pretrained: KerasHub presets need the package {error.name}, the extra [hub]: in a checkout of Sixfold, "
             "pip install -c constraints.txt '.[hub]'."
         ) from error
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return hub
 
 

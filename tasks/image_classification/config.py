@@ -12,7 +12,13 @@ class Config(RunConfig):
     """What can be set for image classification."""
 
     batch_size: int = setting(64, "Examples of one update, over all devices.", group="training", ge=1)
-    learning_rate: float = setting(3e-3, "Peak learning rate.", group="training", gt=0)
+    learning_rate: float = setting(
+        3e-3,
+        "Peak learning rate; by default a tenth of this where layers of pretrained weights are trained from the first "
+        "step (unfreeze all or last:N).",
+        group="training",
+        gt=0,
+    )
     weight_decay: float = setting(
         0.05, "Decoupled weight decay; biases and norms are left alone.", group="training", ge=0
     )

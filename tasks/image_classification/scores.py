@@ -16,6 +16,7 @@ from pipelines.baselines import fitted, log_probabilities
 from pipelines.task import Assets, Baseline, Data, Figure, Frozen, Predictor, Raw, Record, Scores, Store
 from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
+from tasks.image_classification.networks import PRESET
 
 # The baseline's input: the side of its pixel grid, and how much it may take. Fashion-MNIST as a whole (53,000 images of
 # 784 pixels, 10 classes, 100 iterations: 32 s on 2 cores) fits; more classes or larger data are sampled.
@@ -151,7 +152,7 @@ class _Backbone:
 
     def __init__(self, config: Config, frozen: Frozen) -> None:
         self._config, self._frozen = config, frozen
-        self.note = f"of {config.backbone} as pretrained"
+        self.note = f"of {config.pretrained if config.backbone == PRESET else config.backbone} as pretrained"
 
     def width(self, store: Store) -> int:
         return int(self.features(store, np.arange(1)).shape[1])
