@@ -9,9 +9,9 @@ from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.task import Assets, Built
-from pipelines.transfer.sources import Origin, check_source, check_teacher, kind_of
+from pipelines.transfer.sources import Origin, check_origin, check_source, check_teacher, kind_of
 
-__all__ = ["Origin", "check_source", "check_teacher", "kind_of", "prepare", "unfreeze"]
+__all__ = ["Origin", "check_origin", "check_source", "check_teacher", "kind_of", "prepare", "unfreeze"]
 
 Say = Callable[[str], None]
 
