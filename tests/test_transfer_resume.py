@@ -77,9 +77,7 @@ def test_another_source_in_the_same_place_is_refused(data: Path, source: Path, t
 
 
 @pytest.mark.parametrize(("count", "seed"), [(40, 0), (30, 7)])
-def test_features_of_data_that_changed_are_computed_again(
-    source: Path, tmp_path: Path, count: int, seed: int
-) -> None:
+def test_features_of_data_that_changed_are_computed_again(source: Path, tmp_path: Path, count: int, seed: int) -> None:
     changing = photos(tmp_path / "data", 30)
     settings = {**FROZEN, "pretrained": str(source)}
     stopped(tmp_path / "run", changing, 4, **settings)
