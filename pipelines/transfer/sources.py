@@ -132,6 +132,11 @@ def check_run(setting: str, folder: str, task_name: str) -> None:
         ConfigError: it does not; the setting that names it is named.
     """
     run = Run(Path(folder))
+    if not run.settings.is_file():
+        what = (
+            f"the folder {folder} is no run (it has no run.yaml)" if run.path.is_dir() else f"there is no run {folder}"
+        )
+        raise ConfigError(f"{setting}: {what}: name the folder of a finished run of {task_name}.")
     try:
         task = run.manifest()["task"]
     except StateError as error:
