@@ -82,21 +82,23 @@ def test_features_of_data_that_changed_are_computed_again(source: Path, tmp_path
     settings = {**FROZEN, "pretrained": str(source)}
     stopped(tmp_path / "run", changing, 4, **settings)
     photos(changing, count, seed)
-    seen: list[np.ndarray] = []
-    fetch = features.FeatureStore.fetch
+    seen: list[dict[str, np.ndarray]] = []
+    cached = features.cached
 
-    def watched(self: features.FeatureStore, indices: np.ndarray) -> Any:
-        seen.append(np.array(self.columns["x"]))
-        assert len(self.columns["x"]) == len(self)
-        return fetch(self, indices)
+    def watched(*given: Any) -> Any:
+        built, streams = cached(*given)
+        for stream in streams.values():
+            assert len(stream.store.columns["x"]) == len(stream.store)
+        seen.append({name: np.array(stream.store.columns["x"]) for name, stream in streams.items()})
+        return built, streams
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(features.FeatureStore, "fetch", watched)
+        patched.setattr(features, "cached", watched)
         resume(tmp_path / "run", {"allow_changed_data": True}, [])
-        new, seen = seen, []
         small(tmp_path / "fresh", changing, **settings)
-    assert len(new[0]) == len(seen[0])
-    np.testing.assert_array_equal(new[0], seen[0])
+    again, fresh = seen
+    for split in ("train", "valid"):
+        np.testing.assert_array_equal(again[split], fresh[split])
 
 
 def test_a_full_disk_is_a_sentence_and_not_the_end_of_the_process(
