@@ -75,6 +75,7 @@ def execute(
     if finished:
         Console().say(f"{finished.path} is finished ({finished.ending()}): nothing to do.")
         return _said(finished)
+    _check_sources(config)
     existed = config.run_dir is not None and Path(config.run_dir).exists()
     run = open_run(config.run_dir, task_name, write_config(config, task_name))
     lock = Lock(run.path)
@@ -142,6 +143,15 @@ def _work(run: Run, command: Command, interrupts: Interrupts, lock: Lock, *, exi
         if not run.finished_stages() and (replaced or (fresh and not stopped)):
             # Nothing was done: leave all as it was. A run that was only stopped keeps its folder, to go on in.
             _take_back(run, replaced, existed=existed)
+
+
+def _check_sources(config: RunConfig) -> None:
+    """See that a run does not learn from what it is to write."""
+    for setting in ("pretrained", "teacher"):
+        source = getattr(config, setting)
+        both = [Path(folder) for folder in (source, config.run_dir) if folder is not None]
+        if len(both) == 2 and both[0].is_dir() and both[0].resolve() == both[1].resolve():
+            raise ConfigError(f"{setting}: {source} is the folder of this run itself: choose another with --run-dir.")
 
 
 def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> Preempted:

@@ -238,7 +238,7 @@ class Execution:
             streams[split] = self._stream(self.data.splits[split], encoder, training=training)
         head_alone = stage.unfreeze == "none" and self.config.lora_rank is None
         if built.cacheable and built.head and head_alone and self.config.teacher is None:
-            built, streams = cached(built, streams, self.run.path / "state", self.console)
+            built, streams = cached(built, streams, self.run.path / "state", self.data.fingerprint, self.console)
         elif built.head and head_alone:
             why = "the teacher sees them too" if self.config.teacher else f"training varies the {self.task.unit}s"
             self.console.say(f"features: computed in every epoch, as {why}; without that, once")
@@ -291,7 +291,8 @@ class Execution:
             return None
         config = self.config.model_copy(update={"lora_rank": None})
         built: Built = self.task.build_model(config, self.data.assets)
-        transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
+        origin = transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
+        transfer.check_origin(self.run.manifest().get("pretrained"), origin)
         return devices.forward(split_model(built.model, built.head)[0]) if built.head else None
 
     def score(self) -> None:
@@ -362,9 +363,10 @@ class Execution:
                 built = self.task.build_model(self.config, self.data.assets)
                 fresh = "train" not in self.run.finished_stages()
                 origin = transfer.prepare(built, self.config, self.data.assets, self.console.say, load=fresh)
-                self._built = built
             if origin is not None:
+                transfer.check_origin(self.run.manifest().get("pretrained"), origin)
                 self.run.update_manifest(pretrained=asdict(origin))
+            self._built = built
         return self._built
 
     @property

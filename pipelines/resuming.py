@@ -7,6 +7,7 @@ from pipelines.artefact import read_settings
 from pipelines.config import RunConfig, resuming_of, shown
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, versions
+from pipelines.stages import plan
 
 
 def other_ground(run: Run, device: str) -> list[str]:
@@ -48,7 +49,7 @@ def continued(run: Run, task_name: str, asked: RunConfig, wished: Collection[str
         as_first = now[name] == first.get(name) and (rule != "free" or name not in asked.model_fields_set or trained)
         if value == old or (as_first and name not in wished):
             continue
-        reason = _refusal(run, name, old, value, rule)
+        reason = _refusal(run, began, name, value, rule)
         if reason is None:
             changes[name] = value
         else:
@@ -77,13 +78,17 @@ def _check_settings(run: Run) -> None:
         )
 
 
-def _refusal(run: Run, name: str, old: Any, new: Any, rule: str) -> str | None:
+def _refusal(run: Run, began: RunConfig, name: str, new: Any, rule: str) -> str | None:
     """Why a setting may not be another when a run goes on; None where it may."""
     if rule == "fixed":
         return ""
+    old = getattr(began, name)
     if name in ("epochs", "stop_step", "max_minutes") and "train" in run.finished_stages():
         return ", and its training is over"
     saved = run.checkpoints()
     if name == "stop_step" and new is not None and saved and new < saved[-1]["step"]:
         return f", which is before step {saved[-1]['step']}, where it stands"
+    if name == "epochs" and len(run.events("epoch")) >= plan(began)[0].last_epoch < began.epochs:
+        # The stages to come would begin later than the state that they go on from.
+        return ", and its stages share the epochs: they may only grow in the first, which is over"
     return f", and {name} may only grow" if rule == "grows" and new < old else None

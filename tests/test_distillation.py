@@ -225,8 +225,12 @@ def test_a_student_whose_backbone_is_frozen_learns_from_its_teacher(
 
 @pytest.mark.skipif(BACKEND == "jax", reason="once is enough")
 def test_a_teacher_that_cannot_teach_is_refused(photos: Path, teacher: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="teacher: .*nowhere has no manifest"):
+    with pytest.raises(
+        ConfigError, match=r"teacher: there is no run .*nowhere: name the folder of a finished run of im"
+    ):
         small(tmp_path / "run", photos, teacher=str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match=r"teacher: the folder .*photos is no run \(it has no run.yaml\)"):
+        small(tmp_path / "run", photos, teacher=str(photos))
     unfinished = tmp_path / "unfinished"
     shutil.copytree(teacher, unfinished)
     manifest = Run(unfinished).manifest()

@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError
 from pipelines.preparation import make_optimizer
 from pipelines.runs import Run
 from pipelines.task import Built, Head
+from pipelines.transfer.freezing import layer_rates
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -109,6 +110,22 @@ def test_every_optimizer_and_the_average_leave_frozen_weights_alone(optimizer: s
     assert found == HEAD | SECOND
 
 
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({}, True),
+        ({"pretrained": "elsewhere"}, False),
+        ({"pretrain_on": "elsewhere"}, False),
+        ({"unfreeze": "all"}, False),
+    ],
+)
+def test_a_backbone_that_stays_random_is_a_warning(settings: dict[str, Any], warned: bool) -> None:
+    said: list[str] = []
+    config = RunConfig(**{"unfreeze": "none", **settings})
+    transfer.unfreeze(build(), config, config.unfreeze, said.append)
+    assert any("warning: the backbone is left as random" in line for line in said) == warned
+
+
 def test_low_rank_updates_are_all_that_is_trained() -> None:
     built, found = trained(lora_rank=2)
     assert found - HEAD == {
@@ -124,6 +141,18 @@ def test_low_rank_updates_of_the_last_layers_only() -> None:
         "second/lora_kernel_a",
         "second/lora_kernel_b",
     }
+
+
+def test_low_rank_updates_learn_slower_in_lower_layers() -> None:
+    built, _ = trained(lora_rank=2)
+    assert built.head is not None
+    rates = layer_rates(built.model, built.head, 0.5)
+    found = dict(zip((v.path for v in built.model.trainable_variables), rates, strict=True))
+    lower = {rate for name, rate in found.items() if "first/" in name}
+    upper = {rate for name, rate in found.items() if "second/" in name}
+    assert (len(lower), len(upper)) == (1, 1)
+    assert lower.pop() < upper.pop() < 1
+    assert {rate for name, rate in found.items() if "logits/" in name} == {1.0}
 
 
 def test_a_model_with_low_rank_updates_is_saved_merged(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines import devices, run
+from pipelines import devices, resume, run
 from pipelines.config import RunConfig, load_config
 from pipelines.devices.settings import StepSettings
 from pipelines.errors import ConfigError, Preempted
@@ -121,6 +121,34 @@ def test_stages_train_more_and_more_and_are_resumed_to_the_bit(
     for name in ("metrics.json", "predictions.jsonl", "baseline.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert not list((tmp_path / "whole" / "state").glob("features-*"))
+
+
+def test_epochs_grow_in_the_first_stage_only(before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a later one the schedule would begin behind the state, with rates below 0."""
+    settings = {"pretrained": str(before), "unfreeze": "staged", "epochs": 3, "limit": 16}
+    check = Interrupts.check
+    for name, place in (("first", 1), ("second", 3)):
+        seen = [0]
+
+        def stop(self: Interrupts, seen: list[int] = seen, place: int = place) -> None:
+            seen[0] += 1
+            if seen[0] == place:
+                os.kill(os.getpid(), signal.SIGTERM)
+            check(self)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Interrupts, "check", stop)
+            with pytest.raises(Preempted):
+                small(tmp_path / name, **settings)
+    with pytest.raises(
+        ConfigError, match=r"epochs 3 there, 6 here, and its stages share the epochs: .*, which is over"
+    ):
+        resume(tmp_path / "second", epochs=6)
+    assert resume(tmp_path / "second").metrics["examples"] == 16
+    resume(tmp_path / "first", epochs=6)
+    rates = [one["learning_rate"] for one in Run(tmp_path / "first").events("epoch")]
+    assert len(rates) == 6
+    assert min(rates) >= 0
 
 
 def test_cached_features_train_the_same_head(

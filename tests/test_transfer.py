@@ -253,8 +253,21 @@ def test_a_run_that_cannot_be_taken_over(before: Path, tmp_path: Path, damage: A
 
 def test_a_run_of_another_network_is_refused(before: Path, tmp_path: Path) -> None:
     data = str(before.parent / "data")
-    with pytest.raises(ConfigError, match=r"nothing of .* fits: its model is cnn .* and this one mlp"):
+    with pytest.raises(ConfigError, match=r"backbone mlp and the run .*, of cnn, are two networks: leave backbone out"):
         small(tmp_path / "run", data=data, pretrained=str(before), backbone="mlp", hidden=(8,))
+    with pytest.raises(ConfigError, match=r"nothing of .* fits: its model is cnn .* and this one cnn"):
+        small(tmp_path / "run", data=data, pretrained=str(before), width=5)
+
+
+@pytest.mark.parametrize("setting", ["pretrained", "teacher"])
+def test_a_run_does_not_learn_from_what_it_overwrites(before: Path, tmp_path: Path, setting: str) -> None:
+    shutil.copytree(before, tmp_path / "run")
+    kept = sorted((tmp_path / "run").rglob("*"))
+    (tmp_path / "link").symlink_to("run")
+    data = str(before.parent / "data")
+    with pytest.raises(ConfigError, match=rf"{setting}: .*link is the folder of this run itself: choose another"):
+        small(tmp_path / "run", data=data, overwrite=True, **{setting: str(tmp_path / "link")})
+    assert sorted((tmp_path / "run").rglob("*")) == kept
 
 
 def test_a_run_goes_on_without_its_source(before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.task import Assets, Built
-from pipelines.transfer.sources import Origin, check_source, check_teacher, kind_of
+from pipelines.transfer.sources import Origin, check_origin, check_source, check_teacher, kind_of
 
-__all__ = ["Origin", "check_source", "check_teacher", "kind_of", "prepare", "unfreeze"]
+__all__ = ["Origin", "check_origin", "check_source", "check_teacher", "kind_of", "prepare", "unfreeze"]
 
 Say = Callable[[str], None]
 
@@ -50,6 +50,8 @@ def unfreeze(built: Built, config: RunConfig, which: str, say: Say) -> None:
     trained = freeze(layers, which)
     if config.pretrained is not None and not config.train_norms:
         freeze_norms(trained)
+    if which == config.unfreeze == "none" and not (config.pretrained or config.pretrain_on):
+        say("warning: the backbone is left as random as it begins: name weights to start from with --pretrained.")
     if which != "all":
         say(f"unfreeze: {which}: {len(trained)} of the backbone's {len(layers)} layers are trained")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
@@ -56,29 +56,33 @@ def split_model(model: keras.Model, head: Head) -> tuple[keras.Model, keras.Mode
 
 
 def cached(
-    built: Built, streams: dict[str, Stream], folder: Path, console: Console
+    built: Built, streams: dict[str, Stream], folder: Path, fingerprint: str, console: Console
 ) -> tuple[Built, dict[str, Stream]]:
     """The head as a model of its own, and the splits as it sees them.
 
-    The files features-SPLIT-PART.npy in the folder are used again by a run that goes on.
+    The files features-FINGERPRINT-SPLIT-PART.npy in the folder are used again by a run that goes on with the same data;
+    those of other data are removed.
     """
     assert built.head is not None
     backbone, model = split_model(built.model, built.head)
-    compute = forward(backbone)
-    new = {name: _stream(stream, name, compute, backbone, folder, console) for name, stream in streams.items()}
+    compute, new = forward(backbone), {}
+    clear(folder, but=fingerprint)
+    for split, stream in streams.items():
+        files = {part: folder / f"features-{fingerprint}-{split}-{part}.npy" for part in _PARTS}
+        new[split] = _stream(stream, split, files, compute, console)
     counts = ", ".join(f"{name} {stream.examples:,}" for name, stream in streams.items())
     console.say(f"features: computed once ({counts}); the epochs train the head alone")
     return replace(built, model=model, whole=built.model, network=None), new
 
 
-def clear(folder: Path) -> None:
-    """Remove the files."""
+def clear(folder: Path, but: str | None = None) -> None:
+    """Remove the files, but for those of the data with this fingerprint."""
     for file in folder.glob("features-*.npy"):
-        file.unlink()
+        if but is None or not file.name.startswith(f"features-{but}-"):
+            file.unlink()
 
 
-def _stream(stream: Stream, split: str, compute: Any, backbone: keras.Model, folder: Path, console: Console) -> Stream:
-    files = {part: folder / f"features-{split}-{part}.npy" for part in _PARTS}
+def _stream(stream: Stream, split: str, files: dict[str, Path], compute: Any, console: Console) -> Stream:
     if not all(file.exists() for file in files.values()):
         _write(files, stream, compute, split, console)
     columns = {part: np.load(file, mmap_mode="r", allow_pickle=False) for part, file in files.items()}
@@ -93,23 +97,39 @@ def _encode(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
 
 
 def _write(files: dict[str, Path], stream: Stream, compute: Any, split: str, console: Console) -> None:
-    """Each example at its place; the files get their names when they are whole, the last one last."""
+    """Each example at its place; the files get their names when they are whole, the last one last.
+
+    They are written, not mapped: on a full disk a write is refused, whereas a mapped page kills the process.
+    """
     examples, done = stream.examples, 0
     next(iter(files.values())).parent.mkdir(exist_ok=True)
     with ExitStack() as stack, console.bar(f"features of {split}", examples, "examples") as advance:
         asides = {part: stack.enter_context(replacing(file)) for part, file in files.items()}
-        opened: dict[str, np.ndarray] = {}
+        opened = {part: stack.enter_context(aside.open("wb")) for part, aside in asides.items()}
+        starts: dict[str, int] = {}
         for indices, batch in _batches(stream):
             rows = dict(zip(_PARTS, (compute(batch[0]), *batch[1:]), strict=True))
             for part, values in rows.items():
-                if part not in opened:
-                    shape = (examples, *values.shape[1:])
-                    opened[part] = np.lib.format.open_memmap(asides[part], "w+", values.dtype, shape)
-                opened[part][indices] = values[: len(indices)]
+                if part not in starts:
+                    starts[part] = _write_header(opened[part], values, examples)
+                _write_rows(opened[part], starts[part], indices, values[: len(indices)])
             done += len(indices)
             advance(done)
-        for column in opened.values():
-            column.flush()  # type: ignore[attr-defined]
+
+
+def _write_header(file: BinaryIO, first: np.ndarray, examples: int) -> int:
+    """Of a .npy file of so many rows like the first ones; where the rows begin."""
+    about = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, {**about, "shape": (examples, *first.shape[1:])})
+    return file.tell()
+
+
+def _write_rows(file: BinaryIO, start: int, indices: np.ndarray, values: np.ndarray) -> None:
+    """The rows at their places, neighbours in one go."""
+    cuts = np.flatnonzero(np.diff(indices) != 1) + 1
+    for places, rows in zip(np.split(indices, cuts), np.split(values, cuts), strict=True):
+        file.seek(start + int(places[0]) * values[0].nbytes)
+        file.write(np.ascontiguousarray(rows).tobytes())
 
 
 def _batches(stream: Stream) -> Iterator[tuple[np.ndarray, tuple[Any, np.ndarray, np.ndarray]]]:

@@ -30,9 +30,7 @@ def owners(model: keras.Model) -> list[keras.layers.Layer]:
 def weights_of(layer: keras.layers.Layer) -> list[Any]:
     """A layer's own weights: not those of layers in it, no seeds, and no low-rank updates, which a saved model has in
     its kernels already."""
-    held = {id(variable) for variable in layer.weights}
-    own = [*layer._trainable_variables, *layer._non_trainable_variables]
-    return [v for v in own if id(v) in held and not v.name.startswith("lora_")]
+    return [variable for variable in _own(layer) if not variable.name.startswith("lora_")]
 
 
 def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[keras.layers.Layer]:
@@ -70,8 +68,14 @@ def _opened(layer: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
 
 def layer_rates(model: keras.Model, head: Head, decay: float) -> tuple[float, ...]:
     """For each trainable variable what its learning rate is multiplied by: 1 in the head, and `decay` to the power of
-    the distance from it in the layers below (Clark et al., 2020)."""
+    the distance from it in the layers below (Clark et al., 2020); low-rank updates go with their layer."""
     rates: dict[int, float] = {}
     for distance, layer in enumerate(reversed(backbone_layers(model, head)), 1):
-        rates |= dict.fromkeys(map(id, weights_of(layer)), decay**distance)
+        rates |= dict.fromkeys(map(id, _own(layer)), decay**distance)
     return tuple(rates.get(id(variable), 1.0) for variable in model.trainable_variables)
+
+
+def _own(layer: keras.layers.Layer) -> list[Any]:
+    """A layer's own weights, low-rank updates among them."""
+    held = {id(variable) for variable in layer.weights}
+    return [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if id(v) in held]

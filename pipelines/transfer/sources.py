@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, StateError
@@ -92,6 +92,24 @@ def check_source(config: RunConfig, task_name: str) -> None:
         check_preset(config.pretrained)
 
 
+def check_origin(known: dict[str, Any] | None, origin: Origin | None) -> None:
+    """See that a run that goes on begins with the weights that it began with: of layers that it keeps frozen, its own
+    states say nothing, and its baseline reads them again.
+
+    Args:
+        known: as the manifest has it; None for a run that begins.
+        origin: what was read now.
+
+    Raises:
+        StateError: they are others.
+    """
+    if known and origin and sorted(known["files"].values()) != sorted(origin.files.values()):
+        raise StateError(
+            f"pretrained: {origin.source} holds other weights than when this run began: restore them, or start a new "
+            "run."
+        )
+
+
 def check_teacher(config: RunConfig, task_name: str, task: Task) -> None:
     """The same for the teacher, whose run must be finished.
 
@@ -114,6 +132,11 @@ def check_run(setting: str, folder: str, task_name: str) -> None:
         ConfigError: it does not; the setting that names it is named.
     """
     run = Run(Path(folder))
+    if not run.settings.is_file():
+        what = (
+            f"the folder {folder} is no run (it has no run.yaml)" if run.path.is_dir() else f"there is no run {folder}"
+        )
+        raise ConfigError(f"{setting}: {what}: name the folder of a finished run of {task_name}.")
     try:
         task = run.manifest()["task"]
     except StateError as error:

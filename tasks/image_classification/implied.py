@@ -26,6 +26,12 @@ def imply(config: Config) -> Config:
     named = config.backbone if "backbone" in config.model_fields_set else None
     if kind == "run":
         before = read_settings(Run(Path(config.pretrained)), "image-classification")
+        if named not in (None, before.backbone):
+            # Some of its variables would fit by chance, and mean nothing there.
+            raise ConfigError(
+                f"backbone {named} and the run {config.pretrained}, of {before.backbone}, are two networks: leave "
+                "backbone out, so that it is taken from there."
+            )
         update = {name: getattr(before, name) for name in _OF_THE_MODEL if name not in config.model_fields_set}
     elif kind == "preset":
         if named not in (None, PRESET):
