@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError
+from pipelines.errors import ConfigError, DataError
 from tasks.text_sentiment.config import Config
-from tasks.text_sentiment.data import check_data, inputs, load_data, load_test, resolve
+from tasks.text_sentiment.data import check_data, inputs, load_data, load_test
 
 ROWS = [
     (f"the {thing} was {word}", label) for thing in "abcdefghij" for word, label in (("fine", "good"), ("dull", "bad"))
@@ -168,9 +168,13 @@ def test_sources_that_hold_no_texts(tmp_path: Path) -> None:
     ("classes", "ordered"), [(["1", "2", "3", "4", "5"], "yes"), (["0", "1"], "no"), (["bad", "fine", "good"], "no")]
 )
 def test_grades_are_recognised(classes: list[str], ordered: str) -> None:
+    from tasks.text_sentiment.task import resolve
+
     data: Any = type("Data", (), {"assets": {"classes": classes}})()
     assert resolve(Config(), data).ordered == ordered
-    assert resolve(Config(ordered="yes"), data).ordered == "yes"
+    if ordered == "no" and "0" not in classes:
+        with pytest.raises(ConfigError, match="'bad' is no number"):
+            resolve(Config(ordered="yes"), data)
 
 
 def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

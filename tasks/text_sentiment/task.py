@@ -35,8 +35,9 @@ def answer(config: Config) -> tuple[str, ...]:
 
 
 def resolve(config: Config, data: Data) -> Config:
-    """What the pretrained weights decide is filled in first, then what the data decides."""
-    return text_data.resolve(imply(config), data)
+    """What the pretrained weights decide is filled in first, then what the data decides: whether labels are grades."""
+    ordered = scores.grades(config, data.assets["classes"]) is not None
+    return imply(config).model_copy(update={"ordered": "yes" if ordered else "no"})
 
 
 TASK = Task(

@@ -66,7 +66,7 @@ def _tokenised(config: Config, data: Data) -> Data:
         sizes = lengths.sizes(config, known)(tokens.lengths)
         splits[split] = replace(texts, tokens=tokens, sizes=sizes)
         cut[split] = _cut(config, known, tokens.lengths)
-    counts = np.concatenate([cast(TextStore, store).length for store in splits.values()])
+    counts = np.concatenate([store.length for store in splits.values()])
     about = {"least": int(counts.min()), "median": int(np.median(counts)), "most": int(counts.max())}
     return replace(data, splits=dict(splits), summary={**data.summary, "tokens": about, "cut": cut})
 

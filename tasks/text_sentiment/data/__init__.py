@@ -14,7 +14,7 @@ from tasks.text_sentiment.data.inputs import inputs
 from tasks.text_sentiment.data.parts import TextsWanted, read_source
 from tasks.text_sentiment.data.stores import Texts, TextStore
 
-__all__ = ["check_data", "inputs", "load_data", "load_test", "references", "resolve"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
 
 _SYNTHETIC = "These texts are synthetic: a generator in the package made them."
 
@@ -54,27 +54,12 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     return labelled.check_data(config, _kind(config), advance)
 
 
-def resolve(config: Config, data: Data) -> Config:
-    """`ordered` filled in where the config leaves it to the data."""
-    if config.ordered != "auto":
-        return config
-    classes = data.assets["classes"]
-    return config.model_copy(update={"ordered": "yes" if len(classes) > 2 and all(map(_is_number, classes)) else "no"})
-
-
 def references(store: Store) -> Raw:
     """The truth about every example: label int32 [n]; tokens int64 [n], of the whole texts; group_by object [n], of
     texts, where scores are told apart."""
     texts = cast(TextStore, store)
     found = {"label": texts.label, "tokens": texts.length}
     return found if texts.compared is None else {**found, "group_by": texts.compared}
-
-
-def _is_number(name: str) -> bool:
-    try:
-        return np.isfinite(float(name)).item()
-    except ValueError:
-        return False
 
 
 def _kind(config: Config) -> labelled.Kind:
