@@ -110,22 +110,6 @@ def test_every_optimizer_and_the_average_leave_frozen_weights_alone(optimizer: s
     assert found == HEAD | SECOND
 
 
-@pytest.mark.parametrize(
-    ("settings", "warned"),
-    [
-        ({}, True),
-        ({"pretrained": "elsewhere"}, False),
-        ({"pretrain_on": "elsewhere"}, False),
-        ({"unfreeze": "all"}, False),
-    ],
-)
-def test_a_backbone_that_stays_random_is_a_warning(settings: dict[str, Any], warned: bool) -> None:
-    said: list[str] = []
-    config = RunConfig(**{"unfreeze": "none", **settings})
-    transfer.unfreeze(build(), config, config.unfreeze, said.append)
-    assert any("warning: the backbone is left as random" in line for line in said) == warned
-
-
 def test_low_rank_updates_are_all_that_is_trained() -> None:
     built, found = trained(lora_rank=2)
     assert found - HEAD == {

@@ -53,7 +53,7 @@ def named(feature: Any, numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _feature(dataset: Dataset, columns: Mapping[str, str], name: str, place: int, fits: Fits) -> str:
-    there = list(dataset.features)
+    there = sorted(dataset.features)
     if name in columns and columns[name] not in there:
         near = difflib.get_close_matches(columns[name], there, n=1)
         guess = f"did you mean {near[0]!r}? There are" if near else "there are"

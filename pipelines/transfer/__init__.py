@@ -50,8 +50,6 @@ def unfreeze(built: Built, config: RunConfig, which: str, say: Say) -> None:
     trained = freeze(layers, which)
     if config.pretrained is not None and not config.train_norms:
         freeze_norms(trained)
-    if which == config.unfreeze == "none" and not (config.pretrained or config.pretrain_on):
-        say("warning: the backbone is left as random as it begins: name weights to start from with --pretrained.")
     if which != "all":
         say(f"unfreeze: {which}: {len(trained)} of the backbone's {len(layers)} layers are trained")
 
