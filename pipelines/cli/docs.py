@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from pydantic.fields import FieldInfo
 
 from pipelines import registry
 from pipelines.cli import cli
@@ -91,7 +92,7 @@ def _settings(task: str) -> Iterator[str]:
     fields = registry.config_class(task).model_fields
     for group in GROUPS:
         rows = [
-            f"| `{option_name(name)}` | `{_cell(shown(field.get_default()))}` | {_cell(allowed(field).words)} "
+            f"| {_option(name, field)} | `{_cell(shown(field.get_default()))}` | {_cell(allowed(field).words)} "
             f"| {_cell(str(field.description))} |"
             for name, field in fields.items()
             if group_of(field) == group
@@ -99,6 +100,12 @@ def _settings(task: str) -> Iterator[str]:
         if rows:
             yield f"### {group.capitalize()}: {task}"
             yield "\n".join(["| option | default | takes | |", "|---|---|---|---|", *rows])
+
+
+def _option(name: str, field: FieldInfo) -> str:
+    """Both of a pair where the option itself says yes or no; a file says it by a value."""
+    names = [option_name(name), option_name(name, False)] if allowed(field).kind == "flag" else [option_name(name)]
+    return ", ".join(f"`{each}`" for each in names)
 
 
 def _cell(text: str) -> str:

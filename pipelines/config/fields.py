@@ -188,8 +188,8 @@ class RunConfig(BaseModel):
     )
     lora_rank: int | None = setting(
         None,
-        "Train dense, attention and embedding layers of the backbone by low-rank updates of this rank (LoRA), and "
-        "nothing else of it.",
+        "Train dense, attention and embedding layers of the backbone by low-rank updates of this rank (LoRA), "
+        "with their biases, and nothing else of it.",
         group="transfer",
         ge=1,
     )
