@@ -9,6 +9,7 @@ layers trained, one after the other on the same machine:
     trainer   the Trainer of transformers: dynamic padding, float32; PYTHON is an interpreter with
               benchmarks/requirements-text.txt installed
     stock     keras_hub.models.TextClassifier.fit on strings, padded to 128, float32; on the first --stock sentences
+    plain     the same without XLA, which Keras chooses where it is not told otherwise
 
 Each side is a process of its own and counts its training alone, tracing included, loading and scoring not. Printed are
 sentences a second, the test accuracy where the whole of train was seen, and our ratio to each. --turns repeats all of
@@ -23,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-SIDES = ("sixfold", "trainer", "stock")
+SIDES = ("sixfold", "trainer", "stock", "plain")
 BATCH, RATE, WARMUP, PADDED = 32, 1e-4, 0.1, 128
 
 
@@ -58,7 +60,7 @@ def sixfold(data: Path, pretrained: str, limit: int | None) -> dict[str, Any]:
     return {"rate": epoch["examples_per_second"], "accuracy": result.headline}
 
 
-def stock(data: Path, pretrained: str, limit: int | None) -> dict[str, Any]:
+def stock(data: Path, pretrained: str, limit: int | None, jit: bool | str = "auto") -> dict[str, Any]:
     """KerasHub's classifier on strings, as its guide has it."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
@@ -73,7 +75,7 @@ def stock(data: Path, pretrained: str, limit: int | None) -> dict[str, Any]:
     warm = round(WARMUP * steps)
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=RATE, warmup_steps=warm)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.AdamW(rate), loss=loss, jit_compile=False)
+    model.compile(optimizer=keras.optimizers.AdamW(rate), loss=loss, jit_compile=jit)
     started = time.perf_counter()
     model.fit(np.array(texts), np.array(labels), batch_size=BATCH, verbose=0)
     return {"rate": len(texts) / (time.perf_counter() - started), "accuracy": None}
@@ -134,7 +136,7 @@ def trainer(data: Path, pretrained: str, limit: int | None) -> dict[str, Any]:
 def measured(side: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One side in a process of its own: its last line."""
     python = arguments.torch if side == "trainer" else sys.executable
-    limit = arguments.stock if side == "stock" and arguments.limit is None else arguments.limit
+    limit = arguments.stock if side in ("stock", "plain") and arguments.limit is None else arguments.limit
     words = [python, __file__, "--side", side, "--pretrained", arguments.pretrained]
     words += ["--data-root", str(arguments.data_root), *(["--limit", str(limit)] if limit else [])]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.getcwd()}
@@ -173,5 +175,6 @@ if __name__ == "__main__":
     if given.side is None:
         compare(given)
     else:
-        side = {"sixfold": sixfold, "trainer": trainer, "stock": stock}[given.side]
+        plain = partial(stock, jit=False)
+        side = {"sixfold": sixfold, "trainer": trainer, "stock": stock, "plain": plain}[given.side]
         print(json.dumps(side(given.data_root / "sst2", given.pretrained, given.limit)))
