@@ -151,7 +151,7 @@ def _in_a_row(table: np.ndarray, new: Any) -> np.ndarray | None:
     new."""
     if table.shape[-1] != new.shape[-1]:
         return None
-    value, shared = np.array(keras.ops.convert_to_numpy(new)), min(len(table), len(new))
+    value, shared = np.array(keras.ops.convert_to_numpy(new)), min(len(table), new.shape[0])
     value[:shared] = table[:shared]
     return value
 

@@ -12,12 +12,6 @@ from tasks.time_series_forecasting.covariates import Covariates
 def patchtst(x: Any, covariates: Covariates, config: Config) -> Any:
     """PatchTST (Nie et al., 2023): [rows, C, patches * width], of channels that know nothing of each other."""
     del covariates
-    tokens = patch_features(x, config)
-    return keras.ops.reshape(tokens, (-1, x.shape[1], tokens.shape[1] * tokens.shape[2]))
-
-
-def patch_features(x: Any, config: Config) -> Any:
-    """[rows * C, patches, width]: the last of its layers."""
     steps = keras.ops.reshape(x, (-1, x.shape[-1]))
     tokens = patches(steps, config.patch_length, config.patch_stride)
     tokens = keras.layers.Dense(config.width, name="patches")(tokens)
@@ -25,7 +19,7 @@ def patch_features(x: Any, config: Config) -> Any:
     tokens = keras.layers.Dropout(config.dropout, seed=config.seed, name="patch_dropout")(tokens)
     for number in range(1, config.layers + 1):
         tokens = _layer(tokens, config, f"layer_{number}", _batch_norm)
-    return tokens
+    return keras.ops.reshape(tokens, (-1, x.shape[1], tokens.shape[1] * config.width))
 
 
 def patches(x: Any, length: int, stride: int) -> Any:
