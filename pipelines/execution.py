@@ -342,7 +342,7 @@ class Execution:
         serving = self.task.serving(model, self.config, assets)
         place = save_served(self.run.path / "export", serving)
         inputs = serving.inputs(self.data.splits["test"], np.arange(len(records)))
-        parity = check_served(place, inputs, records, "logits", self.config.precision)
+        parity = check_served(place, inputs, records, serving.output, self.config.precision)
         self.run.write_json("export/parity.json", {"saved_model": parity})
         also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
         self.console.say(f"export: {place}{also}")

@@ -53,7 +53,7 @@ def choose_steps(model: keras.Model, stream: Stream, batch_size: int) -> int:
     have several shapes, as each number of steps of each shape would be traced."""
     if stream.order.shapes > 1:
         return 1
-    batch = next(stream.iterate(0, 1, 1))
+    batch = keras.tree.flatten(next(stream.iterate(0, 1, 1)))
     size: int = sum(int(np.prod(tensor.shape)) * tensor.dtype.size for tensor in batch)
     operations = 6 * batch_size * sum(_multiplications(layer) for layer in _layers(model))
     count = min(_OPERATIONS_PER_EXECUTION / max(operations, 1), _BYTES_PER_EXECUTION / max(size, 1), 500)

@@ -42,7 +42,7 @@ def save_served(folder: Path, serving: Serving) -> Path:
     sync(folder)
     outputs = module.serve.get_concrete_function().structured_outputs
     about = {
-        "input": {"name": serving.input.name, "type": serving.input.dtype.name, "what": serving.what},
+        "input": _described(serving),
         "outputs": {name: {"shape": spec.shape.as_list(), "type": spec.dtype.name} for name, spec in outputs.items()},
         "needs": ["tensorflow", *serving.needs],
         "tensorflow": tf.__version__,
@@ -58,7 +58,7 @@ def check_served(
 
     Args:
         place: of the SavedModel.
-        inputs: of the records, [rows].
+        inputs: of the records, [rows]; of several, a dict of them by name.
         records: their answers; `output` holds what is compared.
         output: the name of the SavedModel's output that is compared, [rows, ...].
         precision: of the model's layers.
@@ -69,11 +69,20 @@ def check_served(
         RunError: it answers otherwise.
     """
     served = tf.saved_model.load(str(place)).signatures["serving_default"]
-    (name,) = served.structured_input_signature[1]
-    found = served(**{name: tf.constant(inputs)})[output].numpy()
+    if not isinstance(inputs, dict):
+        (name,) = served.structured_input_signature[1]
+        inputs = {name: inputs}
+    found = served(**{name: tf.constant(values) for name, values in inputs.items()})[output].numpy()
     wanted = np.stack([np.asarray(record.output) for record in records])
     gap = float(np.abs(found - wanted).max())
     if not gap <= _TOLERANCES[precision] * max(1.0, float(np.abs(wanted).max())):
         worst = int(np.abs(found - wanted).reshape(len(records), -1).max(axis=1).argmax())
         raise RunError(f"{place} answers otherwise for {records[worst].id}: its {output} differ by {gap:.2g}.")
     return {"examples": len(records), "largest_difference": gap}
+
+
+def _described(serving: Serving) -> dict[str, Any]:
+    """What it takes: name and type of the input, or of each of several, and all of it in words."""
+    if isinstance(serving.input, dict):
+        return {"types": {name: spec.dtype.name for name, spec in serving.input.items()}, "what": serving.what}
+    return {"name": serving.input.name, "type": serving.input.dtype.name, "what": serving.what}

@@ -85,8 +85,9 @@ class Head:
 
     layers: tuple[str, ...]
     """Their names, in order; those that a model does not have are passed over."""
-    units: str
-    """The asset that says what each output stands for, as `classes`."""
+    units: str | None
+    """The asset that says what each output stands for, as `classes`; None: they are places in an order, as steps ahead
+    are, and the first of one model stands for what the first of another does."""
 
 
 @dataclass(frozen=True)
@@ -267,13 +268,16 @@ class Serving:
     """A finished model as one TensorFlow graph, from what a person has to the answer."""
 
     function: Callable[[Any], dict[str, Any]]
-    """inputs [rows] -> its outputs by name, each [rows, ...]; among them `logits`, as Record.output."""
+    """inputs [rows], or a dict of them -> its outputs by name, each [rows, ...]; among them `output`, as
+    Record.output."""
     input: Any
-    """tf.TensorSpec of the inputs, with their name."""
+    """tf.TensorSpec of the inputs, with their name; of several, a dict of such by name."""
     what: str
     """What the inputs are, in words."""
-    inputs: "Callable[[Store, np.ndarray], np.ndarray]"
-    """(store, int64 [rows]) -> these examples' inputs, to try it with."""
+    inputs: "Callable[[Store, np.ndarray], np.ndarray | Raw]"
+    """(store, int64 [rows]) -> these examples' inputs, to try it with; of several, by name."""
+    output: str = "logits"
+    """The name of what Record.output holds."""
     needs: tuple[str, ...] = ()
     """What a process must import to run it, besides TensorFlow."""
     tracked: tuple[Any, ...] = ()
@@ -282,7 +286,8 @@ class Serving:
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
 """(raw tensors, keys int64 [rows]) -> (x, y, weight): a TensorFlow graph that decodes, augments by key and pads.
-`y` is None where raw has no target; weight float32 [rows] or [rows, positions]."""
+`x` is what the model takes: a tensor [rows, ...], or a dict of them by the names of its inputs; `y` is None where raw
+has no target; weight float32 [rows] or [rows, positions]."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def split_model(model: keras.Model, head: Head) -> tuple[keras.Model, keras.Mode
     x = inputs = keras.Input(features.shape[1:], dtype="float32", name="features")
     for layer in layers:
         x = layer(x)
-    return keras.Model(model.inputs[0], features), keras.Model(inputs, x, name=model.name)
+    return keras.Model(model.input, features), keras.Model(inputs, x, name=model.name)
 
 
 def cached(
@@ -137,4 +137,5 @@ def _batches(stream: Stream) -> Iterator[tuple[np.ndarray, tuple[Any, np.ndarray
     plain = stream.in_order()
     for step, block in zip(plain.order.epoch(0), plain.iterate(0, plain.steps_per_epoch, 1), strict=True):
         x, y, weight = block
-        yield step.indices[: step.rows], (x[0], np.asarray(y[0]), np.asarray(weight[0]))
+        first = keras.tree.map_structure(lambda tensor: tensor[0], x)
+        yield step.indices[: step.rows], (first, np.asarray(y[0]), np.asarray(weight[0]))

@@ -58,14 +58,16 @@ def _from_run(built: Built, source: str, assets: Assets) -> Origin:
     except StateError as error:
         raise DataError(f"pretrained: {error}") from error
     matched = take_over(align(backbone_layers(model, head), backbone_layers(built.model, head)))
-    if not matched.taken and not matched.resized:
+    fits = matched.taken or matched.resized or not backbone_layers(built.model, head)
+    units = None if head.units is None else (known.get(head.units, []), assets.get(head.units, []))
+    top = take_head(model, built.model, head, units) if fits else Matched()
+    merged = Matched(*(getattr(matched, part) + getattr(top, part) for part in ("taken", "resized", "new")))
+    if not merged.taken and not merged.resized:
         raise ConfigError(
             f"pretrained: nothing of {source} fits: its model is {_shape(model, head)}, and this one "
             f"{_shape(built.model, head)}. Leave the settings of the model out, so that they are taken from there."
         )
-    top = take_head(model, built.model, head, (known.get(head.units, []), assets.get(head.units, [])))
     files = {str(file): sha256(file) for file in (run.model / "model.keras",)}
-    merged = Matched(*(getattr(matched, part) + getattr(top, part) for part in ("taken", "resized", "new")))
     return Origin(source, "run", files, None, merged.taken, merged.resized, merged.new)
 
 
@@ -76,4 +78,5 @@ def _outside(model: keras.Model, inside: list[str]) -> list[str]:
 
 def _shape(model: keras.Model, head: Head) -> str:
     layers = backbone_layers(model, head)
-    return f"{model.name} ({len(layers)} layers with weights, input {tuple(model.input_shape[1:])})"
+    shapes = ", ".join(str(tuple(one.shape[1:])) for one in model.inputs)
+    return f"{model.name} ({len(layers)} layers with weights, input {shapes})"

@@ -12,6 +12,8 @@ import numpy as np
 from pipelines.task import Head
 from pipelines.transfer.freezing import head_layers, weights_of
 
+_SEQUENCE = "sequence_position"
+"""In the path of positions that are in a row; others are those of a grid."""
 Pair = tuple[keras.layers.Layer | None, keras.layers.Layer]
 """A layer of the source, if any, and one of the target."""
 
@@ -58,29 +60,33 @@ def align(source: Sequence[keras.layers.Layer], target: Sequence[keras.layers.La
         yield (source[places[place]] if place in places else None), layer
 
 
-def take_head(source: keras.Model, target: keras.Model, head: Head, units: tuple[list[Any], list[Any]]) -> Matched:
+def take_head(
+    source: keras.Model, target: keras.Model, head: Head, units: tuple[list[Any], list[Any]] | None
+) -> Matched:
     """Take over the columns of outputs that both models have.
 
     Args:
         source: a model with layers of the same names.
         target: the other.
         head: the names.
-        units: what each output of the source stands for, and each of the target.
+        units: what each output of the source stands for, and each of the target; None: its place.
     """
     matched = Matched()
     there = {layer.name: layer for layer in source.layers}
     for layer in head_layers(target, head):
         old = weights_of(there[layer.name]) if layer.name in there else []
         for place, variable in enumerate(weights_of(layer)):
-            value, shared = _columns(old[place] if place < len(old) else None, variable, *units)
+            one = old[place] if place < len(old) else None
+            there, here = units or ([] if one is None else range(one.shape[-1]), range(variable.shape[-1]))
+            value, shared = _columns(one, variable, there, here)
             if value is None:
                 matched.new.append(variable.path)
                 continue
             variable.assign(value)
-            if shared == len(units[1]) == len(units[0]):
+            if shared == len(here) == len(there):
                 matched.taken.append(variable.path)
             else:
-                matched.resized.append(f"{variable.path} ({shared} of {len(units[1])} {head.units} known)")
+                matched.resized.append(f"{variable.path} ({shared} of {len(here)} {head.units or 'outputs'} known)")
     return matched
 
 
@@ -113,7 +119,8 @@ def _fitted(old: Any, new: Any) -> tuple[np.ndarray | None, str]:
     if _is_first_kernel(old) and _is_first_kernel(new):
         return _channels(value, shape[-2]), f"({there[0]} channel{'s' * (there[0] > 1)} to {here[0]})"
     if _is_positions(old) and _is_positions(new):
-        return _positions(value, shape), f"({there[0]} positions to {here[0]})"
+        fitted = _in_a_row(value, new) if _SEQUENCE in new.path else _positions(value, shape)
+        return fitted, f"({there[0]} positions to {here[0]})"
     return None, ""
 
 
@@ -139,7 +146,17 @@ def _positions(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     return fitted.reshape(shape)
 
 
-def _columns(old: Any, new: Any, there: list[Any], here: list[Any]) -> tuple[np.ndarray | None, int]:
+def _in_a_row(table: np.ndarray, new: Any) -> np.ndarray | None:
+    """Embeddings [positions, width] of places in a sequence, of which the first mean the same in all: those beyond are
+    new."""
+    if table.shape[-1] != new.shape[-1]:
+        return None
+    value, shared = np.array(keras.ops.convert_to_numpy(new)), min(len(table), new.shape[0])
+    value[:shared] = table[:shared]
+    return value
+
+
+def _columns(old: Any, new: Any, there: Sequence[Any], here: Sequence[Any]) -> tuple[np.ndarray | None, int]:
     """The new value with the old columns of equal names, and how many; None where there is none."""
     if old is None or old.shape[-1:] != (len(there),) or old.shape[:-1] != new.shape[:-1]:
         return None, 0

@@ -103,7 +103,10 @@ def _transformer(x: Any, hold: Any, config: Config) -> Any:
     # A text without holes counts 1, 2, 3, ...; what fills it up is hidden, whatever its position.
     places = keras.ops.minimum(keras.ops.cumsum(there, axis=1), config.max_tokens)
     x += keras.layers.Embedding(
-        config.max_tokens + 1, config.embedding, embeddings_initializer=_uniform(config), name="position_embedding"
+        config.max_tokens + 1,
+        config.embedding,
+        embeddings_initializer=_uniform(config),
+        name="sequence_position_embedding",
     )(places)
     attended = keras.ops.expand_dims(hold, 1)
     for number in range(1, config.layers + 1):

@@ -1,0 +1,133 @@
+"""The forecaster: windows in, the parameters of every step ahead out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipelines.devices import forward
+from pipelines.prediction import batched_predictor
+from pipelines.task import Assets, Built, Encoder, Metric, Predictor, Record
+from pipelines.task import Head as Top
+from tasks.time_series_forecasting import heads
+from tasks.time_series_forecasting.backbones import build_features
+from tasks.time_series_forecasting.config import COUNTS, LEVELS, QUANTILES, Config
+from tasks.time_series_forecasting.encoding import encode, normalization, widths
+from tasks.time_series_forecasting.heads import Head, head_of
+from tasks.time_series_forecasting.normalization import normalize
+
+_VALUES_AT_ONCE = 1 << 20
+"""Of the past, in a prediction."""
+
+
+def build_model(config: Config, assets: Assets) -> Built:
+    """A forecaster of a dict of inputs, as `encoding.encode` gives them, into [rows, H, C, numbers]."""
+    head = head_of(config)
+    inputs = {name: keras.Input(shape, name=name) for name, shape in widths(config, assets).items()}
+    seen = inputs.get("past_seen")
+    window = normalize(by_channel(inputs["past"]), None if seen is None else by_channel(seen), normalization(config))
+    covariates = {name.removesuffix("_covariates"): x for name, x in inputs.items() if name.endswith("_covariates")}
+    features = build_features(window.x, covariates, config)
+    top = f"forecast_{config.head}"  # by name: other heads' numbers stand for something else
+    raw = _last_layer(features, head.numbers, config, top)
+    parameters = head.parameters(raw, window, inputs.get("scale"))
+    model = keras.Model(inputs, keras.ops.transpose(parameters, (0, 2, 1, 3)), name=config.backbone)
+    return Built(model, heads.each(head.loss), _metrics(config, head), head=Top((top,), units=None))
+
+
+def by_channel(values: Any) -> Any:
+    """[rows, L, C] -> [rows, C, L]."""
+    return keras.ops.transpose(values, (0, 2, 1))
+
+
+def _last_layer(features: Any, numbers: int, config: Config, name: str) -> Any:
+    """float32 [rows, C, H, numbers] of features [rows, C, any], or of those of each step [rows, C, H, any]."""
+    each_step = len(features.shape) == 4
+    start: Any = "glorot_uniform"
+    if config.backbone in ("dlinear", "nlinear"):
+        start = keras.initializers.Constant(1 / config.lookback)  # the mean of the window, as in the authors' code
+    size = numbers if each_step else config.horizon * numbers
+    raw = keras.layers.Dense(size, dtype="float32", kernel_initializer=start, name=name)(features)
+    return keras.ops.reshape(raw, (-1, features.shape[1], config.horizon, numbers))
+
+
+def _metrics(config: Config, head: Head) -> dict[str, Metric]:
+    """The mean errors of the forecast, scaled as the model sees the series; first, where the head gives more than a
+    point, what it is trained by."""
+
+    def error(size: Callable[[Any], Any]) -> Metric:
+        return Metric(heads.each(lambda y, parameters: size(y - head.point(parameters))), higher_is_better=False)
+
+    errors = {"mse": error(keras.ops.square), "mae": error(keras.ops.abs)}
+    if config.head == "point":
+        return errors
+    name = "pinball" if config.head == "quantile" else "nll"
+    return {name: Metric(heads.each(head.loss), higher_is_better=False), **errors}
+
+
+def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
+    """Windows to forecasts. Record.output holds float32 [H, C, 1 + len(QUANTILES)] in units: the forecast, then its
+    quantiles, calibrated where the assets say how."""
+    del options
+    head, compute = head_of(config), forward(model)
+
+    def outputs(given: Any) -> np.ndarray:
+        center, scale = np.asarray(given["center"]), np.asarray(given["scale"])
+        parameters = _in_parts(compute, given["x"], config.lookback * center.shape[1])
+        bare = (np.zeros_like(center), np.ones_like(scale)) if config.head == COUNTS else (center, scale)
+        return heads.forecasts(head, parameters, *bare)
+
+    def record(name: str, output: np.ndarray) -> Record:
+        return Record(name, answer(name, output, assets["channels"]), output)
+
+    return batched_predictor(_with_scaler(encode(config, assets, training=False)), outputs, record)
+
+
+def answer(name: str, output: np.ndarray, channels: list[str]) -> dict[str, Any]:
+    """What a person reads of one forecast [H, C, 1 + len(QUANTILES)]: numbers of 6 digits, by channel."""
+    series, _, start = name.rpartition(" ")
+    numbers = six_digits(output).transpose(1, 0, 2)
+    ends = {level: [1 + QUANTILES.index(q) for q in _ends(level)] for level in LEVELS}
+    return {
+        "series": series,
+        "start": start,
+        "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
+        "intervals": {
+            str(level): dict(zip(channels, numbers[..., places].tolist(), strict=True))
+            for level, places in ends.items()
+        },
+    }
+
+
+def six_digits(values: np.ndarray) -> np.ndarray:
+    """float64, each rounded to 6 significant digits, and so the shortest when it is written."""
+    size = np.abs(values.astype(np.float64))
+    power = 5 - np.floor(np.log10(np.where(size > 0, size, 1.0)))
+    up, down = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)
+    rounded: np.ndarray = np.rint(values * up / down) / up * down
+    return rounded
+
+
+def _ends(level: int) -> tuple[float, float]:
+    """The quantiles that an interval of so many per cent lies between."""
+    outside = round((100 - level) / 200, 6)
+    return outside, round(1 - outside, 6)
+
+
+def _with_scaler(encoder: Encoder) -> Encoder:
+    """The same, and what its answers become units by."""
+
+    def both(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        x, y, weight = encoder(raw, keys)
+        return {"x": x, "center": raw["center"], "scale": raw["scale"]}, y, weight
+
+    return both
+
+
+def _in_parts(compute: Callable[[Any], np.ndarray], x: Mapping[str, Any], values: int) -> np.ndarray:
+    """The model's answers, a few windows of so many values at a time where they are large, so that memory stays
+    flat."""
+    rows = max(_VALUES_AT_ONCE // values, 1)
+    parts = range(0, len(x["past"]), rows)
+    return np.concatenate([compute({name: one[start : start + rows] for name, one in x.items()}) for start in parts])
