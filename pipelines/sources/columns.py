@@ -142,7 +142,8 @@ def read_columns(table: Place, kinds: Mapping[str, Kind], first: Head) -> Column
     """
     suffix = table_suffix(table.path)
     with translated(table.path):
-        quick = _QUICK.get(suffix.removesuffix(".gz"), lambda *_: None)(table, kinds, first)
+        read = _QUICK.get(suffix.removesuffix(".gz"))
+        quick = read(table, kinds, first) if read else None
         columns = _row_by_row(table, kinds) if quick is None else Columns(table, quick, [])
     if not len(columns) and not columns.bad:
         raise DataError(f"{table.path} has no rows: nothing to read.")
@@ -231,7 +232,8 @@ def _from_arrow(column: Any, kind: Kind) -> Cells:
         return Times(micro.cast(pyarrow.int64()).fill_null(0).to_numpy(), aware, missing)
     texts = types.is_string(column.type) or types.is_large_string(column.type)
     if kind in ("number", "either") and not texts:
-        return column.cast(pyarrow.float64(), safe=False).to_numpy()
+        numbers: np.ndarray = column.cast(pyarrow.float64(), safe=False).to_numpy()
+        return numbers
     if texts and kind != "number":
         found = _encoded(column)
         return _numbers_or_texts(found, kind)
@@ -286,7 +288,8 @@ def _numbers_or_texts(texts: Texts, kind: Kind) -> Cells:
     numbers = [_number(name) for name in texts.names]
     if kind != "either" or None in numbers or not numbers:
         return texts
-    return np.array([*numbers, np.nan], np.float64)[texts.codes]
+    found: np.ndarray = np.array([*numbers, np.nan], np.float64)[texts.codes]
+    return found
 
 
 def _row_by_row(table: Place, kinds: Mapping[str, Kind]) -> Columns:

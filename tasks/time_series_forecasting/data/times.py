@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -32,17 +32,6 @@ class Moments:
     zoned: bool
     wrong: dict[int, str]
     """Rows that cannot be placed in time, and why."""
-
-
-def check_zone(name: str) -> str:
-    """The name of a time zone.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name not in available_timezones():
-        raise ValueError(f"{name!r} is no time zone: name one as Europe/Berlin or UTC")
-    return name
 
 
 def read_times(cells: Cells, zone: str | None, series: np.ndarray) -> Moments:
@@ -197,7 +186,7 @@ def _localised(moments: Moments, zone: str, series: np.ndarray) -> Moments:
     _, first = np.unique(pairs, axis=1, return_index=True)
     again = np.setdiff1d(rows, rows[first])
     values[again] = late[places[again]]
-    gone = {row: f"is at a time that the clock of {zone} skips: mend it." for row in np.flatnonzero(skipped[places])}
+    gone = dict.fromkeys(np.flatnonzero(skipped[places]), f"is at a time that the clock of {zone} skips: mend it.")
     return Moments(values, True, True, {**moments.wrong, **{int(row): why for row, why in gone.items()}})
 
 
@@ -212,7 +201,7 @@ def _utc(local: np.ndarray, zone: str, fold: int) -> np.ndarray:
 def _local(utc: np.ndarray, zone: str) -> np.ndarray:
     place, start = ZoneInfo(zone), datetime(1970, 1, 1, tzinfo=UTC)
     offsets = [(start + timedelta(microseconds=micro)).astimezone(place).utcoffset() for micro in utc.tolist()]
-    return cast(np.ndarray, utc + np.array([_whole_micro(one) for one in offsets], np.int64))
+    return utc + np.array([_whole_micro(one) for one in offsets], np.int64)
 
 
 def _whole_micro(offset: timedelta | None) -> int:

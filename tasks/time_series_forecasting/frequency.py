@@ -1,7 +1,6 @@
 """What lies between two steps: so much time, months, business days, or a count of something."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -78,25 +77,25 @@ class Frequency:
     def steps(self, first: np.ndarray, times: np.ndarray) -> np.ndarray:
         """int64 [n]: which step after `first` each time is, or lies in; both int64 microseconds, or numbers."""
         if self.unit in ("time", "number"):
-            return cast(np.ndarray, (times - first) // self.size)
+            return np.asarray((times - first) // self.size)
         if self.unit == "business day":
-            return np.busday_count(_dates(first), _dates(times)) // self.size
-        return (_month(times) - _month(first)) // self.size
+            return np.asarray(np.busday_count(_dates(first), _dates(times)) // self.size)
+        return np.asarray((_month(times) - _month(first)) // self.size)
 
     def at(self, first: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """int64 [n]: the time of each step after `first`, the other way round."""
         if self.unit in ("time", "number"):
-            return cast(np.ndarray, first + steps * self.size)
+            return np.asarray(first + steps * self.size)
         day = first // _DAY * _DAY
         if self.unit == "business day":
             dates = np.busday_offset(_dates(first), steps * self.size, roll="forward")
-            return _micro(dates) + first - day
+            return np.asarray(_micro(dates) + first - day)
         months = (_month(first) + steps * self.size).astype("M8[M]")
         length = ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
         wanted = (
             length if self.unit == "month end" else (_dates(first) - _dates(first).astype("M8[M]")).astype(np.int64) + 1
         )
-        return _micro(months.astype("M8[D]") + np.minimum(wanted, length) - 1) + first - day
+        return np.asarray(_micro(months.astype("M8[D]") + np.minimum(wanted, length) - 1) + first - day)
 
     def told(self) -> dict[str, Any]:
         """As an asset: name, step, season, and unit and size to make it again."""
@@ -232,11 +231,11 @@ def _dates(micro: np.ndarray) -> np.ndarray:
 
 
 def _month(micro: np.ndarray) -> np.ndarray:
-    return cast(np.ndarray, _dates(micro).astype("M8[M]").astype(np.int64))
+    return _dates(micro).astype("M8[M]").astype(np.int64)
 
 
 def _micro(dates: np.ndarray) -> np.ndarray:
-    return cast(np.ndarray, dates.astype("M8[D]").astype(np.int64) * _DAY)
+    return dates.astype("M8[D]").astype(np.int64) * _DAY
 
 
 def _spell(count: int, name: str) -> str:
@@ -248,8 +247,6 @@ def written(times: np.ndarray, are_times: bool) -> list[str]:
     if not are_times:
         return [str(number) for number in times.tolist()]
     if not (times % _DAY).any():
-        return cast(Sequence[str], np.datetime_as_string(_dates(times))).tolist()  # type: ignore[attr-defined, no-any-return]
-    unit = next(
-        unit for unit, size in (("m", 60 * _MICRO), ("s", _MICRO), ("us", 1)) if not (times % size).any()
-    )  # fmt: skip
-    return cast("list[str]", np.datetime_as_string(times.astype("M8[us]"), unit=unit).tolist())
+        return cast("list[str]", _dates(times).astype(str).tolist())
+    unit = next(unit for unit, size in (("m", 60 * _MICRO), ("s", _MICRO), ("us", 1)) if not (times % size).any())
+    return cast("list[str]", times.astype("M8[us]").astype(f"M8[{unit}]").astype(str).tolist())
