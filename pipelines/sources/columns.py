@@ -150,6 +150,12 @@ def read_columns(table: Place, kinds: Mapping[str, Kind], first: Head) -> Column
     return columns
 
 
+def is_number(cell: Any) -> bool:
+    """Whether a cell holds a number."""
+    number = _number(cell)
+    return number is not None and not np.isnan(number)
+
+
 def _number(cell: Any) -> float | None:
     """NaN where there is no value, None where it is no number."""
     if cell is None or (isinstance(cell, str) and cell.strip() in EMPTY):

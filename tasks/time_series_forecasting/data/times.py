@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -89,9 +90,10 @@ def _parsed(names: list[str]) -> tuple[np.ndarray, np.ndarray, bool | None]:
         )
     if aware.any():
         values, missing = _iso(column, "UTC")
+        if missing.any():
+            values, missing = _iso_singly(column, "UTC")
         return values, missing, True
-    tried = [_iso(column, None), *(_with_format(column, one) for one in _FORMATS), _months(names)]
-    values, missing = min(tried, key=lambda one: int(one[1].sum()))
+    values, missing = _best(column, names)
     if missing.mean() > 0.5:
         values, missing = _slashed(column, names)
     if missing.mean() > 0.5:
@@ -112,15 +114,33 @@ def _whole(names: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
     return np.array(values, np.int64), ~digits
 
 
-def _iso(column: Any, zone: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _best(column: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The format that fits the most of them, the first that fits all."""
+    tried = []
+    for read in (_iso, *(partial(_with_format, format=one) for one in _FORMATS), _months, _iso_singly):
+        values, missing = read(names if read is _months else column)
+        if not missing.any():
+            return values, missing
+        tried.append((values, missing))
+    return min(tried, key=lambda one: int(one[1].sum()))
+
+
+def _iso(column: Any, zone: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All or none."""
     import pyarrow
     import pyarrow.compute as pc
 
-    kind = pyarrow.timestamp("us", zone)
     try:
-        return _micro(pc.cast(column, kind))
+        return _micro(pc.cast(column, pyarrow.timestamp("us", zone)))
     except pyarrow.ArrowInvalid:
-        return _micro(pyarrow.array([_one(name, zone) for name in column.to_pylist()], kind))
+        return np.zeros(len(column), np.int64), np.ones(len(column), bool)
+
+
+def _iso_singly(column: Any, zone: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow
+
+    found = [_one(name, zone) for name in column.to_pylist()]
+    return _micro(pyarrow.array(found, pyarrow.timestamp("us", zone)))
 
 
 def _one(name: str, zone: str | None) -> Any:
