@@ -1,6 +1,7 @@
 """When a row was: from the cells of a column to microseconds since 1970, or to numbers of steps."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -116,9 +117,15 @@ def _whole(names: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _best(column: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The format that fits the most of them, the first that fits all."""
+    readers: list[Callable[[], tuple[np.ndarray, np.ndarray]]] = [
+        lambda: _iso(column),
+        *(partial(_with_format, column, one) for one in _FORMATS),
+        lambda: _months(names),
+        lambda: _iso_singly(column),
+    ]
     tried = []
-    for read in (_iso, *(partial(_with_format, format=one) for one in _FORMATS), _months, _iso_singly):
-        values, missing = read(names if read is _months else column)
+    for read in readers:
+        values, missing = read()
         if not missing.any():
             return values, missing
         tried.append((values, missing))
