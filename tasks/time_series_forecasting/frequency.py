@@ -47,6 +47,7 @@ _SHORT = {
     "quarterly": "quarter",
     "yearly": "year",
 }
+_WRITTEN = {"D": _DAY, "m": 60 * _MICRO, "s": _MICRO, "us": 1}
 _SEASONS = {"hour": 24, "day": 7, "business day": 5, "week": 52, "month": 12, "quarter": 4, "year": 1}
 STEP = "step"
 """The name of steps that nobody said the length of."""
@@ -242,11 +243,16 @@ def _spell(count: int, name: str) -> str:
     return name if count == 1 else f"{count:,} {name}s"
 
 
-def written(times: np.ndarray, are_times: bool) -> list[str]:
-    """As people read them: '2018-02-20T00:00' with no more than is needed, or numbers."""
-    if not are_times:
+def precision(first: np.ndarray, frequency: Frequency) -> str:
+    """How much of a time is written: D, m, s or us, the least that tells all steps apart; '' for numbers."""
+    if frequency.unit == "number":
+        return ""
+    step = frequency.size if frequency.unit == "time" else _DAY
+    return next(unit for unit, size in _WRITTEN.items() if not step % size and not (first % size).any())
+
+
+def written(times: np.ndarray, precision: str) -> list[str]:
+    """As people read them: '2018-02-20T00:00', or numbers."""
+    if not precision:
         return [str(number) for number in times.tolist()]
-    if not (times % _DAY).any():
-        return cast("list[str]", _dates(times).astype(str).tolist())
-    unit = next(unit for unit, size in (("m", 60 * _MICRO), ("s", _MICRO), ("us", 1)) if not (times % size).any())
-    return cast("list[str]", times.astype("M8[us]").astype(f"M8[{unit}]").astype(str).tolist())
+    return cast("list[str]", times.astype("M8[us]").astype(f"M8[{precision}]").astype(str).tolist())

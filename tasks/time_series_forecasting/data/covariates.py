@@ -106,14 +106,15 @@ def _encode_column(panel: Panel, role: str, one: dict[str, Any]) -> np.ndarray:
         if isinstance(column, Texts):
             odd = column.names[0] if column.names else ""
             raise DataError(f"column {one['name']!r} holds {odd!r:.40}, and the model was trained on numbers in it.")
-        return np.nan_to_num((column.astype(np.float64) - one["center"]) / one["scale"]).astype(np.float32)[:, None]
+        scaled = (column.astype(np.float64) - one["center"]) / one["scale"]
+        return np.asarray(np.nan_to_num(scaled).astype(np.float32)[:, None])
     texts = column if isinstance(column, Texts) else as_texts(column.astype(np.float64))
     places = {value: at for at, value in enumerate(one["values"])}
     table = np.zeros((len(texts.names) + 1, len(places)), np.float32)
     for code, name in enumerate(texts.names):
         if name in places:
             table[code, places[name]] = 1
-    return table[texts.codes]
+    return np.asarray(table[texts.codes])
 
 
 def _calendar_of(panel: Panel) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.rows import COVARIATES, Covariate, Rows, taken
-from tasks.time_series_forecasting.frequency import STEP, Frequency, fit_ends, infer, parse, written
+from tasks.time_series_forecasting.frequency import STEP, Frequency, fit_ends, infer, parse, precision, written
 
 _SPARSE = 20
 """Steps for each row above which the frequency must be wrong."""
@@ -49,7 +50,7 @@ class Panel:
     @property
     def lengths(self) -> np.ndarray:
         """int64 [series]: steps with what comes behind the last value."""
-        return np.diff(self.starts)
+        return np.asarray(np.diff(self.starts))
 
     @property
     def observed(self) -> np.ndarray:
@@ -59,12 +60,12 @@ class Panel:
     @property
     def of_step(self) -> np.ndarray:
         """int32 [steps]: the series of each."""
-        return np.repeat(np.arange(len(self.series), dtype=np.int32), self.lengths)
+        return np.asarray(np.repeat(np.arange(len(self.series), dtype=np.int32), self.lengths))
 
     @property
     def step_of(self) -> np.ndarray:
         """int64 [steps]: the number of each in its series."""
-        return np.arange(int(self.starts[-1])) - np.repeat(self.starts[:-1], self.lengths)
+        return np.asarray(np.arange(int(self.starts[-1])) - np.repeat(self.starts[:-1], self.lengths))
 
     @property
     def there(self) -> np.ndarray:
@@ -76,13 +77,18 @@ class Panel:
         """Whether steps have times."""
         return self.frequency.unit != "number"
 
+    @cached_property
+    def precision(self) -> str:
+        """How much of a time is written."""
+        return precision(self.first, self.frequency)
+
     def times(self, series: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """int64 [n]: when each step of each series is, however far."""
         return self.frequency.at(self.first[series], steps)
 
     def written(self, series: np.ndarray, steps: np.ndarray) -> list[str]:
         """The same for people."""
-        return written(self.times(series, steps), self.are_times)
+        return written(self.times(series, steps), self.precision)
 
 
 def build(pieces: dict[str, Rows], together: Rows, frequency: str | Frequency) -> Panel:
@@ -163,12 +169,17 @@ def _without_twice(rows: Rows, piece: np.ndarray, bad: list[Problem]) -> tuple[R
     twice = np.flatnonzero((np.diff(rows.of) == 0) & (np.diff(rows.moments.values) == 0)) + 1
     if not len(twice):
         return rows, piece
-    when = written(rows.moments.values[twice], rows.moments.are_times)
+    when = written(rows.moments.values[twice], _shown(rows))
     for row, time in zip(twice.tolist(), when, strict=True):
         message = f"is the second of {rows.series[rows.of[row]]!r} at {time}, after {rows.where(row - 1)}: keep one."
         bad.append(Problem("error", "duplicate-step", rows.where(row), message))
     kept = np.setdiff1d(np.arange(len(rows)), twice)
     return taken(rows, kept), piece[kept]
+
+
+def _shown(rows: Rows) -> str:
+    """How times are written of which no frequency is known."""
+    return "s" if rows.moments and rows.moments.are_times else ""
 
 
 def _frequency(rows: Rows, name: str | Frequency) -> Frequency:
@@ -210,7 +221,7 @@ def _on_grid(
             f"({frequency.name}) after their series' first, as {rows.where(int(odd[0]))}: name another --frequency, or "
             "bring them to regular times."
         )
-    when = written(rows.moments.values[odd], rows.moments.are_times)
+    when = written(rows.moments.values[odd], _shown(rows))
     for row, time in zip(odd.tolist(), when, strict=True):
         message = (
             f"of {rows.series[rows.of[row]]!r} is at {time}, which is no whole number of steps ({frequency.name}) "

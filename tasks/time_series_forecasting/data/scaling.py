@@ -99,4 +99,4 @@ def _naive(panel: Panel, until: np.ndarray, season: int) -> tuple[np.ndarray, np
 def _known(panel: Panel, channel: int) -> np.ndarray:
     """bool [steps]: observed, not guessed."""
     good = ~np.isnan(panel.values[:, channel])
-    return good if panel.guessed is None else good & ~panel.guessed[:, channel]
+    return np.asarray(good if panel.guessed is None else good & ~panel.guessed[:, channel])

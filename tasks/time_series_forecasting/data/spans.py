@@ -73,7 +73,8 @@ def cut(panel: Panel, shares: Sequence[float], horizon: int) -> Spans:
         unused = int((lengths - ends[-1]).sum())
         left = f" ({unused:,} steps at the end are not used)" if unused else ""
         return _spans((zero, *ends), f"every series is cut in time by split {split}{left}")
-    whole = (shares[0], shares[1], 0) if counted else np.array([*shares[:2], 0]) / sum(shares[:2])
+    kept = (shares[0], shares[1], 0.0)
+    whole = kept if counted else tuple(share / sum(kept) for share in kept)
     train, valid, _ = _counted(panel, whole) if counted else _shared(lengths, whole, horizon)
     which = "test" if further[0] == "test" else "validation source as the"
     how = f"the {which} test is as given" if which != "test" else "the test is as given"
@@ -86,7 +87,7 @@ def _spans(bounds: Sequence[np.ndarray], how: str) -> Spans:
     return Spans({name: (bounds[at], bounds[at + 1]) for at, name in enumerate(SPLITS)}, how)
 
 
-def _shared(lengths: np.ndarray, shares: Sequence[float] | np.ndarray, horizon: int) -> tuple[np.ndarray, ...]:
+def _shared(lengths: np.ndarray, shares: Sequence[float], horizon: int) -> tuple[np.ndarray, ...]:
     """Steps of each; at least a horizon, where a series has enough of them, else all are trained on."""
     train, test = (np.floor(lengths * shares[at] + 1e-6).astype(np.int64) for at in (0, 2))
     valid = lengths - train - test
