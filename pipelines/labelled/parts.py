@@ -88,6 +88,8 @@ class Wanted:
         Raises:
             DataError: it cannot.
         """
+        if source.kind == "sample" and source.spec != "sample":
+            raise DataError(f"there is no built-in sample {source.spec!r}: there is one, sample.")
         if source.kind in ("table", "tables"):
             return
         for name, value in (("multi_label", self.separator), ("group_by", self.group_by)):

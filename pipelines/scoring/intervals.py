@@ -10,12 +10,15 @@ from pipelines.task import Interval
 
 RESAMPLES = 1000
 LOWER_IS_BETTER = frozenset(
-    {"loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer", "mse", "rmse", "mae", "mase", "smape"}
+    {
+        *("loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer"),
+        *("mse", "mse_units", "rmse", "mae", "mae_units", "mase", "rmsse", "smape", "wql", "width_80", "width_95"),
+    }
 )
 
 # What is held at once: examples of one part, and resamples times examples of one block of weights (16 MB).
 _PART = 16_384
-_WEIGHTS = 2_000_000
+WEIGHTS = 2_000_000
 
 # What each resample ranks anew costs more than a mean: so many values in all, but no fewer resamples than these.
 _MOST_RANKED = 400_000_000
@@ -77,7 +80,7 @@ def _resampled_means(tables: Mapping[str, np.ndarray], seed: int) -> dict[str, n
     sums = {name: np.zeros((RESAMPLES, table.shape[1])) for name, table in tables.items()}
     for part, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         rows = {name: table[start : start + length].astype(np.float64) for name, table in tables.items()}
-        block = max(1, _WEIGHTS // int(length))
+        block = max(1, WEIGHTS // int(length))
         for first in range(0, RESAMPLES, block):
             weights = draw_weights(generator, draws[first : first + block, part], int(length))
             for name, values in rows.items():
@@ -101,7 +104,7 @@ def resamples_of(values: int) -> int:
 def resampled_weights(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each example is drawn, a block of resamples at a time: [block, examples]."""
     generator = np.random.default_rng(seed)
-    block = max(1, _WEIGHTS // examples)
+    block = max(1, WEIGHTS // examples)
     for start in range(0, resamples, block):
         yield draw_weights(generator, np.full(min(block, resamples - start), examples), examples)
 

@@ -36,8 +36,8 @@ def locate(spec: str) -> Source:
     Raises:
         DataError: it does not exist, is empty, cannot be read, or is of no known kind.
     """
-    if spec == "sample" or spec.startswith("tfds:"):
-        return Source(spec, "sample" if spec == "sample" else "tfds", Path(spec))
+    if spec == "sample" or spec.startswith(("sample:", "tfds:")):
+        return Source(spec, "tfds" if spec.startswith("tfds:") else "sample", Path(spec))
     try:
         path = Path(spec).expanduser()
         exists = bool(spec) and path.exists()

@@ -36,6 +36,8 @@ class Opened:
     """The rows once, with the values of the columns asked for."""
     hint: str = ""
     """What may be wrong where a name is not found."""
+    bare: bool = False
+    """The first line holds no names but the first row; the names are positions."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _open_delimited(
             yield number, _checked(path, number, values, len(names), undecodable) or [values[at] for at in places]
 
     number_of_first = number
-    return Opened(names, pick, hint)
+    return Opened(names, pick, hint, bare)
 
 
 def _check_names(path: Path, names: list[str]) -> None:

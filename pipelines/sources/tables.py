@@ -92,7 +92,7 @@ def open_rows(
 ) -> Iterator[tuple[list[str], Iterator[Row]]]:
     """The task's names that were found, and the rows streamed, values in that order. Arguments as in read_table."""
     suffix = table_suffix(path)
-    with _translated(path), _binary(path, suffix.endswith(".gz")) as file:
+    with translated(path), binary(path, suffix.endswith(".gz")) as file:
         opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns), encoding)
         found = _resolve(path, opened, dict(columns or {}), required, optional)
         yield list(found), opened.rows(list(found.values()))
@@ -101,7 +101,7 @@ def open_rows(
 def peek(path: Path, encoding: str | None = None, most: int = 200) -> tuple[list[str], list[list[str]]]:
     """The first line of a text table and some rows below it, as they stand; of other tables their names alone."""
     suffix = table_suffix(path).removesuffix(".gz")
-    with _translated(path), _binary(path, table_suffix(path).endswith(".gz")) as file:
+    with translated(path), binary(path, table_suffix(path).endswith(".gz")) as file:
         opened = OPENERS[suffix](path, file, ["0"], encoding)
         if suffix not in (".csv", ".tsv") or "0" in opened.names[1:]:
             return opened.names, []
@@ -121,7 +121,8 @@ def as_text(value: Any) -> str:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """What goes wrong in reading a file, as a DataError that names it."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -130,7 +131,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _binary(path: Path, compressed: bool) -> IO[bytes]:
+def binary(path: Path, compressed: bool) -> IO[bytes]:
+    """A file opened for its bytes, unpacked if it is compressed."""
     return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
 
 

@@ -1,0 +1,98 @@
+"""The classical models beside the network: ridge regression on lags, and the season before once more."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from pipelines.task import Assets, Baseline, Data, Frozen, Predictor, Raw, Record, Store
+from tasks.time_series_forecasting import conformal
+from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
+from tasks.time_series_forecasting.data.stores import WindowStore
+from tasks.time_series_forecasting.measures import intervals, six_digits
+from tasks.time_series_forecasting.ridge import Ridge, parts, some
+
+_MOST_VALIDATED = 5_000
+"""Windows of the validation split that the intervals are fitted to."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A way to forecast."""
+
+    name: str
+    note: str
+    forecast: Callable[[Raw], np.ndarray]
+    """What `fetch` gives -> float32 [rows, horizon, channels], in units."""
+    fetch: Callable[[Store, np.ndarray], Raw]
+
+
+def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseline:
+    """Ridge regression on lags and the seasonal naive forecast, each with conformal intervals from the validation
+    split. The one with the lower mean absolute error there (scaled) is the yardstick; the other comes with it."""
+    del frozen
+    season = data.assets["frequency"]["season"]
+    repeated = f"the last {season:,} steps once more" if season > 1 else "the last value, as there is no season"
+    ridge = Ridge.fit(config, data)
+    kinds = [
+        _Kind("ridge regression on lags", ridge.note, ridge.forecast, lambda store, indices: store.fetch(indices)),
+        _Kind("seasonal naive", repeated, lambda raw: seasonal_naive(raw["last_season"], config.horizon), _last_season),
+    ]
+    store = cast(WindowStore, data.splits["valid"])
+    judged = [_calibrated(kind, store, data.assets, config) for kind in kinds]
+    (_, best), *others = sorted(judged, key=lambda pair: pair[0])
+    return replace(best, others=tuple(one for _, one in others))
+
+
+def seasonal_naive(last_season: np.ndarray, horizon: int) -> np.ndarray:
+    """The last season [..., m, channels] again and again: [..., horizon, channels]."""
+    return last_season[..., np.arange(horizon) % last_season.shape[-2], :]
+
+
+def _last_season(store: Store, indices: np.ndarray) -> Raw:
+    truth = cast(WindowStore, store).truth(indices)
+    return {name: truth[name] for name in ("last_season", "scale")}
+
+
+def _calibrated(kind: _Kind, store: WindowStore, assets: Assets, config: Config) -> tuple[float, Baseline]:
+    """Its error on the validation split, and the kind with intervals fitted there."""
+    points, truths = [], []
+    for indices in parts(some(len(store), _MOST_VALIDATED, config.seed)):
+        points.append(kind.forecast(kind.fetch(store, indices)))
+        truth = store.truth(indices)
+        truths.append({name: truth[name] for name in ("future", "future_seen", "scale")})
+    point = np.concatenate(points)
+    future, seen, scale = (np.concatenate([truth[name] for truth in truths]) for name in truths[0])
+    errors = (np.abs(point - future) / scale[:, None, :])[seen.astype(bool)]
+    fitted = {**assets, "conformal": conformal.fit(_as_output(point), future, seen, scale)}
+    made = Baseline(kind.name, _predictor(kind.forecast, fitted, config), kind.note, kind.fetch)
+    return float(errors.mean()) if len(errors) else np.inf, made
+
+
+def _as_output(point: np.ndarray) -> np.ndarray:
+    """As Record.output: [..., 1 + quantiles], all of them the point."""
+    return np.repeat(point[..., None], 1 + len(QUANTILES), axis=-1)
+
+
+def _predictor(forecast: Callable[[Raw], np.ndarray], assets: Assets, config: Config) -> Predictor:
+    def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
+        for ids, raw in batches:
+            outputs = conformal.apply(_as_output(forecast(raw)), assets, config, raw["scale"])
+            for name, output in zip(ids, outputs, strict=True):
+                yield Record(name, _answer(name, output, assets["channels"]), output)
+
+    return predict
+
+
+def _answer(name: str, output: np.ndarray, channels: list[str]) -> dict[str, Any]:
+    """What a person reads of output [horizon, channels, 1 + quantiles]."""
+    series, _, start = name.rpartition("@")
+    numbers = six_digits(output).transpose(1, 0, 2)
+    ends = {level: np.stack([low, high], axis=-1) for level, low, high in intervals(numbers[..., 1:])}
+    return {
+        "series": series,
+        "start": start,
+        "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
+        "intervals": {str(level): dict(zip(channels, ends[level].tolist(), strict=True)) for level in LEVELS},
+    }

@@ -1,0 +1,308 @@
+"""From sources to data: what is read and judged, cut into splits, and fitted on what is trained on."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.labelled.parts import Meter
+from pipelines.sources.columns import Texts
+from pipelines.sources.folders import printable
+from pipelines.task import Assets, Data, Problem
+from tasks.time_series_forecasting.config import Config
+from tasks.time_series_forecasting.data import covariates, scaling
+from tasks.time_series_forecasting.data.gaps import close
+from tasks.time_series_forecasting.data.panel import Panel, build
+from tasks.time_series_forecasting.data.rows import Rows, as_texts, joined
+from tasks.time_series_forecasting.data.sources import Reading, further, read_source
+from tasks.time_series_forecasting.data.spans import (
+    SPLITS,
+    Spans,
+    Windows,
+    cut,
+    limited,
+    make_windows,
+    scored_windows,
+    training_windows,
+    untested,
+)
+from tasks.time_series_forecasting.data.stores import Fitted, WindowStore
+from tasks.time_series_forecasting.data.tables import Wanted
+from tasks.time_series_forecasting.frequency import Frequency, from_asset
+
+_NAMED = 10
+_MOST_GROUPS = 100
+_SYNTHETIC = "These series are synthetic: a generator in the package made them."
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Everything that was read and judged, not yet split."""
+
+    panel: Panel
+    kind: str
+    """Of the source."""
+    warnings: list[Problem]
+
+    @property
+    def bad(self) -> list[Problem]:
+        """What cannot be used."""
+        return self.panel.bad
+
+
+def wanted(config: Config, assets: Assets | None = None) -> Wanted:
+    """How tables are read."""
+    columns = dict(config.columns or {})
+    if config.group_by is not None:
+        static = [*filter(None, [columns.get("static")]), config.group_by]
+        columns["static"] = ",".join(dict.fromkeys(name for one in static for name in one.split(",")))
+    channels = tuple(assets["channels"]) if assets and "value" not in columns else ()
+    return Wanted(columns, config.encoding, config.time_zone, channels)
+
+
+def examine(
+    config: Config, advance: Callable[[int, int], None] | None = None, assets: Assets | None = None
+) -> Examined:
+    """Read every source of a run; or, for a finished model, what config.data scores it on.
+
+    Raises:
+        DataError: a source as a whole cannot be used.
+    """
+    try:
+        return _examine(config, advance, assets)
+    except DataError as error:
+        raise DataError(printable(str(error))) from error
+
+
+def _examine(config: Config, advance: Callable[[int, int], None] | None, assets: Assets | None) -> Examined:
+    meter = Meter(advance)
+    how = wanted(config, assets)
+    main = read_source(config.data, how)
+    readings = [main]
+    pieces = dict(main.pieces)
+    for name, spec in (("valid", config.valid), ("test", config.test)):
+        if spec is not None and assets is None:
+            reading = read_source(spec, how)
+            readings.append(reading)
+            pieces[name] = further(main.pieces["train"], _one_piece(reading, name))
+    pieces = {name: pieces[name] for name in SPLITS if name in pieces}
+    together = joined(list(pieces.values()))
+    meter.expect(len(together))
+    frequency: str | Frequency = config.frequency if assets is None else from_asset(assets["frequency"])
+    panel = close(build(pieces, together, frequency), config.fill)
+    meter(len(together))
+    warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
+    # What the rows were is not needed any more.
+    return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
+
+
+def refuse_bad(config: Config, examined: Examined) -> None:
+    """What on_bad: fail ends with: the first of what is wrong, each with where and what, and how much it is.
+
+    Raises:
+        DataError: something is wrong.
+    """
+    bad = examined.bad
+    if not bad or config.on_bad == "skip":
+        return
+    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
+    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
+    fillable = any(problem.kind.startswith("missing") for problem in bad)
+    fill = "fill gaps with --fill forward, linear or zero, " if fillable and config.fill == "none" else ""
+    places = "1 place" if len(bad) == 1 else f"{len(bad):,} places"
+    head = f"the data cannot be used in {places} (mend them, {fill}or leave them unseen with --on-bad skip):"
+    raise DataError("\n".join([head, *lines, *more]))
+
+
+def split(config: Config, panel: Panel) -> tuple[Spans, dict[str, Windows]]:
+    """The spans of the splits and their windows.
+
+    Raises:
+        DataError: a split has none.
+    """
+    spans = cut(panel, config.split, config.horizon)
+    windows = make_windows(panel, spans, config.lookback, config.horizon, stride=config.stride, origins=config.origins)
+    return spans, {name: limited(one, config.limit) for name, one in windows.items()}
+
+
+def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str, Windows]) -> Data:
+    """The data of a run."""
+    panel = examined.panel
+    end = spans.bounds["train"][1]
+    scaler = scaling.fit(panel, end, config.scaler)
+    season = config.season or panel.frequency.season
+    coding = covariates.fit(_without(panel, config.group_by, config), end, config.calendar)
+    trained = np.flatnonzero(end > 0)
+    assets = {
+        "channels": panel.channels,
+        "series": [panel.series[at] for at in trained.tolist()],
+        "scaler": scaling.told(scaling.Scaler(scaler.center[trained], scaler.scale[trained])),
+        "frequency": {**panel.frequency.told(), "season": season, "zone": "UTC" if panel.zoned else None},
+        **coding,
+    }
+    naive = scaling.naive(panel, end, season)
+    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, _compared(panel, config.group_by))
+    warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
+    protocol = _protocol(config, panel, spans, windows)
+    return _data(config, examined, fitted, windows, (assets, warnings, protocol))
+
+
+def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
+    """What a finished model is scored on, as the only split, test: the test of config.data, or all of it where it has
+    none."""
+    panel = examined.panel
+    start = panel.ends["valid" if "valid" in panel.ends else "train"]
+    if "test" in panel.ends:
+        found = scored_windows(start, panel.ends["test"], config.horizon, config.origins)
+        what = "every step of the test of"
+    else:
+        every = training_windows(panel.observed, config.lookback, config.horizon)
+        start = every.first
+        found = scored_windows(start, panel.observed, config.horizon, config.origins)
+        what = "every step that has a past of"
+    windows = {"test": limited(Windows(found.first, np.where(start > 0, found.counts, 0), found.stride), config.limit)}
+    if not len(windows["test"]):
+        raise DataError(f"{printable(config.data)} holds no series with a past and horizon {config.horizon} to score.")
+    # A series that the model does not know is scaled by what lies before its first forecast.
+    season = assets["frequency"]["season"]
+    scaler = scaling.known(assets, panel.series, scaling.fit(panel, start, config.scaler))
+    naive = scaling.naive(panel, start, season)
+    features = covariates.encode(panel, assets)
+    fitted = Fitted(panel, scaler, naive, features, season, _compared(panel, config.group_by))
+    if config.origins is not None:
+        what = f"{config.origins} origins, a horizon apart, of"
+    count = len(windows["test"])
+    protocol = f"Scored on {count:,} windows: forecasts of {config.horizon} steps from {what} {printable(config.data)}."
+    warnings = examined.warnings + covariates.unknown(panel, assets)
+    return _data(config, examined, fitted, windows, (assets, warnings, protocol))
+
+
+def summarise(config: Config, examined: Examined, windows: Mapping[str, Windows]) -> dict[str, Any]:
+    """JSON for the report."""
+    panel = examined.panel
+    lengths = panel.observed
+    return {
+        "source": printable(config.data),
+        "kind": examined.kind,
+        "counts": {name: len(one) for name, one in windows.items()},
+        "series": len(panel.series),
+        "channels": panel.channels,
+        "steps": {"least": int(lengths.min()), "median": int(np.median(lengths)), "most": int(lengths.max())},
+        "frequency": panel.frequency.name if config.frequency != "auto" else f"{panel.frequency.name} (inferred)",
+        "covariates": {role: list(columns) for role, columns in panel.columns.items() if columns},
+        "filled": int(panel.guessed.sum()) if panel.guessed is not None else 0,
+        "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
+        "warnings": [f"{problem.where}: {problem.message}" for problem in examined.warnings],
+        "protocol": "",
+    }
+
+
+def _data(
+    config: Config,
+    examined: Examined,
+    fitted: Fitted,
+    windows: dict[str, Windows],
+    told: tuple[Assets, list[Problem], str],
+) -> Data:
+    assets, warnings, protocol = told
+    stores = {name: WindowStore(fitted, one, config.lookback, config.horizon) for name, one in windows.items()}
+    hashes = {name: store.hashes() for name, store in stores.items()}
+    if config.data == "sample":
+        protocol = f"{protocol} {_SYNTHETIC}"
+    summary = summarise(config, replace(examined, warnings=warnings), windows) | {"protocol": protocol}
+    return Data(dict(stores), assets, summary, _fingerprint(fitted, windows, hashes), protocol, hashes)
+
+
+def _fingerprint(fitted: Fitted, windows: Mapping[str, Windows], hashes: Mapping[str, np.ndarray]) -> str:
+    """Of every window, whose it is and where it begins, and of what they are scaled by."""
+    panel = fitted.panel
+    digest = hashlib.blake2b(digest_size=16)
+    for text in (*panel.series, "", *panel.channels, "", panel.frequency.name):
+        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
+    for array in (panel.first, fitted.scaler.center, fitted.scaler.scale):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for name, one in windows.items():
+        digest.update(b"\0" + name.encode() + b"\0" + hashes[name].tobytes())
+        digest.update(one.first.tobytes() + one.counts.tobytes() + str(one.stride).encode())
+    return digest.hexdigest()
+
+
+def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, Windows]) -> str:
+    test = windows["test"]
+    series = "1 series" if len(panel.series) == 1 else f"{len(panel.series):,} series"
+    channels = f" of {len(panel.channels)} channels" if len(panel.channels) > 1 else ""
+    origins = (
+        "from every step that has them ahead in the test span, none dropped at its end"
+        if config.origins is None
+        else f"from {config.origins} origins of each series, a horizon apart, the last ending with it"
+    )
+    counts = ", ".join(
+        f"{spoken} {_steps(spans.bounds[name])}"
+        for name, spoken in (("train", "train"), ("valid", "validation"), ("test", "test"))
+    )
+    limit = f" Each split is limited to {config.limit:,} windows, spread evenly." if config.limit is not None else ""
+    return (
+        f"Scored on {len(test):,} windows of {series}{channels}: forecasts of {config.horizon} steps "
+        f"({panel.frequency.name}) {origins}; {spans.how} ({counts} steps).{limit}"
+    )
+
+
+def _steps(span: tuple[np.ndarray, np.ndarray]) -> str:
+    lengths = span[1] - span[0]
+    least, most = int(lengths.min()), int(lengths.max())
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _one_piece(reading: Reading, split: str) -> Rows:
+    if split in reading.pieces:
+        return reading.pieces[split]
+    if list(reading.pieces) == ["train"]:
+        return reading.pieces["train"]
+    there = ", ".join(reading.pieces)
+    raise DataError(f"{reading.source.spec} (given as {split}) brings the splits {there}, not {split}: name the one.")
+
+
+def _ends(panel: Panel) -> list[Problem]:
+    """A warning where series end at different times: the test of one may be earlier than the training of another."""
+    if not panel.are_times or len(panel.series) < 2 or len(panel.ends) > 1:
+        return []
+    last = panel.times(np.arange(len(panel.series)), panel.observed - 1)
+    early = int((last < last.max()).sum())
+    if not early:
+        return []
+    message = f"end before the others do, as {panel.series[int(np.argmin(last))]}: every series is cut at its own end."
+    return [Problem("warning", "ends-differ", f"{early:,} series", message)]
+
+
+def _without(panel: Panel, name: str | None, config: Config) -> Panel:
+    """Without the column that scores are told apart by, unless the model is to see it too."""
+    asked = [one.strip() for one in (config.columns or {}).get("static", "").split(",")]
+    if name is None or name in asked:
+        return panel
+    static = {key: column for key, column in panel.columns["static"].items() if key != name}
+    return replace(panel, columns={**panel.columns, "static": static})
+
+
+def _compared(panel: Panel, name: str | None) -> np.ndarray | None:
+    """object [series], of texts."""
+    if name is None:
+        return None
+    column = panel.columns["static"].get(name)
+    if column is None:
+        raise DataError(f"group_by {name!r} is no column of the data: it needs a table.")
+    texts = column if isinstance(column, Texts) else as_texts(column.astype(np.float64))
+    if len(texts.names) > _MOST_GROUPS:
+        raise DataError(
+            f"the data have {len(texts.names):,} values in {name!r}, by which group_by would tell scores apart: choose "
+            f"a column of at most {_MOST_GROUPS}."
+        )
+    found = np.empty(len(texts.codes), object)
+    found[:] = [texts.names[code] if code >= 0 else "" for code in texts.codes.tolist()]
+    return found
+
+
+def _forgotten(step: int) -> str:
+    return f"step {step}"

@@ -1,0 +1,250 @@
+"""Random access to the windows of a panel, cut from one array: no window is kept."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from pipelines.sources.columns import Texts
+from pipelines.sources.folders import printable
+from pipelines.sources.scan import content_hash
+from pipelines.task import Raw
+from tasks.time_series_forecasting.data.covariates import Features
+from tasks.time_series_forecasting.data.panel import Panel
+from tasks.time_series_forecasting.data.scaling import Naive, Scaler
+from tasks.time_series_forecasting.data.spans import Windows
+
+_ROOT = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A panel and what the training steps say about it: the same for every split."""
+
+    panel: Panel
+    scaler: Scaler
+    naive: Naive | None
+    """None where there is nothing to be compared: in predict."""
+    features: Features
+    season: int
+    compared: np.ndarray | None = None
+    """object [series], of texts: what scores are told apart by."""
+
+
+@dataclass(frozen=True)
+class WindowStore:
+    """The windows of one split."""
+
+    of: Fitted
+    windows: Windows
+    lookback: int
+    horizon: int
+    ahead: bool = False
+    """The future is not known yet: predict."""
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """All cost the same."""
+        return None
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """int64 [n]: the series of each."""
+        return self.windows.at(np.arange(len(self)))[0]
+
+    def ids(self, indices: np.ndarray) -> list[str]:
+        """'OT@2018-02-20T00:00': the series and the first step that is forecast."""
+        series, origins = self.windows.at(indices)
+        whens = self.of.panel.written(series, origins)
+        return [
+            f"{printable(self.of.panel.series[at])}@{when}" for at, when in zip(series.tolist(), whens, strict=True)
+        ]
+
+    def fetch(self, indices: np.ndarray) -> Raw:
+        """What the model sees, and what it is to find; see the package's docstring for the columns."""
+        series, origins = self.windows.at(indices)
+        past = self._cut(series, origins, self.lookback)
+        if self.of.panel.guessed is not None:
+            start = self.of.panel.starts[series] + origins - self.lookback
+            past = _without_hindsight(past, _taken(self.of.panel.guessed, start, self.lookback))
+        raw = self._seen("past", past)
+        if not self.ahead:
+            raw |= self._future(series, origins)
+        return raw | self._scaling(series) | self._covariates(series, origins)
+
+    def truth(self, indices: np.ndarray) -> Raw:
+        """What forecasts are judged by; none of what the model sees but the last season."""
+        series, origins = self.windows.at(indices)
+        assert self.of.naive is not None
+        found = {
+            **self._future(series, origins),
+            **self._scaling(series),
+            "series": series.astype(np.int64),
+            "name": _texts(self.of.panel.series)[series],
+            "origin": origins.astype(np.int64),
+            "naive_error": self.of.naive.error[series],
+            "naive_squared": self.of.naive.squared[series],
+            "last_season": _carried(self._cut(series, origins, self.of.season)),
+        }
+        return found if self.of.compared is None else {**found, "group_by": self.of.compared[series]}
+
+    def hashes(self) -> np.ndarray:
+        """uint64 [n], of the values and covariates that each window holds, wherever it stands."""
+        series, origins = self.windows.at(np.arange(len(self)))
+        start = self.of.panel.starts[series]
+        first = start + np.maximum(origins - self.lookback, 0)
+        last = np.minimum(start + origins + self.horizon, self.of.panel.starts[series + 1])
+        found = _rolled(self._step_hashes, first, last) ^ _mix((last - first).astype(np.uint64))
+        return np.asarray(found ^ self._static[series])
+
+    def _cut(self, series: np.ndarray, origins: np.ndarray, length: int) -> np.ndarray:
+        """float32 [n, length, channels] up to the origins; NaN where there is nothing."""
+        values = _taken(self.of.panel.values, self.of.panel.starts[series] + origins - length, length)
+        before = _before(origins, length)
+        if before is not None:
+            values[before] = np.nan
+        return values
+
+    def _future(self, series: np.ndarray, origins: np.ndarray) -> Raw:
+        start, guessed = self.of.panel.starts[series] + origins, self.of.panel.guessed
+        future = _taken(self.of.panel.values, start, self.horizon)
+        if guessed is not None:
+            future[_taken(guessed, start, self.horizon)] = np.nan
+        return self._seen("future", future)
+
+    def _seen(self, name: str, values: np.ndarray) -> Raw:
+        """Without NaN, and where there was none."""
+        seen = ~np.isnan(values)
+        return {name: np.where(seen, values, np.float32(0)), f"{name}_seen": seen.view(np.uint8)}
+
+    def _scaling(self, series: np.ndarray) -> Raw:
+        return {"center": self.of.scaler.center[series], "scale": self.of.scaler.scale[series]}
+
+    def _covariates(self, series: np.ndarray, origins: np.ndarray) -> Raw:
+        features, found = self.of.features, {}
+        start, before = self.of.panel.starts[series] + origins - self.lookback, _before(origins, self.lookback)
+        for name, column, length in (
+            ("past_covariates", features.past, self.lookback),
+            ("known_covariates", features.known, self.lookback + self.horizon),
+        ):
+            if column is not None:
+                found[name] = _taken(column, start, length)
+                if before is not None:
+                    found[name][:, : self.lookback][before] = 0
+        if features.static is not None:
+            found["static_covariates"] = features.static[series]
+        return found
+
+    @cached_property
+    def _step_hashes(self) -> np.ndarray:
+        """uint64 [steps]."""
+        panel = self.of.panel
+        found = np.zeros(int(panel.starts[-1]), np.uint64)
+        for channel in range(panel.values.shape[1]):
+            column = panel.values[:, channel]
+            if panel.guessed is not None:
+                column = np.where(panel.guessed[:, channel], np.float32(np.nan), column)
+            found += _mix(_bits(column) + np.uint64(channel << 32))
+        for role in ("known", "past"):
+            for name, cells in panel.columns[role].items():
+                found += _mix(_of_column(cells) ^ np.uint64(content_hash(f"{role} {name}".encode())))
+        return found
+
+    @cached_property
+    def _static(self) -> np.ndarray:
+        """uint64 [series]."""
+        found = np.zeros(len(self.of.panel.series), np.uint64)
+        for name, column in self.of.panel.columns["static"].items():
+            found += _mix(_of_column(column) ^ np.uint64(content_hash(name.encode())))
+        return found
+
+
+def _taken(column: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
+    """[n, length, columns]: so many rows from each start. What lies before the first row is whatever."""
+    total, width = column.shape
+    if (start < 0).any() or total < length:
+        return column[np.clip(start[:, None] + np.arange(length), 0, total - 1)]
+    step, item = column.strides
+    assert item == column.itemsize and step == item * width, "rows that follow each other are copied at once"
+    every = as_strided(column, (total - length + 1, length * width), (step, item), writeable=False)
+    return np.asarray(every[start]).reshape(len(start), length, width)
+
+
+def _before(origins: np.ndarray, length: int) -> np.ndarray | None:
+    """bool [n, length]: what lies before a series began; None where nothing does."""
+    if (origins >= length).all():
+        return None
+    return np.asarray(np.arange(length) < (length - origins)[:, None])
+
+
+def _texts(names: list[str]) -> np.ndarray:
+    found = np.empty(len(names), object)
+    found[:] = names
+    return found
+
+
+def _without_hindsight(past: np.ndarray, guessed: np.ndarray) -> np.ndarray:
+    """A gap that reaches up to the origin is filled by the last value before it: a line would know what comes after."""
+    if not guessed[:, -1].any():
+        return past
+    length = past.shape[1]
+    place = np.arange(length)[None, :, None]
+    last = np.max(np.where(guessed, -1, place), axis=1, keepdims=True)
+    value = np.take_along_axis(past, np.maximum(last, 0), axis=1)
+    # Where all of it is a guess, the value before it is not in sight: what was carried to the window's start is.
+    value = np.where(last >= 0, value, np.nan)
+    return np.asarray(np.where(guessed & (place > last), value, past))
+
+
+def _carried(values: np.ndarray) -> np.ndarray:
+    """float32 [n, m, channels] without NaN: the value before, else the one after, else 0."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    length = values.shape[1]
+    place = np.arange(length)[None, :, None]
+    before = np.maximum.accumulate(np.where(missing, -1, place), axis=1)
+    after = np.minimum.accumulate(np.where(missing, length, place)[:, ::-1], axis=1)[:, ::-1]
+    nearest = np.where(before >= 0, before, np.minimum(after, length - 1))
+    return np.asarray(np.nan_to_num(np.take_along_axis(values, nearest, axis=1)))
+
+
+def _rolled(steps: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """uint64 [n]: a polynomial of the steps from first to last, the same wherever they stand. By sums from the start,
+    modulo 2 ** 64, in which the root has an inverse."""
+    with np.errstate(over="ignore"):
+        powers = np.full(len(steps) + 1, _ROOT, np.uint64)
+        powers[0] = 1
+        powers = np.cumprod(powers, dtype=np.uint64)
+        inverse = np.full(len(steps) + 1, pow(_ROOT, -1, 1 << 64), np.uint64)
+        inverse[0] = 1
+        inverse = np.cumprod(inverse, dtype=np.uint64)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(steps * powers[:-1], dtype=np.uint64)])
+        return _mix((sums[last] - sums[first]) * inverse[first])
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser."""
+    with np.errstate(over="ignore"):
+        mixed = values + np.uint64(_ROOT & _MASK)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def _bits(column: np.ndarray) -> np.ndarray:
+    """uint64 [n] of float32 [n], with one kind of NaN and of zero."""
+    column = np.where(np.isnan(column), np.float32(np.nan), column) + np.float32(0)
+    return np.ascontiguousarray(column, np.float32).view(np.uint32).astype(np.uint64)
+
+
+def _of_column(column: np.ndarray | Texts) -> np.ndarray:
+    if not isinstance(column, Texts):
+        return _bits(column)
+    names = np.array([*(content_hash(name.encode("utf-8", "surrogatepass")) for name in column.names), 0], np.uint64)
+    return np.asarray(names[column.codes])
