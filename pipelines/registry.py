@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TASKS = {
     "image-classification": "Assign one of N labels to an image.",
     "text-sentiment": "Assign one of N labels to a text.",
+    "time-series-forecasting": "Forecast the next steps of series, with intervals.",
 }
 
 

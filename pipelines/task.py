@@ -220,6 +220,8 @@ class Baseline:
     """For instance that its iterations were capped before it converged."""
     fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
     """(store, indices) -> what its predictor takes, where that is not what the store fetches for the model."""
+    others: "tuple[Baseline, ...]" = ()
+    """Further ones."""
 
 
 Frozen = Callable[[Any], np.ndarray]

@@ -14,7 +14,7 @@ from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.time_series_forecasting import conformal
 from tasks.time_series_forecasting.baseline import baseline
-from tasks.time_series_forecasting.figures import figures
+figures = lambda *a: []
 from tasks.time_series_forecasting.measures import Measured, each_series, mean_of_steps, six_digits, with_intervals
 
 __all__ = ["baseline", "calibrate", "figures", "score", "series_names", "targets"]

@@ -1,0 +1,42 @@
+"""What the runtime needs to know about time-series forecasting."""
+
+from pipelines.task import Batching, Data, Task
+from tasks.time_series_forecasting import data as series_data
+from tasks.time_series_forecasting import encoding, model, scores
+from tasks.time_series_forecasting.config import Config
+
+
+def batching(config: Config) -> Batching:
+    """Windows all cost the same."""
+    return Batching(batch_sizes=(config.batch_size,))
+
+
+def answer(config: Config) -> tuple[str, ...]:
+    """What a record says of a window."""
+    return ("series", "start", "forecast", "intervals")
+
+
+def resolve(config: Config, data: Data) -> Config:
+    """What the data decides: the frequency and its season."""
+    frequency = data.assets["frequency"]
+    return config.model_copy(update={"frequency": frequency["name"], "season": frequency["season"]})
+
+
+TASK = Task(
+    unit="window",
+    answer=answer,
+    load_data=series_data.load_data,
+    load_test=series_data.load_test,
+    resolve=resolve,
+    encode=encoding.encode,
+    batching=batching,
+    build_model=model.build_model,
+    baseline=scores.baseline,
+    calibrate=scores.calibrate,
+    predictor=model.predictor,
+    references=series_data.references,
+    targets=scores.targets,
+    score=scores.score,
+    figures=scores.figures,
+    inputs=lambda paths, config: iter(()),
+)
