@@ -130,11 +130,12 @@ def split(config: Config, panel: Panel) -> tuple[Spans, dict[str, Windows]]:
 
 def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str, Windows]) -> Data:
     """The data of a run."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     end = spans.bounds["train"][1]
     scaler = scaling.fit(panel, end, config.scaler)
     season = config.season or panel.frequency.season
-    coding = covariates.fit(_without(panel, config.group_by, config), end, config.calendar)
+    coding = covariates.fit(panel, end, config.calendar)
     trained = np.flatnonzero(end > 0)
     assets = {
         "channels": panel.channels,
@@ -144,7 +145,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
         **coding,
     }
     naive = scaling.naive(panel, end, season)
-    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, compared)
     warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
     protocol = _protocol(config, panel, spans, windows)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
@@ -153,7 +154,8 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
 def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     """What a finished model is scored on, as the only split, test: the test of config.data, or all of it where it has
     none."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     start = panel.ends["valid" if "valid" in panel.ends else "train"]
     if "test" in panel.ends:
         found = scored_windows(start, panel.ends["test"], config.horizon, config.origins)
@@ -171,7 +173,7 @@ def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     scaler = scaling.known(assets, panel.series, scaling.fit(panel, start, config.scaler))
     naive = scaling.naive(panel, start, season)
     features = covariates.encode(panel, assets)
-    fitted = Fitted(panel, scaler, naive, features, season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, features, season, compared)
     if config.origins is not None:
         what = f"{config.origins} origins, a horizon apart, of"
     count = len(windows["test"])
@@ -277,12 +279,12 @@ def _ends(panel: Panel) -> list[Problem]:
     return [Problem("warning", "ends-differ", f"{early:,} series", message)]
 
 
-def _without(panel: Panel, name: str | None, config: Config) -> Panel:
+def _without(panel: Panel, config: Config) -> Panel:
     """Without the column that scores are told apart by, unless the model is to see it too."""
     asked = [one.strip() for one in (config.columns or {}).get("static", "").split(",")]
-    if name is None or name in asked:
+    if config.group_by is None or config.group_by in asked:
         return panel
-    static = {key: column for key, column in panel.columns["static"].items() if key != name}
+    static = {name: column for name, column in panel.columns["static"].items() if name != config.group_by}
     return replace(panel, columns={**panel.columns, "static": static})
 
 
