@@ -91,12 +91,31 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     pieces = {name: pieces[name] for name in SPLITS if name in pieces}
     together = joined(list(pieces.values()))
     meter.expect(len(together))
+    if assets is not None:
+        check_times(together, assets)
     frequency: str | Frequency = config.frequency if assets is None else from_asset(assets["frequency"])
     panel = close(build(pieces, together, frequency), config.fill)
     meter(len(together))
     warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
     # What the rows were is not needed any more.
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
+
+
+def check_times(rows: Rows, assets: Assets) -> None:
+    """See that the rows are of times as those that a model was trained on.
+
+    Raises:
+        DataError: they are not.
+    """
+    told = assets["frequency"]
+    are_times = rows.moments is not None and rows.moments.are_times
+    zoned = rows.moments is not None and rows.moments.zoned
+    if are_times != (told["unit"] != "number"):
+        has, have = ("numbers of steps", "times") if are_times else ("times", "numbers of steps, or none")
+        raise DataError(f"the model was trained on {has}, and the data have {have}: map time as it was.")
+    if zoned != (told.get("zone") is not None):
+        has, have = ("offsets", "none") if told.get("zone") else ("no offsets", "some")
+        raise DataError(f"the times that the model was trained on have {has}, and these have {have}: write them alike.")
 
 
 def refuse_bad(config: Config, examined: Examined) -> None:

@@ -16,7 +16,7 @@ from pipelines.sources.tables import table_suffix
 from pipelines.task import Assets, Problem, Raw
 from tasks.time_series_forecasting.config import Config
 from tasks.time_series_forecasting.data import covariates, scaling
-from tasks.time_series_forecasting.data.assembly import wanted
+from tasks.time_series_forecasting.data.assembly import check_times, wanted
 from tasks.time_series_forecasting.data.gaps import close
 from tasks.time_series_forecasting.data.panel import Panel, build
 from tasks.time_series_forecasting.data.rows import Covariate, Rows, joined, renamed
@@ -39,8 +39,8 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
         DataError: a table is damaged, or has other columns or steps than the model knows.
     """
     rows = _read(paths, wanted(config, assets), assets)
+    check_times(rows, assets)
     panel = _ahead(build({"train": rows}, rows, from_asset(assets["frequency"])), config.horizon)
-    _check_times(panel, assets)
     unreadable = [problem for problem in panel.bad if config.on_bad == "fail"]
     panel = close(panel, config.fill)
     origins = panel.ends["train"]
@@ -98,18 +98,6 @@ def _places(path: str) -> list[Place]:
     if not table_suffix(Path(path)):
         raise DataError(f"{printable(path)} is no table: give .csv, .tsv, .jsonl or .parquet, each also .gz.")
     return [Place(Path(path))]
-
-
-def _check_times(panel: Panel, assets: Assets) -> None:
-    told = assets["frequency"]
-    if panel.are_times != (told["unit"] != "number"):
-        has, lacks = ("numbers of steps", "times") if panel.are_times else ("times", "none")
-        raise DataError(f"the model was trained on {has}, and the data have {lacks}: map time as it was.")
-    if panel.zoned != (told.get("zone") is not None):
-        has, lacks = ("offsets", "none") if told.get("zone") else ("no offsets", "some")
-        raise DataError(
-            f"the times that the model was trained on have {has}, and these have {lacks}: write them alike."
-        )
 
 
 def _ahead(panel: Panel, horizon: int) -> Panel:
