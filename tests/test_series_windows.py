@@ -277,7 +277,7 @@ def test_a_finished_model_is_scored_on_other_data_by_its_own_scaler(tmp_path: Pa
     np.testing.assert_allclose(found["center"][new][0], (series["x"][:6] + 100).mean(), rtol=1e-6)
 
 
-def test_the_samples(tmp_path: Path) -> None:
+def test_the_samples() -> None:
     data = load_data(Config())
     assert data.assets["covariates"] == {"known": ["event"], "past": [], "static": ["kind=office", "kind=shop"]}
     assert data.assets["frequency"]["season"] == 24
@@ -287,6 +287,8 @@ def test_the_samples(tmp_path: Path) -> None:
     assert co2.assets["frequency"]["name"] == "month"
     assert store(co2, "test").ids(np.array([0])) == ["co2@1979-01-01"]
     assert everything(co2, "train")["past"].max() < everything(co2, "test")["future"].max() < 347
+    with pytest.raises(DataError, match="columns were given and sample has none"):
+        load_data(Config(columns={"time": "date"}))
     with pytest.raises(DataError, match="no built-in sample 'sample:x'"):
         load_data(Config(data="sample:x"))
     assert check_data(Config()).problems == []
