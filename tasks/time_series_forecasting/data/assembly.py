@@ -266,7 +266,8 @@ def _fingerprint(fitted: Fitted, windows: Mapping[str, Windows], hashes: Mapping
 
 def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, Windows]) -> str:
     test = windows["test"]
-    series = "1 series" if len(panel.series) == 1 else f"{len(panel.series):,} series"
+    scored = test.counts > 0
+    series = f"{int(scored.sum()):,} series"
     channels = f" of {len(panel.channels)} channels" if len(panel.channels) > 1 else ""
     origins = (
         "from every step that has them ahead in the test span, none dropped at its end"
@@ -274,7 +275,7 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
         else f"from {config.origins} origins of each series, a horizon apart, the last ending with it"
     )
     counts = ", ".join(
-        f"{spoken} {_steps(spans.bounds[name])}"
+        f"{spoken} {_steps(spans.bounds[name], scored)}"
         for name, spoken in (("train", "train"), ("valid", "validation"), ("test", "test"))
     )
     limit = f" Each split is limited to {config.limit:,} windows, spread evenly." if config.limit is not None else ""
@@ -284,8 +285,8 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
     )
 
 
-def _steps(span: tuple[np.ndarray, np.ndarray]) -> str:
-    lengths = span[1] - span[0]
+def _steps(span: tuple[np.ndarray, np.ndarray], which: np.ndarray) -> str:
+    lengths = (span[1] - span[0])[which]
     least, most = int(lengths.min()), int(lengths.max())
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
