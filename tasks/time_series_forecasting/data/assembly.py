@@ -29,9 +29,9 @@ from tasks.time_series_forecasting.data.spans import (
     training_windows,
     untested,
 )
-from tasks.time_series_forecasting.data.stores import Fitted, WindowStore
+from tasks.time_series_forecasting.data.stores import Fitted, WindowStore, hashes_of
 from tasks.time_series_forecasting.data.tables import Wanted
-from tasks.time_series_forecasting.frequency import Frequency, from_asset
+from tasks.time_series_forecasting.frequency import STEP, Frequency, from_asset
 
 _NAMED = 10
 _MOST_GROUPS = 100
@@ -78,6 +78,8 @@ def examine(
 
 
 def _examine(config: Config, advance: Callable[[int, int], None] | None, assets: Assets | None) -> Examined:
+    if config.columns and config.data.startswith("sample"):
+        raise DataError(f"columns were given and {config.data} has none: they are for tables.")
     meter = Meter(advance)
     how = wanted(config, assets)
     main = read_source(config.data, how)
@@ -91,12 +93,31 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     pieces = {name: pieces[name] for name in SPLITS if name in pieces}
     together = joined(list(pieces.values()))
     meter.expect(len(together))
+    if assets is not None:
+        check_times(together, assets)
     frequency: str | Frequency = config.frequency if assets is None else from_asset(assets["frequency"])
     panel = close(build(pieces, together, frequency), config.fill)
     meter(len(together))
     warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
     # What the rows were is not needed any more.
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
+
+
+def check_times(rows: Rows, assets: Assets) -> None:
+    """See that the rows are of times as those that a model was trained on.
+
+    Raises:
+        DataError: they are not.
+    """
+    told = assets["frequency"]
+    are_times = rows.moments is not None and rows.moments.are_times
+    zoned = rows.moments is not None and rows.moments.zoned
+    if are_times != (told["unit"] != "number"):
+        has, have = ("numbers of steps", "times") if are_times else ("times", "numbers of steps, or none")
+        raise DataError(f"the model was trained on {has}, and the data have {have}: map time as it was.")
+    if zoned != (told.get("zone") is not None):
+        has, have = ("offsets", "none") if told.get("zone") else ("no offsets", "some")
+        raise DataError(f"the times that the model was trained on have {has}, and these have {have}: write them alike.")
 
 
 def refuse_bad(config: Config, examined: Examined) -> None:
@@ -130,11 +151,12 @@ def split(config: Config, panel: Panel) -> tuple[Spans, dict[str, Windows]]:
 
 def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str, Windows]) -> Data:
     """The data of a run."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     end = spans.bounds["train"][1]
     scaler = scaling.fit(panel, end, config.scaler)
     season = config.season or panel.frequency.season
-    coding = covariates.fit(_without(panel, config.group_by, config), end, config.calendar)
+    coding = covariates.fit(panel, end, config.calendar)
     trained = np.flatnonzero(end > 0)
     assets = {
         "channels": panel.channels,
@@ -144,7 +166,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
         **coding,
     }
     naive = scaling.naive(panel, end, season)
-    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, compared)
     warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
     protocol = _protocol(config, panel, spans, windows)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
@@ -153,7 +175,8 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
 def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     """What a finished model is scored on, as the only split, test: the test of config.data, or all of it where it has
     none."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     start = panel.ends["valid" if "valid" in panel.ends else "train"]
     if "test" in panel.ends:
         found = scored_windows(start, panel.ends["test"], config.horizon, config.origins)
@@ -171,7 +194,7 @@ def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     scaler = scaling.known(assets, panel.series, scaling.fit(panel, start, config.scaler))
     naive = scaling.naive(panel, start, season)
     features = covariates.encode(panel, assets)
-    fitted = Fitted(panel, scaler, naive, features, season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, features, season, compared)
     if config.origins is not None:
         what = f"{config.origins} origins, a horizon apart, of"
     count = len(windows["test"])
@@ -191,13 +214,21 @@ def summarise(config: Config, examined: Examined, windows: Mapping[str, Windows]
         "series": len(panel.series),
         "channels": panel.channels,
         "steps": {"least": int(lengths.min()), "median": int(np.median(lengths)), "most": int(lengths.max())},
-        "frequency": panel.frequency.name if config.frequency != "auto" else f"{panel.frequency.name} (inferred)",
+        "frequency": _said(config, panel),
         "covariates": {role: list(columns) for role, columns in panel.columns.items() if columns},
         "filled": int(panel.guessed.sum()) if panel.guessed is not None else 0,
         "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
         "warnings": [f"{problem.where}: {problem.message}" for problem in examined.warnings],
         "protocol": "",
     }
+
+
+def _said(config: Config, panel: Panel) -> str:
+    """The frequency, and how it is known."""
+    name = panel.frequency.name
+    if config.frequency != "auto":
+        return name
+    return f"{name} (inferred)" if panel.are_times or name == STEP else f"{name} (by the file's name)"
 
 
 def _data(
@@ -208,8 +239,11 @@ def _data(
     told: tuple[Assets, list[Problem], str],
 ) -> Data:
     assets, warnings, protocol = told
+    told_apart = hashes_of(fitted.panel)
+    # What covariates were in the table is not needed any more.
+    fitted = replace(fitted, panel=replace(fitted.panel, columns={}))
     stores = {name: WindowStore(fitted, one, config.lookback, config.horizon) for name, one in windows.items()}
-    hashes = {name: store.hashes() for name, store in stores.items()}
+    hashes = {name: store.hashes(told_apart) for name, store in stores.items()}
     if config.data == "sample":
         protocol = f"{protocol} {_SYNTHETIC}"
     summary = summarise(config, replace(examined, warnings=warnings), windows) | {"protocol": protocol}
@@ -232,7 +266,8 @@ def _fingerprint(fitted: Fitted, windows: Mapping[str, Windows], hashes: Mapping
 
 def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, Windows]) -> str:
     test = windows["test"]
-    series = "1 series" if len(panel.series) == 1 else f"{len(panel.series):,} series"
+    scored = test.counts > 0
+    series = f"{int(scored.sum()):,} series"
     channels = f" of {len(panel.channels)} channels" if len(panel.channels) > 1 else ""
     origins = (
         "from every step that has them ahead in the test span, none dropped at its end"
@@ -240,7 +275,7 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
         else f"from {config.origins} origins of each series, a horizon apart, the last ending with it"
     )
     counts = ", ".join(
-        f"{spoken} {_steps(spans.bounds[name])}"
+        f"{spoken} {_steps(spans.bounds[name], scored)}"
         for name, spoken in (("train", "train"), ("valid", "validation"), ("test", "test"))
     )
     limit = f" Each split is limited to {config.limit:,} windows, spread evenly." if config.limit is not None else ""
@@ -250,8 +285,8 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
     )
 
 
-def _steps(span: tuple[np.ndarray, np.ndarray]) -> str:
-    lengths = span[1] - span[0]
+def _steps(span: tuple[np.ndarray, np.ndarray], which: np.ndarray) -> str:
+    lengths = (span[1] - span[0])[which]
     least, most = int(lengths.min()), int(lengths.max())
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
@@ -277,12 +312,12 @@ def _ends(panel: Panel) -> list[Problem]:
     return [Problem("warning", "ends-differ", f"{early:,} series", message)]
 
 
-def _without(panel: Panel, name: str | None, config: Config) -> Panel:
+def _without(panel: Panel, config: Config) -> Panel:
     """Without the column that scores are told apart by, unless the model is to see it too."""
     asked = [one.strip() for one in (config.columns or {}).get("static", "").split(",")]
-    if name is None or name in asked:
+    if config.group_by is None or config.group_by in asked:
         return panel
-    static = {key: column for key, column in panel.columns["static"].items() if key != name}
+    static = {name: column for name, column in panel.columns["static"].items() if name != config.group_by}
     return replace(panel, columns={**panel.columns, "static": static})
 
 
