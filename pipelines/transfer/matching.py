@@ -77,7 +77,7 @@ def take_head(
         old = weights_of(there[layer.name]) if layer.name in there else []
         for place, variable in enumerate(weights_of(layer)):
             one = old[place] if place < len(old) else None
-            there, here = units or ([] if one is None else range(one.shape[-1]), range(variable.shape[-1]))
+            there, here = units or _places(one, variable)
             value, shared = _columns(one, variable, there, here)
             if value is None:
                 matched.new.append(variable.path)
@@ -154,6 +154,11 @@ def _in_a_row(table: np.ndarray, new: Any) -> np.ndarray | None:
     value, shared = np.array(keras.ops.convert_to_numpy(new)), min(len(table), new.shape[0])
     value[:shared] = table[:shared]
     return value
+
+
+def _places(old: Any, new: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Of the outputs of both, where these are all there is to tell them by."""
+    return range(0 if old is None else old.shape[-1]), range(new.shape[-1])
 
 
 def _columns(old: Any, new: Any, there: Sequence[Any], here: Sequence[Any]) -> tuple[np.ndarray | None, int]:

@@ -1,12 +1,14 @@
 """Settings for time-series forecasting. Imports no TensorFlow."""
 
 from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.config import RunConfig, setting
 from pipelines.config.fields import Columns, Split
 from pipelines.sources.texts import check_encoding
+from tasks.time_series_forecasting import frequency as frequencies
 
 LEVELS = (80, 95)
 """Per cent: the intervals that are given beside every forecast."""
@@ -16,6 +18,13 @@ ROLES = ("time", "series", "value", "known", "past", "static")
 """What columns are mapped to; of value, known, past and static, several columns with commas between."""
 COUNTS = "negative-binomial"
 """The head for counts, which sees units and no scale."""
+
+
+def check_zone(name: str) -> str:
+    """The name of a time zone."""
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone: name one as Europe/Berlin or UTC")
+    return name
 
 
 class Config(RunConfig):
@@ -33,12 +42,12 @@ class Config(RunConfig):
     encoding: Annotated[str, AfterValidator(check_encoding)] = setting(
         "utf-8", "How names and categories are written in tables, as cp1252.", group="data"
     )
-    frequency: str = setting(
+    frequency: Annotated[str, AfterValidator(frequencies.check)] = setting(
         "auto",
         "What lies between two steps, as hour, 15 minutes, day, business day, month; auto: told by the times.",
         group="data",
     )
-    time_zone: str | None = setting(
+    time_zone: Annotated[str, AfterValidator(check_zone)] | None = setting(
         None, "The zone of times that name none, as Europe/Berlin; steps are then counted in UTC.", group="data"
     )
     season: int | None = setting(

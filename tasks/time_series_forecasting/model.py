@@ -10,7 +10,7 @@ from pipelines.devices import forward
 from pipelines.prediction import batched_predictor
 from pipelines.task import Assets, Built, Encoder, Metric, Predictor, Record
 from pipelines.task import Head as Top
-from tasks.time_series_forecasting import heads
+from tasks.time_series_forecasting import conformal, heads
 from tasks.time_series_forecasting.backbones import build_features
 from tasks.time_series_forecasting.config import COUNTS, LEVELS, QUANTILES, Config
 from tasks.time_series_forecasting.encoding import encode, normalization, widths
@@ -76,7 +76,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         center, scale = np.asarray(given["center"]), np.asarray(given["scale"])
         parameters = _in_parts(compute, given["x"], config.lookback * center.shape[1])
         bare = (np.zeros_like(center), np.ones_like(scale)) if config.head == COUNTS else (center, scale)
-        return heads.forecasts(head, parameters, *bare)
+        return conformal.apply(heads.forecasts(head, parameters, *bare), assets, config, scale)
 
     def record(name: str, output: np.ndarray) -> Record:
         return Record(name, answer(name, output, assets["channels"]), output)
@@ -86,7 +86,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
 
 def answer(name: str, output: np.ndarray, channels: list[str]) -> dict[str, Any]:
     """What a person reads of one forecast [H, C, 1 + len(QUANTILES)]: numbers of 6 digits, by channel."""
-    series, _, start = name.rpartition(" ")
+    series, _, start = name.rpartition("@")
     numbers = six_digits(output).transpose(1, 0, 2)
     ends = {level: [1 + QUANTILES.index(q) for q in _ends(level)] for level in LEVELS}
     return {
