@@ -420,9 +420,16 @@ def test_what_cannot_be_pretrained_is_refused(options: dict[str, Any], message: 
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_on_jax() -> None:
+@pytest.mark.parametrize(
+    "which",
+    [
+        "(learns and dlinear) or (hidden and quantile)",
+        pytest.param("learn or record", marks=pytest.mark.slow),
+    ],
+)
+def test_on_jax(which: str) -> None:
     pytest.importorskip("jax", reason="the JAX backend is an extra")
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "learn or record"]
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", which]
     environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -77,16 +77,16 @@ def take_head(
         old = weights_of(there[layer.name]) if layer.name in there else []
         for place, variable in enumerate(weights_of(layer)):
             one = old[place] if place < len(old) else None
-            there, here = units or _places(one, variable)
-            value, shared = _columns(one, variable, there, here)
+            theirs, ours = units or _places(one, variable)
+            value, shared = _columns(one, variable, theirs, ours)
             if value is None:
                 matched.new.append(variable.path)
                 continue
             variable.assign(value)
-            if shared == len(here) == len(there):
+            if shared == len(ours) == len(theirs):
                 matched.taken.append(variable.path)
             else:
-                matched.resized.append(f"{variable.path} ({shared} of {len(here)} {head.units or 'outputs'} known)")
+                matched.resized.append(f"{variable.path} ({shared} of {len(ours)} {head.units or 'outputs'} known)")
     return matched
 
 
