@@ -270,20 +270,20 @@ class Serving:
     """A finished model as one TensorFlow graph, from what a person has to the answer."""
 
     function: Callable[[Any], dict[str, Any]]
-    """inputs [rows], or a dict of them -> its outputs by name, each [rows, ...]; among them `output`, as
-    Record.output."""
+    """inputs [rows], or a dict of them -> its outputs by name, each [rows, ...]; among them what Record.output
+    holds."""
     input: Any
     """tf.TensorSpec of the inputs, with their name; of several, a dict of such by name."""
     what: str
     """What the inputs are, in words."""
     inputs: "Callable[[Store, np.ndarray], np.ndarray | Raw]"
     """(store, int64 [rows]) -> these examples' inputs, to try it with; of several, by name."""
-    output: str = "logits"
-    """The name of what Record.output holds."""
     needs: tuple[str, ...] = ()
     """What a process must import to run it, besides TensorFlow."""
     tracked: tuple[Any, ...] = ()
     """What the graph refers to: the model, tables."""
+    output: str = "logits"
+    """Which of its outputs Record.output holds."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]

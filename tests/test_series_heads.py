@@ -114,7 +114,9 @@ def test_the_quantiles_of_students_t() -> None:
     location, scale, freedom = RNG.normal(size=SHAPE).astype(np.float32), draw(0.1, 10), draw(2.1, 1e3)
     found = heads.head_of(Config(head="student-t")).quantiles(np.stack([location, scale, freedom], -1))
     for place, share in enumerate(QUANTILES):
-        np.testing.assert_allclose(found[..., place], stats.t.ppf(share, freedom, location, scale), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            found[..., place], stats.t.ppf(share, freedom, location, scale), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_the_quantiles_of_counts() -> None:

@@ -77,16 +77,16 @@ def take_head(
         old = weights_of(there[layer.name]) if layer.name in there else []
         for place, variable in enumerate(weights_of(layer)):
             one = old[place] if place < len(old) else None
-            there, here = units or ([] if one is None else range(one.shape[-1]), range(variable.shape[-1]))
-            value, shared = _columns(one, variable, there, here)
+            theirs, ours = units or _places(one, variable)
+            value, shared = _columns(one, variable, theirs, ours)
             if value is None:
                 matched.new.append(variable.path)
                 continue
             variable.assign(value)
-            if shared == len(here) == len(there):
+            if shared == len(ours) == len(theirs):
                 matched.taken.append(variable.path)
             else:
-                matched.resized.append(f"{variable.path} ({shared} of {len(here)} {head.units or 'outputs'} known)")
+                matched.resized.append(f"{variable.path} ({shared} of {len(ours)} {head.units or 'outputs'} known)")
     return matched
 
 
@@ -154,6 +154,11 @@ def _in_a_row(table: np.ndarray, new: Any) -> np.ndarray | None:
     value, shared = np.array(keras.ops.convert_to_numpy(new)), min(len(table), new.shape[0])
     value[:shared] = table[:shared]
     return value
+
+
+def _places(old: Any, new: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Of the outputs of both, where these are all there is to tell them by."""
+    return range(0 if old is None else old.shape[-1]), range(new.shape[-1])
 
 
 def _columns(old: Any, new: Any, there: Sequence[Any], here: Sequence[Any]) -> tuple[np.ndarray | None, int]:

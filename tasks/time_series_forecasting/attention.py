@@ -84,6 +84,6 @@ def _positions(tokens: Any, config: Config) -> Any:
     order = keras.ops.cumsum(keras.ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1)
     small = keras.initializers.RandomUniform(-0.02, 0.02, seed=config.seed)
     count = tokens.shape[1]
-    return keras.layers.Embedding(count, config.width, embeddings_initializer=small, name="sequence_position_embedding")(
-        count - order
-    )
+    return keras.layers.Embedding(
+        count, config.width, embeddings_initializer=small, name="sequence_position_embedding"
+    )(count - order)

@@ -60,9 +60,9 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     """The encoder of windows of L = lookback and H = horizon steps of C channels.
 
     x a dict of float32, with those that `widths` names: past [rows, L, C], less the series' center over its scale, 0
-    where unseen; past_seen the same shape, 1 where observed; the covariates that the backbone sees, as they come. y [rows, H, C] scaled likewise; weight
-    [rows, H * C], 1 where observed. Counts (head negative-binomial) lose no center, y stays in units, and x has the
-    scale [rows, C] besides.
+    where unseen; past_seen the same shape, 1 where observed; the covariates that the backbone sees, as they come. y
+    [rows, H, C] scaled likewise; weight [rows, H * C], 1 where observed. Counts (head negative-binomial) lose no
+    center, y stays in units, and x has the scale [rows, C] besides.
     """
     del training
     names = widths(config, assets)

@@ -138,7 +138,7 @@ def _student_quantiles(parameters: np.ndarray) -> np.ndarray:
         upper[share] if share > 0.5 else -upper[round(1 - share, 9)] if share < 0.5 else np.zeros_like(freedom)
         for share in QUANTILES
     ]
-    return location[..., None] + scale[..., None] * np.stack(shifts, axis=-1)
+    return np.asarray(location[..., None] + scale[..., None] * np.stack(shifts, axis=-1))
 
 
 # The negative binomial

@@ -43,7 +43,7 @@ def encode(config: Config, assets: Assets) -> Encoder:
     check(config)
     whole = encoding.encode(config, assets, True)
     values = config.lookback * len(assets["channels"])
-    patched = fold(config.lookback, config.patch_length, config.patch_stride).any(axis=0)[:, None]
+    patched = fold(config.lookback, config.patch_length, config.patch_stride).sum(axis=0)[:, None] > 0
 
     def masked(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         x, _, _ = whole(raw, keys)
