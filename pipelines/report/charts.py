@@ -62,7 +62,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     if not named:
         caption += f" With {len(classes)} classes the names are left out; on the right the commonest confusions."
     size = (side + 0.6, side) if named else (9.0, 4.4)
-    return Figure("confusion_matrix", "Confusion matrix", caption, _render(draw, size))
+    return Figure("confusion_matrix", "Confusion matrix", caption, render(draw, size))
 
 
 def _matrix(axes: "Axes", counts: np.ndarray, classes: Sequence[str] | None) -> None:
@@ -131,7 +131,7 @@ def reliability(before: np.ndarray, after: np.ndarray, correct: np.ndarray, temp
         "Bars: how often the model was right; orange: how confident it was. A bar below its line is overconfident, "
         "one above it too modest. The strips at the bottom count the answers."
     )
-    return Figure("reliability", "Reliability of the probabilities", caption, _render(draw, (8.2, 4.6)))
+    return Figure("reliability", "Reliability of the probabilities", caption, render(draw, (8.2, 4.6)))
 
 
 def _reliability_panel(upper: "Axes", lower: "Axes", confidence: np.ndarray, correct: np.ndarray, title: str) -> None:
@@ -168,7 +168,7 @@ def class_bars(per_class: Mapping[str, Mapping[str, Any]], score: str = "f1", ti
         caption += f" The weakest {len(shown)} of {len(known)} classes."
     if len(known) < len(per_class):
         caption += f" {len(per_class) - len(known)} classes occur neither as truth nor as prediction."
-    return Figure(f"class_{score}", title, caption, _render(draw, (7.0, max(1.6, 0.24 * len(shown) + 0.4))))
+    return Figure(f"class_{score}", title, caption, render(draw, (7.0, max(1.6, 0.24 * len(shown) + 0.4))))
 
 
 def histogram(
@@ -198,7 +198,7 @@ def histogram(
 
     if values.max() > most:
         caption += f" The last bar also holds longer ones, up to {values.max():,}."
-    return Figure(name, title, caption, _render(draw, (7.0, 2.6)))
+    return Figure(name, title, caption, render(draw, (7.0, 2.6)))
 
 
 def pictures(images: np.ndarray, captions: Sequence[str], *, name: str, title: str, caption: str) -> Figure:
@@ -214,7 +214,7 @@ def pictures(images: np.ndarray, captions: Sequence[str], *, name: str, title: s
             _picture(axes, image)
             _below(axes, text)
 
-    return Figure(name, title, caption, _render(draw, (max(columns, 3) * 1.45, rows * 1.85)))
+    return Figure(name, title, caption, render(draw, (max(columns, 3) * 1.45, rows * 1.85)))
 
 
 def heat_maps(
@@ -237,7 +237,7 @@ def heat_maps(
             axes.set_xlim(0, 2 + _GAP)
             _below(axes, text)
 
-    return Figure(name, title, caption, _render(draw, (max(columns, 2) * 2.9, rows * 1.85)))
+    return Figure(name, title, caption, render(draw, (max(columns, 2) * 2.9, rows * 1.85)))
 
 
 def _picture(axes: "Axes", image: np.ndarray, extent: tuple[float, float, float, float] | None = None) -> None:
@@ -260,7 +260,7 @@ def shorten(text: str, most: int = 20) -> str:
     return f"{text[: most - 1 - head]}…{text[-head:]}"
 
 
-def _render(draw: Any, size: tuple[float, float]) -> bytes:
+def render(draw: Any, size: tuple[float, float]) -> bytes:
     """PNG bytes of what `draw` puts on a canvas of that size in inches."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

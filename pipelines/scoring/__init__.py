@@ -5,6 +5,7 @@ warning: the precision of a class never predicted, the recall of one without exa
 """
 
 from pipelines.scoring.agreement import auc
+from pipelines.scoring.blocks import block_length, block_weights, resampled_blocks
 from pipelines.scoring.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -38,6 +39,8 @@ __all__ = [
     "auc",
     "average_precision",
     "best_thresholds",
+    "block_length",
+    "block_weights",
     "bootstrap",
     "bootstrap_macro_f1",
     "by_group",
@@ -55,6 +58,7 @@ __all__ = [
     "outputs_of",
     "per_class",
     "reliability_bins",
+    "resampled_blocks",
     "sigmoid",
     "softmax",
     "top_k_accuracy",
