@@ -58,5 +58,5 @@ def predict(folder: str | Path, inputs: Iterable[str | Path], **options: Any) ->
     from pipelines.prediction import as_json
 
     loaded = load_predictor(Path(folder), options)
-    records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config))
+    records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config, loaded.assets))
     return (as_json(record) for record in records)

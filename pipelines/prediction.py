@@ -21,7 +21,7 @@ from pipelines.task import Encoder, Predictor, Raw, Record
 
 _AHEAD = 4
 """Batches that are decoded ahead of the model."""
-_REFUSABLE = ("path", "text")
+_REFUSABLE = ("path", "text", "name")
 """The columns of what people name or give."""
 
 
@@ -46,7 +46,7 @@ def predict(
 
     loaded = load_predictor(run_dir, options)
     with _opened(output) as file:
-        records = loaded.predictor(loaded.task.inputs(inputs, loaded.config))
+        records = loaded.predictor(loaded.task.inputs(inputs, loaded.config, loaded.assets))
         counts = write_records(records, file, format, loaded.task.answer(loaded.config))
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(

@@ -153,7 +153,7 @@ class Record:
 
 Predictor = Callable[[Iterable[tuple[list[str], Raw]]], Iterator[Record]]
 """Batches of (ids, raw examples) in, records out, in order. A broken input becomes a record with an error; so does one
-whose `path` is no path but NUL and the reason why it was refused."""
+whose `path` (`text`, `name`) is none but NUL and the reason why it was refused."""
 
 
 @dataclass(frozen=True)
@@ -328,8 +328,8 @@ class Task:
     figures: "Callable[[Sequence[Record], Raw, Any, Assets, Store, keras.Model], Sequence[Figure | Passages]]"
     """(records, references, config, assets, store, model) -> pictures and texts; the model is the one that gave the
     records."""
-    inputs: "Callable[[Sequence[str], Any], Iterator[tuple[list[str], Raw]]]"
-    """(paths or - , config) -> batches of (ids, raw) for predict, streamed."""
+    inputs: "Callable[[Sequence[str], Any, Assets], Iterator[tuple[list[str], Raw]]]"
+    """(paths or - , config, assets) -> batches of (ids, raw) for predict, streamed."""
     pretraining: Pretraining | None = None
     """None: the task refuses `--pretrain-on`."""
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None

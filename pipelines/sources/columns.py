@@ -168,6 +168,16 @@ def _number(cell: Any) -> float | None:
         return None
 
 
+def as_array(column: Any, empty: float) -> np.ndarray:
+    """The values of an Arrow column, `empty` where it has none."""
+    import pyarrow
+
+    whole = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    if pyarrow.types.is_boolean(whole.type):
+        return as_array(whole.cast(pyarrow.uint8()), empty).astype(bool)
+    return np.array(np.from_dlpack(whole.fill_null(empty) if whole.null_count else whole))
+
+
 def _length(cells: Cells) -> int:
     if isinstance(cells, Texts):
         return len(cells.codes)
@@ -199,7 +209,7 @@ def _from_csv(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[str,
     cells: dict[str, Cells] = {}
     for name, kind in guessed.items():
         if kind == "number":
-            cells[name] = read[name].to_numpy()
+            cells[name] = as_array(read[name], np.nan)
         else:
             texts = _encoded(read[name])
             cells[name] = _numbers_or_texts(texts, kinds[name])
@@ -234,12 +244,10 @@ def _from_arrow(column: Any, kind: Kind) -> Cells:
     if types.is_temporal(column.type) and kind == "time":
         aware = getattr(column.type, "tz", None) is not None
         micro = column.cast(pyarrow.timestamp("us", "UTC" if aware else None), safe=False)
-        missing = micro.is_null().to_numpy()
-        return Times(micro.cast(pyarrow.int64()).fill_null(0).to_numpy(), aware, missing)
+        return Times(as_array(micro.cast(pyarrow.int64()), 0), aware, as_array(micro.is_null(), True))
     texts = types.is_string(column.type) or types.is_large_string(column.type)
     if kind in ("number", "either") and not texts:
-        numbers: np.ndarray = column.cast(pyarrow.float64(), safe=False).to_numpy()
-        return numbers
+        return as_array(column.cast(pyarrow.float64(), safe=False), np.nan)
     if texts and kind != "number":
         found = _encoded(column)
         return _numbers_or_texts(found, kind)
@@ -247,7 +255,7 @@ def _from_arrow(column: Any, kind: Kind) -> Cells:
         raise TypeError
     found = column.combine_chunks().dictionary_encode()
     return _tidy(
-        found.indices.fill_null(-1).to_numpy(zero_copy_only=False),
+        as_array(found.indices, -1),
         [as_text(value) for value in found.dictionary.to_pylist()],
     )
 
@@ -278,7 +286,7 @@ def _guess(first: Head, name: str) -> Kind:
 
 def _encoded(column: Any) -> Texts:
     found = column.combine_chunks().dictionary_encode()
-    return _tidy(found.indices.fill_null(-1).to_numpy(zero_copy_only=False), found.dictionary.to_pylist())
+    return _tidy(as_array(found.indices, -1), found.dictionary.to_pylist())
 
 
 def _tidy(codes: np.ndarray, names: Sequence[str]) -> Texts:
@@ -291,8 +299,8 @@ def _tidy(codes: np.ndarray, names: Sequence[str]) -> Texts:
 
 def _numbers_or_texts(texts: Texts, kind: Kind) -> Cells:
     """The numbers that texts say, if either is wanted and all of them are."""
-    numbers = [_number(name) for name in texts.names]
-    if kind != "either" or None in numbers or not numbers:
+    numbers = [_number(name) for name in texts.names] if kind == "either" else []
+    if None in numbers or not numbers:
         return texts
     found: np.ndarray = np.array([*numbers, np.nan], np.float64)[texts.codes]
     return found

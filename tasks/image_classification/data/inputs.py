@@ -13,7 +13,7 @@ from pipelines.sources.folders import printable, walk
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
-from pipelines.task import Problem, Raw
+from pipelines.task import Assets, Problem, Raw
 from tasks.image_classification.config import Config
 from tasks.image_classification.data import cells
 from tasks.image_classification.data.inspection import EXTENSIONS, OTHER_EXTENSIONS, check_header, quiet_pillow
@@ -23,7 +23,7 @@ _Input = tuple[str, bytes]
 _REFUSED = b"\0"
 
 
-def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Raw]]:
+def inputs(paths: Sequence[str], config: Config, assets: Assets | None = None) -> Iterator[tuple[list[str], Raw]]:
     """Batches of config.batch_size, of (ids, {"path": object [rows], of bytes}), in order.
 
     A path is an image; a folder, of which every picture is taken, however deep; a table, of which the image column
@@ -33,6 +33,7 @@ def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Ra
     Raises:
         DataError: a table is damaged or has no such column.
     """
+    del assets
     every = (item for path in paths for item in _expand(path, config))
     while some := _next(every, config.batch_size):
         column = np.empty(len(some), object)

@@ -12,7 +12,7 @@ from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
 from pipelines.sources.texts import from_cell, from_file, read_file
-from pipelines.task import Problem, Raw
+from pipelines.task import Assets, Problem, Raw
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.header import text_column
 from tasks.text_sentiment.data.stores import as_column
@@ -21,7 +21,7 @@ _Input = tuple[str, bytes]
 """The id of the record and the text; or NUL and the reason why there is none."""
 
 
-def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Raw]]:
+def inputs(paths: Sequence[str], config: Config, assets: Assets | None = None) -> Iterator[tuple[list[str], Raw]]:
     """Batches of config.batch_size, of (ids, {"text": object [rows], of bytes in UTF-8}), in order.
 
     A path is a file that holds one text; a folder of such files, however deep; a table with a column of texts; or -,
@@ -30,6 +30,7 @@ def inputs(paths: Sequence[str], config: Config) -> Iterator[tuple[list[str], Ra
     Raises:
         DataError: a table is damaged or has no such column, or a path does not exist.
     """
+    del assets
     every = (item for path in paths for item in _expand(path, config))
     while some := list(islice(every, config.batch_size)):
         yield [printable(name) for name, _ in some], {"text": as_column([text for _, text in some])}

@@ -27,10 +27,11 @@ from tasks.time_series_forecasting.data.assembly import (
     split,
     summarise,
 )
+from tasks.time_series_forecasting.data.inputs import inputs
 from tasks.time_series_forecasting.data.spans import untested
 from tasks.time_series_forecasting.data.stores import WindowStore
 
-__all__ = ["check_data", "load_data", "load_test", "references"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:

@@ -91,12 +91,31 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     pieces = {name: pieces[name] for name in SPLITS if name in pieces}
     together = joined(list(pieces.values()))
     meter.expect(len(together))
+    if assets is not None:
+        check_times(together, assets)
     frequency: str | Frequency = config.frequency if assets is None else from_asset(assets["frequency"])
     panel = close(build(pieces, together, frequency), config.fill)
     meter(len(together))
     warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
     # What the rows were is not needed any more.
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
+
+
+def check_times(rows: Rows, assets: Assets) -> None:
+    """See that the rows are of times as those that a model was trained on.
+
+    Raises:
+        DataError: they are not.
+    """
+    told = assets["frequency"]
+    are_times = rows.moments is not None and rows.moments.are_times
+    zoned = rows.moments is not None and rows.moments.zoned
+    if are_times != (told["unit"] != "number"):
+        has, have = ("numbers of steps", "times") if are_times else ("times", "numbers of steps, or none")
+        raise DataError(f"the model was trained on {has}, and the data have {have}: map time as it was.")
+    if zoned != (told.get("zone") is not None):
+        has, have = ("offsets", "none") if told.get("zone") else ("no offsets", "some")
+        raise DataError(f"the times that the model was trained on have {has}, and these have {have}: write them alike.")
 
 
 def refuse_bad(config: Config, examined: Examined) -> None:
@@ -130,11 +149,12 @@ def split(config: Config, panel: Panel) -> tuple[Spans, dict[str, Windows]]:
 
 def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str, Windows]) -> Data:
     """The data of a run."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     end = spans.bounds["train"][1]
     scaler = scaling.fit(panel, end, config.scaler)
     season = config.season or panel.frequency.season
-    coding = covariates.fit(_without(panel, config.group_by, config), end, config.calendar)
+    coding = covariates.fit(panel, end, config.calendar)
     trained = np.flatnonzero(end > 0)
     assets = {
         "channels": panel.channels,
@@ -144,7 +164,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
         **coding,
     }
     naive = scaling.naive(panel, end, season)
-    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, compared)
     warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
     protocol = _protocol(config, panel, spans, windows)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
@@ -153,7 +173,8 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
 def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     """What a finished model is scored on, as the only split, test: the test of config.data, or all of it where it has
     none."""
-    panel = examined.panel
+    compared = _compared(examined.panel, config.group_by)
+    panel = _without(examined.panel, config)
     start = panel.ends["valid" if "valid" in panel.ends else "train"]
     if "test" in panel.ends:
         found = scored_windows(start, panel.ends["test"], config.horizon, config.origins)
@@ -171,7 +192,7 @@ def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     scaler = scaling.known(assets, panel.series, scaling.fit(panel, start, config.scaler))
     naive = scaling.naive(panel, start, season)
     features = covariates.encode(panel, assets)
-    fitted = Fitted(panel, scaler, naive, features, season, _compared(panel, config.group_by))
+    fitted = Fitted(panel, scaler, naive, features, season, compared)
     if config.origins is not None:
         what = f"{config.origins} origins, a horizon apart, of"
     count = len(windows["test"])
@@ -277,12 +298,12 @@ def _ends(panel: Panel) -> list[Problem]:
     return [Problem("warning", "ends-differ", f"{early:,} series", message)]
 
 
-def _without(panel: Panel, name: str | None, config: Config) -> Panel:
+def _without(panel: Panel, config: Config) -> Panel:
     """Without the column that scores are told apart by, unless the model is to see it too."""
     asked = [one.strip() for one in (config.columns or {}).get("static", "").split(",")]
-    if name is None or name in asked:
+    if config.group_by is None or config.group_by in asked:
         return panel
-    static = {key: column for key, column in panel.columns["static"].items() if key != name}
+    static = {name: column for name, column in panel.columns["static"].items() if name != config.group_by}
     return replace(panel, columns={**panel.columns, "static": static})
 
 

@@ -169,9 +169,9 @@ def _taken(column: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
     total, width = column.shape
     if (start < 0).any() or total < length:
         return column[np.clip(start[:, None] + np.arange(length), 0, total - 1)]
-    step, item = column.strides
-    assert item == column.itemsize and step == item * width, "rows that follow each other are copied at once"
-    every = as_strided(column, (total - length + 1, length * width), (step, item), writeable=False)
+    assert column.flags.c_contiguous, "what is not would be read wrongly"
+    item = column.itemsize
+    every = as_strided(column, (total - length + 1, length * width), (item * width, item), writeable=False)
     return np.asarray(every[start]).reshape(len(start), length, width)
 
 

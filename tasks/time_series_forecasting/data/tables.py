@@ -169,7 +169,7 @@ def _is_ragged(path: Path, first: Head, columns: dict[str, str]) -> bool:
     if _called(_TIMES, first) or _called(_SERIES, first):
         return False
     names = [str(row[0]).strip() for row in first.rows]
-    if len(set(names)) < len(names) or any(is_number(name) or _HOLDS_A_TIME.fullmatch(name) for name in names):
+    if 2 * len(set(names)) <= len(names) or any(is_number(name) or _HOLDS_A_TIME.fullmatch(name) for name in names):
         return False
     return all(is_number(row[1]) or not row[1].strip() for row in first.rows)
 

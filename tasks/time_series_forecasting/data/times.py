@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.sources.columns import Cells, Texts, Times
+from pipelines.sources.columns import Cells, Texts, Times, as_array
 
 _FORMATS = (
     *("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y-%m-%d %H:%M", "%Y%m%d", "%Y%m%d %H:%M"),
@@ -82,7 +82,7 @@ def _parsed(names: list[str]) -> tuple[np.ndarray, np.ndarray, bool | None]:
     column = pyarrow.array(names, pyarrow.string())
     if numbers := _whole(names):
         return numbers[0], numbers[1], None
-    aware = pc.match_substring_regex(column, _OFFSET).to_numpy(zero_copy_only=False)
+    aware = as_array(pc.match_substring_regex(column, _OFFSET), False)
     if aware.any() and not aware.all():
         one, other = names[int(np.argmin(aware))], names[int(np.argmax(aware))]
         raise DataError(
@@ -197,8 +197,7 @@ def _months(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def _micro(column: Any) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow
 
-    missing = column.is_null().to_numpy(zero_copy_only=False)
-    return column.cast(pyarrow.int64()).fill_null(0).to_numpy(zero_copy_only=False), missing
+    return as_array(column.cast(pyarrow.int64()), 0), as_array(column.is_null(), True)
 
 
 def _localised(moments: Moments, zone: str, series: np.ndarray) -> Moments:
