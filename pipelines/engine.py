@@ -248,7 +248,8 @@ def _say_result(console: Console, run: Run, result: Result) -> None:
     metrics = result.metrics
     name, score, baseline = metrics["headline"], metrics["scores"][metrics["headline"]], metrics["baseline"]
     verdict = standing(metrics)
-    other = f"baseline {_shown(baseline['scores'][name])}, {baseline['name']}."
+    others = [(baseline, "baseline "), *((further, "") for further in metrics.get("baselines", ()))]
+    other = "; ".join(f"{what}{_shown(one['scores'][name])}, {one['name']}" for one, what in others) + "."
     console.result(
         f"{label(name)} {_shown(score)} on {metrics['examples']:,} test examples; {other}"
         + (f" {verdict.sentence}" if verdict else "")

@@ -1,6 +1,6 @@
 """Scoring a split with a predictor: the same for the model, its baseline, and a finished run on other data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         settings: `group_by`, a column to tell scores apart by; `data`, another source (its test split, or all of it
             where it has none), and for it `columns`, by default the run's where the source has columns, and `on_bad`.
 
-    Returns: the shape of metrics.json; the baseline only where the data are the run's own.
+    Returns: the shape of metrics.json; the baselines only where the data are the run's own.
 
     Raises:
         DataError: an example cannot be read, or has a label that the model does not know (on_bad: skip leaves it out).
@@ -99,7 +99,8 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     )
     metrics = metrics_json(loaded.task_name, scores, data, len(store))
     if not other:
-        metrics["baseline"] = loaded.run.read_json("metrics.json").get("baseline")
+        known = loaded.run.read_json("metrics.json")
+        metrics |= {"baseline": None} | {key: known[key] for key in ("baseline", "baselines") if key in known}
     return metrics
 
 
@@ -128,6 +129,14 @@ def metrics_json(task_name: str, scores: Scores, data: Data, examples: int) -> d
         "headline": scores.headline,
     }
     return {**about, **scores_json(scores)}
+
+
+def baselines_json(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What metrics.json says of baseline.json: the yardstick as `baseline`, further ones, if any, as `baselines`."""
+    first, *others = (
+        {key: one[key] for key in ("name", "note", "scores")} for one in (found, *found.get("others", ()))
+    )
+    return {"baseline": first, **({"baselines": others} if others else {})}
 
 
 def scores_json(scores: Scores) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from pipelines.checkpoints import Checkpoints, State, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import ConfigError, RunError, StateError
-from pipelines.evaluation import Head, judge, metrics_json, predict_store, scores_json
+from pipelines.evaluation import Head, baselines_json, judge, metrics_json, predict_store, scores_json
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
 from pipelines.stages import Stage, before, plan
-from pipelines.task import Assets, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
+from pipelines.task import Assets, Baseline, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
 
 if TYPE_CHECKING:
     from pipelines.training import Trainer
@@ -270,18 +270,23 @@ class Execution:
         return self.task.distil(built, teacher, self.config, self.data.assets)
 
     def fit_baseline(self) -> None:
-        """Fit the classical model and score it on the same split."""
+        """Fit the classical models and score them on the same split."""
         from pipelines.transfer.features import clear
 
         self.console.say("baseline: fitting …")
         baseline = self.task.baseline(self.config, self.data, self._frozen())
+        first, *others = [self._judge_baseline(one) for one in (baseline, *baseline.others)]
+        self.run.write_json("baseline.json", {**first, **({"others": others} if others else {})})
+        clear(self.run.path / "state")
+
+    def _judge_baseline(self, baseline: Baseline) -> dict[str, Any]:
+        """One of them as it stands in baseline.json."""
         records = predict_store(baseline.predictor, self.data.splits["test"], baseline.fetch)
         scores = self._score(records, self.data.assets)
         self.console.say(
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )
-        self.run.write_json("baseline.json", {"name": baseline.name, "note": baseline.note, **scores_json(scores)})
-        clear(self.run.path / "state")
+        return {"name": baseline.name, "note": baseline.note, **scores_json(scores)}
 
     def _frozen(self) -> Frozen | None:
         """The backbone with the weights that were taken over, as it was before training changed them."""
@@ -307,8 +312,7 @@ class Execution:
         records = self.predict("test")
         scores = judge(self.task, records, self.data.splits["test"], self.config, self.assets)
         metrics = metrics_json(self.task_name, scores, self.data, len(records))
-        baseline = self.run.read_json("baseline.json")
-        metrics["baseline"] = {key: baseline[key] for key in ("name", "note", "scores")}
+        metrics |= baselines_json(self.run.read_json("baseline.json"))
         store = self.data.splits["test"]
         references = self.task.references(store)
         with whole_file(self.run.path / "predictions.jsonl") as file:

@@ -221,7 +221,8 @@ class Baseline:
     fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
     """(store, indices) -> what its predictor takes, where that is not what the store fetches for the model."""
     others: "tuple[Baseline, ...]" = ()
-    """Further ones."""
+    """Further ones to show beside it. The model is held against the first alone: the task says which that is, and must
+    not choose it by the test split."""
 
 
 Frozen = Callable[[Any], np.ndarray]

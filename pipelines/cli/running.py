@@ -103,12 +103,11 @@ evaluate = PairsCommand(
 
 
 def metrics_text(metrics: dict[str, Any]) -> str:
-    """A run's metrics as a small table, the headline first and the baseline beside."""
-    baseline = metrics.get("baseline")
+    """A run's metrics as a small table, the headline first and the baselines beside."""
     names = sorted(metrics["scores"], key=lambda name: name != metrics["headline"])
     head = ["", metrics["split"], "95 % interval"]
     rows = [[name, *_score_cells(metrics["scores"][name])] for name in names]
-    if baseline:
+    for baseline in filter(None, (metrics.get("baseline"), *(metrics.get("baselines") or ()))):
         head.append(baseline["name"])
         rows = [[*row, _score_cells(baseline["scores"].get(name))[0]] for name, row in zip(names, rows, strict=True)]
     lines = [text_table([head, *rows])]

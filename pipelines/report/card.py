@@ -44,6 +44,7 @@ def write_model_card(run_dir: Path) -> Path:
         "data": files.data,
         "settings": files.settings,
         "verdict": words.standing(files.metrics),
+        "baselines": words.baselines(files.metrics),
         "groups": words.groups(files.metrics),
         "weakest": _weakest(files.metrics),
         "ending": words.ending(files.ended, files.of("epoch"), files.settings),

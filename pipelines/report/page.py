@@ -54,6 +54,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "name": manifest.get("name") or files.run.path.name,
         "missing": files.missing_stages,
         "hero": _hero(metrics),
+        "baselines": words.baselines(metrics),
         "verdict": words.standing(metrics),
         "curves": training_curves(epochs, files.of("step"), best, files.of("pretraining")),
         "training": _start(manifest) + _pretraining(files) + _training(files, best),
@@ -88,6 +89,8 @@ def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     baseline = metrics.get("baseline") or {}
     other = (baseline.get("scores") or {}).get(name)
     rows = [("model", score)] + ([("baseline", other)] if other and words.finite(other) else [])
+    further = [one.get("scores", {}).get(name) for one in metrics.get("baselines") or []]
+    rows += [("further", one) for one in further if one and words.finite(one)]
     return {"name": name, "score": score, "other": other, "baseline": baseline, "strip": interval_strip(rows)}
 
 
@@ -145,9 +148,12 @@ def _calibration(metrics: Mapping[str, Any]) -> str:
 
 
 def _score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    others = (metrics.get("baseline") or {}).get("scores") or {}
     scores = metrics.get("scores") or {}
-    return [{"name": name, "model": score, "baseline": others.get(name)} for name, score in scores.items()]
+    baselines = [(one or {}).get("scores") or {} for one in words.baselines(metrics)]
+    return [
+        {"name": name, "model": score, "baselines": [one.get(name) for one in baselines]}
+        for name, score in scores.items()
+    ]
 
 
 def _tables(breakdowns: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ class Metrics(BaseModel):
     examples: int = 0
     scores: dict[str, _Score] = {}
     baseline: _Baseline | None = None
+    baselines: list[_Baseline] | None = None
     breakdowns: _Breakdowns | None = None
 
 

@@ -13,6 +13,8 @@ _DEEPEST, _MOST_LISTED, _GROUP_SCORES = 4, 8, 4
 
 def direction(name: str) -> str:
     """Which way is better."""
+    if name.startswith("coverage_"):
+        return f"best at {int(name.partition('_')[2]) / 100:.2f}"
     return "lower is better" if name in LOWER_IS_BETTER else "higher is better"
 
 
@@ -110,6 +112,12 @@ def standing(metrics: Mapping[str, Any]) -> Verdict | None:
     if model is None or baseline is None or not (finite(model) and finite(baseline)):
         return None
     return verdict(str(name), _interval(model), _interval(baseline))
+
+
+def baselines(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The yardstick first, then the further ones; none where there are no scores of any."""
+    found = [metrics.get("baseline") or {}, *(metrics.get("baselines") or [])]
+    return [one for one in found if one.get("scores")]
 
 
 def groups(metrics: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from pipelines.task import Assets, Baseline, Data, Frozen, Predictor, Raw, Record, Store
 from tasks.time_series_forecasting import conformal
-from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
+from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.data.stores import WindowStore
-from tasks.time_series_forecasting.measures import intervals, six_digits
 from tasks.time_series_forecasting.ridge import Ridge, parts, some
 
 _MOST_VALIDATED = 5_000
@@ -76,23 +75,12 @@ def _as_output(point: np.ndarray) -> np.ndarray:
 
 
 def _predictor(forecast: Callable[[Raw], np.ndarray], assets: Assets, config: Config) -> Predictor:
+    """Records without an answer: they are scored, and nobody reads them."""
+
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             outputs = conformal.apply(_as_output(forecast(raw)), assets, config, raw["scale"])
             for name, output in zip(ids, outputs, strict=True):
-                yield Record(name, _answer(name, output, assets["channels"]), output)
+                yield Record(name, {}, output)
 
     return predict
-
-
-def _answer(name: str, output: np.ndarray, channels: list[str]) -> dict[str, Any]:
-    """What a person reads of output [horizon, channels, 1 + quantiles]."""
-    series, _, start = name.rpartition("@")
-    numbers = six_digits(output).transpose(1, 0, 2)
-    ends = {level: np.stack([low, high], axis=-1) for level, low, high in intervals(numbers[..., 1:])}
-    return {
-        "series": series,
-        "start": start,
-        "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
-        "intervals": {str(level): dict(zip(channels, ends[level].tolist(), strict=True)) for level in LEVELS},
-    }

@@ -1,7 +1,7 @@
 """What is measured of forecasts: sums for each window and channel, each step and each series, and the scores that they
 make. Only observed targets count (future_seen)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.scoring.blocks import block_length, resampled_blocks
 from pipelines.scoring.intervals import RESAMPLES, interval, resampled_weights
-from pipelines.task import Interval, Raw
+from pipelines.task import Assets, Interval, Raw
 from tasks.time_series_forecasting.config import LEVELS, QUANTILES
 
 Sums = dict[str, np.ndarray]
@@ -18,7 +18,7 @@ and squared error in units (`absolute`, `squared`) and divided by the scale (`ab
 `smape`, of `size` |y|, of `pinball` (twice the pinball loss, the mean over QUANTILES), and for each level of whether
 the target lies in the interval (`inside_80`) and how wide that is, divided by the scale (`width_80`)."""
 
-_VALUES = 1_000_000
+_VALUES = 250_000
 """Targets that are measured at once."""
 _FEWEST_UNITS = 5
 """Series or blocks of origins below which resampling them says nothing."""
@@ -242,6 +242,16 @@ def each_series(measured: Measured) -> dict[str, np.ndarray]:
         **{f"coverage_{level}": mean[f"inside_{level}"] for level in LEVELS},
     }
     return {name: values.ravel() for name, values in columns.items()}
+
+
+def series_names(measured: Measured, ids: Sequence[str], assets: Assets) -> list[str]:
+    """Of each frame and channel: the channel's where there is one frame of several, the frame's, or both; `ids` as
+    "frame@first step" of each window."""
+    channels = assets["channels"]
+    frames = [ids[first].rpartition("@")[0] for first in measured.first.tolist()]
+    if len(channels) == 1:
+        return frames
+    return [channel if len(frames) == 1 else f"{frame} {channel}" for frame in frames for channel in channels]
 
 
 def six_digits(values: np.ndarray) -> np.ndarray:

@@ -14,10 +14,17 @@ from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.time_series_forecasting import conformal
 from tasks.time_series_forecasting.baseline import baseline
-figures = lambda *a: []
-from tasks.time_series_forecasting.measures import Measured, each_series, mean_of_steps, six_digits, with_intervals
+from tasks.time_series_forecasting.figures import figures
+from tasks.time_series_forecasting.measures import (
+    Measured,
+    each_series,
+    mean_of_steps,
+    series_names,
+    six_digits,
+    with_intervals,
+)
 
-__all__ = ["baseline", "calibrate", "figures", "score", "series_names", "targets"]
+__all__ = ["baseline", "calibrate", "figures", "score", "targets"]
 
 _MOST_SERIES = 100
 """Series that are listed by name: the worst."""
@@ -55,22 +62,13 @@ def score(records: Sequence[Record], references: Raw, config: Any, assets: Asset
     found, about = with_intervals(measured, references["origin"], config.horizon, config.seed)
     breakdowns: dict[str, Any] = {
         "horizon": {str(1 + step): row for step, row in enumerate(mean_of_steps(measured.steps))},
-        "series": _by_series(measured, series_names(measured, records, assets)),
+        "series": _by_series(measured, series_names(measured, [record.id for record in records], assets)),
     }
     if config.origins is not None:
         breakdowns["origin"] = _by_origin(measured, references["origin"], records)
     if "conformal" in assets:
         breakdowns["calibration"] = {name: assets["conformal"][name] for name in ("shifted", "values_each")}
     return Scores("mase" if "mase" in found else "mae", found, {**breakdowns, "resampling": about})
-
-
-def series_names(measured: Measured, records: Sequence[Record], assets: Assets) -> list[str]:
-    """Of each frame and channel: the frame's, the channel's where there is one frame, or both."""
-    channels = assets["channels"]
-    frames = [records[first].id.rpartition("@")[0] for first in measured.first.tolist()]
-    if len(channels) == 1:
-        return frames
-    return [channel if len(frames) == 1 else f"{frame} {channel}" for frame in frames for channel in channels]
 
 
 def _by_series(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
@@ -81,7 +79,10 @@ def _by_series(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, 
     rows = {names[place]: _row({name: column[place] for name, column in table.items()}) for place in listed.tolist()}
     if len(listed) < len(order):
         others = {name: column[order[_MOST_SERIES:]] for name, column in table.items()}
-        means = {name: values[known].mean() if (known := np.isfinite(values)).any() else np.nan for name, values in others.items()}
+        means = {
+            name: values[known].mean() if (known := np.isfinite(values)).any() else np.nan
+            for name, values in others.items()
+        }
         rows[f"mean of {len(order) - len(listed):,} further series"] = _row(means)
     return rows
 
