@@ -20,11 +20,12 @@ from pipelines.task import Batching, Raw
 from pipelines.transfer.freezing import backbone_layers
 from pipelines.transfer.matching import align, take_head, take_over
 from tasks.time_series_forecasting import pretraining
+from tasks.time_series_forecasting.answers import six_digits
 from tasks.time_series_forecasting.attention import patches
 from tasks.time_series_forecasting.backbones import moving_average
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.encoding import encode, ignored, widths
-from tasks.time_series_forecasting.model import build_model, predictor, six_digits
+from tasks.time_series_forecasting.model import build_model, predictor
 from tasks.time_series_forecasting.normalization import normalize
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")

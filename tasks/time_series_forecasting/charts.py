@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.task import Figure
-from tasks.time_series_forecasting.measures import intervals
+from tasks.time_series_forecasting.answers import intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """What is measured of forecasts: sums for each window and channel, each step and each series, and the scores that they
 make. Only observed targets count (future_seen)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.scoring.blocks import block_length, resampled_blocks
 from pipelines.scoring.intervals import RESAMPLES, interval, resampled_weights
 from pipelines.task import Assets, Interval, Raw
+from tasks.time_series_forecasting.answers import intervals
 from tasks.time_series_forecasting.config import LEVELS, QUANTILES
 
 Sums = dict[str, np.ndarray]
@@ -122,13 +123,6 @@ def pinball(truth: np.ndarray, forecast: np.ndarray, level: float) -> np.ndarray
     missing = truth - forecast
     found: np.ndarray = np.maximum(level * missing, (level - 1) * missing)
     return found
-
-
-def intervals(quantiles: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Each level in per cent, and the low and high ends of its interval, of quantiles [..., len(QUANTILES)]."""
-    for level in LEVELS:
-        low, high = (QUANTILES.index(round(0.5 + side * level / 200, 6)) for side in (-1, 1))
-        yield level, quantiles[..., low], quantiles[..., high]
 
 
 def with_intervals(
@@ -252,12 +246,3 @@ def series_names(measured: Measured, ids: Sequence[str], assets: Assets) -> list
     if len(channels) == 1:
         return frames
     return [channel if len(frames) == 1 else f"{frame} {channel}" for frame in frames for channel in channels]
-
-
-def six_digits(values: np.ndarray) -> np.ndarray:
-    """float64, each rounded to 6 significant digits, and so the shortest when it is written."""
-    size = np.abs(values.astype(np.float64))
-    power = 5 - np.floor(np.log10(np.where(size > 0, size, 1.0)))
-    up, down = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)
-    rounded: np.ndarray = np.rint(values * up / down) / up * down
-    return rounded

@@ -11,8 +11,9 @@ from pipelines.prediction import batched_predictor
 from pipelines.task import Assets, Built, Encoder, Metric, Predictor, Record
 from pipelines.task import Head as Top
 from tasks.time_series_forecasting import conformal, heads
+from tasks.time_series_forecasting.answers import answer
 from tasks.time_series_forecasting.backbones import build_features
-from tasks.time_series_forecasting.config import COUNTS, LEVELS, QUANTILES, Config
+from tasks.time_series_forecasting.config import COUNTS, Config
 from tasks.time_series_forecasting.encoding import encode, normalization, widths
 from tasks.time_series_forecasting.heads import Head, head_of
 from tasks.time_series_forecasting.normalization import normalize
@@ -82,37 +83,6 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         return Record(name, answer(name, output, assets["channels"]), output)
 
     return batched_predictor(_with_scaler(encode(config, assets, training=False)), outputs, record)
-
-
-def answer(name: str, output: np.ndarray, channels: list[str]) -> dict[str, Any]:
-    """What a person reads of one forecast [H, C, 1 + len(QUANTILES)]: numbers of 6 digits, by channel."""
-    series, _, start = name.rpartition("@")
-    numbers = six_digits(output).transpose(1, 0, 2)
-    ends = {level: [1 + QUANTILES.index(q) for q in _ends(level)] for level in LEVELS}
-    return {
-        "series": series,
-        "start": start,
-        "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
-        "intervals": {
-            str(level): dict(zip(channels, numbers[..., places].tolist(), strict=True))
-            for level, places in ends.items()
-        },
-    }
-
-
-def six_digits(values: np.ndarray) -> np.ndarray:
-    """float64, each rounded to 6 significant digits, and so the shortest when it is written."""
-    size = np.abs(values.astype(np.float64))
-    power = 5 - np.floor(np.log10(np.where(size > 0, size, 1.0)))
-    up, down = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)
-    rounded: np.ndarray = np.rint(values * up / down) / up * down
-    return rounded
-
-
-def _ends(level: int) -> tuple[float, float]:
-    """The quantiles that an interval of so many per cent lies between."""
-    outside = round((100 - level) / 200, 6)
-    return outside, round(1 - outside, 6)
 
 
 def _with_scaler(encoder: Encoder) -> Encoder:

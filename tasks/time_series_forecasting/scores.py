@@ -13,6 +13,7 @@ from pipelines import scoring
 from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.time_series_forecasting import conformal
+from tasks.time_series_forecasting.answers import six_digits
 from tasks.time_series_forecasting.baseline import baseline
 from tasks.time_series_forecasting.figures import figures
 from tasks.time_series_forecasting.measures import (
@@ -20,7 +21,6 @@ from tasks.time_series_forecasting.measures import (
     each_series,
     mean_of_steps,
     series_names,
-    six_digits,
     with_intervals,
 )
 
@@ -32,7 +32,8 @@ _MOST_SERIES = 100
 
 def targets(references: Raw, assets: Assets) -> list[Any]:
     """What came: of each channel the values of all steps, None where none was observed."""
-    rounded = np.where(references["future_seen"].astype(bool), six_digits(references["future"]), None)
+    rounded = six_digits(references["future"]).astype(object)
+    rounded[references["future_seen"] == 0] = None
     return [dict(zip(assets["channels"], window.T.tolist(), strict=True)) for window in rounded]
 
 

@@ -1,8 +1,8 @@
 """What the runtime needs to know about time-series forecasting."""
 
-from pipelines.task import Batching, Data, Task
+from pipelines.task import Batching, Data, Pretraining, Task
 from tasks.time_series_forecasting import data as series_data
-from tasks.time_series_forecasting import encoding, model, scores
+from tasks.time_series_forecasting import encoding, model, pretraining, scores
 from tasks.time_series_forecasting.config import Config
 
 
@@ -39,4 +39,5 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=series_data.inputs,
+    pretraining=Pretraining(series_data.load_unlabelled, pretraining.encode, pretraining.build_model),
 )

@@ -30,8 +30,9 @@ from tasks.time_series_forecasting.data.assembly import (
 from tasks.time_series_forecasting.data.inputs import inputs
 from tasks.time_series_forecasting.data.spans import untested
 from tasks.time_series_forecasting.data.stores import WindowStore
+from tasks.time_series_forecasting.data.unlabelled import load_unlabelled as unlabelled_of
 
-__all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "load_unlabelled", "references"]
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
@@ -43,6 +44,11 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
     examined = examine(config, advance)
     refuse_bad(config, examined)
     return assemble(config, examined, *split(config, examined.panel))
+
+
+def load_unlabelled(config: Config, data: Data) -> Data:
+    """What config.pretrain_on has to learn from, as the split train alone. Raises DataError as load_data."""
+    return unlabelled_of(config, data, load_data)
 
 
 def load_test(config: Config, assets: Assets) -> Data:
