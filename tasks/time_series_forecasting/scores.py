@@ -32,7 +32,8 @@ _MOST_SERIES = 100
 
 def targets(references: Raw, assets: Assets) -> list[Any]:
     """What came: of each channel the values of all steps, None where none was observed."""
-    rounded = np.where(references["future_seen"].astype(bool), six_digits(references["future"]), None)
+    rounded = six_digits(references["future"]).astype(object)
+    rounded[references["future_seen"] == 0] = None
     return [dict(zip(assets["channels"], window.T.tolist(), strict=True)) for window in rounded]
 
 
