@@ -161,9 +161,10 @@ def test_missing_covariates_and_statics_that_vary(tmp_path: Path) -> None:
     said = refusal(str(path), columns=columns)
     assert f"series 'a', {path} line 9: 'promo' has no value in 1 step from 2020-01-08 on." in said
     assert f"{path} line 11: says another 'region' of 'a' than {path} line 2: keep one." in said
-    store = cast(WindowStore, load_data(config(str(path), columns={"known": "promo"}, fill="forward")).splits["train"])
-    column = store.of.panel.columns["known"]["promo"]
-    assert np.asarray(column)[6:9].tolist() == [0, 0, 0]
+    data = load_data(config(str(path), columns={"known": "promo"}, fill="forward"))
+    coding, known = data.assets["coding"]["known"][0], cast(WindowStore, data.splits["train"]).of.features.known
+    assert known is not None
+    np.testing.assert_allclose(known[5:9, 0] * coding["scale"] + coding["center"], [1, 0, 0, 0], atol=1e-6)
 
 
 def test_ragged_lines(tmp_path: Path) -> None:

@@ -104,7 +104,12 @@ def test_stride_origins_and_limit(tmp_path: Path) -> None:
 
 
 def test_series_of_different_lengths_are_cut_each_at_its_end_and_padded(tmp_path: Path) -> None:
-    series = {"a": random(40, 1)[:, 0], "short": random(14, 1, 1)[:, 0], "tiny": random(5, 1, 2)[:, 0]}
+    series = {
+        "a": random(40, 1)[:, 0],
+        "short": random(14, 1, 1)[:, 0],
+        "tiny": random(5, 1, 2)[:, 0],
+        "ten": random(10, 1, 3)[:, 0],
+    }
     data = load_data(Config(data=long(tmp_path / "sales.csv", series), **SMALL))
     test = references(data.splits["test"])
     assert test["origin"][test["name"] == "a"].tolist() == [32, 33, 34, 35, 36, 37]
@@ -120,7 +125,12 @@ def test_series_of_different_lengths_are_cut_each_at_its_end_and_padded(tmp_path
     np.testing.assert_array_equal(raw["future"][row, :, 0], series["short"][3:6])
     assert any("tiny: too short to be validated on" in one for one in data.summary["warnings"])
     assert any("every series is cut at its own end" in one for one in data.summary["warnings"])
-    assert data.assets["series"] == ["a", "short", "tiny"]
+    # Of ten steps, three are validated on and three tested on, and a past and a future are left.
+    assert [
+        references(data.splits[split])["origin"][references(data.splits[split])["name"] == "ten"].tolist()
+        for split in ("train", "valid", "test")
+    ] == [[1], [4], [7]]
+    assert data.assets["series"] == ["a", "short", "tiny", "ten"]
     assert store(data, "test").groups.tolist() == test["series"].tolist()
 
 
@@ -277,7 +287,7 @@ def test_a_finished_model_is_scored_on_other_data_by_its_own_scaler(tmp_path: Pa
     np.testing.assert_allclose(found["center"][new][0], (series["x"][:6] + 100).mean(), rtol=1e-6)
 
 
-def test_the_samples(tmp_path: Path) -> None:
+def test_the_samples() -> None:
     data = load_data(Config())
     assert data.assets["covariates"] == {"known": ["event"], "past": [], "static": ["kind=office", "kind=shop"]}
     assert data.assets["frequency"]["season"] == 24
@@ -287,6 +297,8 @@ def test_the_samples(tmp_path: Path) -> None:
     assert co2.assets["frequency"]["name"] == "month"
     assert store(co2, "test").ids(np.array([0])) == ["co2@1979-01-01"]
     assert everything(co2, "train")["past"].max() < everything(co2, "test")["future"].max() < 347
+    with pytest.raises(DataError, match="columns were given and sample has none"):
+        load_data(Config(columns={"time": "date"}))
     with pytest.raises(DataError, match="no built-in sample 'sample:x'"):
         load_data(Config(data="sample:x"))
     assert check_data(Config()).problems == []

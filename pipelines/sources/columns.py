@@ -145,9 +145,17 @@ def read_columns(table: Place, kinds: Mapping[str, Kind], first: Head) -> Column
         read = _QUICK.get(suffix.removesuffix(".gz"))
         quick = read(table, kinds, first) if read else None
         columns = _row_by_row(table, kinds) if quick is None else Columns(table, quick, [])
+    _release()
     if not len(columns) and not columns.bad:
         raise DataError(f"{table.path} has no rows: nothing to read.")
     return columns
+
+
+def _release() -> None:
+    """Give back what Arrow keeps of the memory that it read into, which may be many times the columns."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 def is_number(cell: Any) -> bool:
@@ -249,8 +257,7 @@ def _from_arrow(column: Any, kind: Kind) -> Cells:
     if kind in ("number", "either") and not texts:
         return as_array(column.cast(pyarrow.float64(), safe=False), np.nan)
     if texts and kind != "number":
-        found = _encoded(column)
-        return _numbers_or_texts(found, kind)
+        return _encoded(column)
     if kind == "number":
         raise TypeError
     found = column.combine_chunks().dictionary_encode()

@@ -78,8 +78,8 @@ class Config(RunConfig):
         group="data",
         ge=1,
     )
-    lookback: int = setting(96, "Steps of the past that the model sees.", group="model", ge=1, le=65_536)
-    horizon: int = setting(24, "Steps ahead that are forecast.", group="model", ge=1, le=65_536)
+    lookback: int = setting(96, "Steps of the past that the model sees.", group="data", ge=1, le=65_536)
+    horizon: int = setting(24, "Steps ahead that are forecast.", group="data", ge=1, le=65_536)
     backbone: Literal["dlinear", "nlinear", "patchtst", "itransformer", "tide", "lstm", "gru"] = setting(
         "dlinear",
         "dlinear or nlinear (linear layers), patchtst or itransformer (attention), tide (dense, made for covariates), "

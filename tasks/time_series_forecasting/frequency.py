@@ -217,6 +217,8 @@ def _all_ends(times: np.ndarray) -> bool:
 
 def _only_business_days(times: np.ndarray) -> bool:
     """Five days of each week, over more than one."""
+    if len(times) > 28 and not _only_business_days(times[:28]):
+        return False
     days = times // _DAY
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
     return bool((weekday < 5).all()) and int(days.max() - days.min()) >= 7

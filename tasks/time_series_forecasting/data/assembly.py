@@ -29,9 +29,9 @@ from tasks.time_series_forecasting.data.spans import (
     training_windows,
     untested,
 )
-from tasks.time_series_forecasting.data.stores import Fitted, WindowStore
+from tasks.time_series_forecasting.data.stores import Fitted, WindowStore, hashes_of
 from tasks.time_series_forecasting.data.tables import Wanted
-from tasks.time_series_forecasting.frequency import Frequency, from_asset
+from tasks.time_series_forecasting.frequency import STEP, Frequency, from_asset
 
 _NAMED = 10
 _MOST_GROUPS = 100
@@ -78,6 +78,8 @@ def examine(
 
 
 def _examine(config: Config, advance: Callable[[int, int], None] | None, assets: Assets | None) -> Examined:
+    if config.columns and config.data.startswith("sample"):
+        raise DataError(f"columns were given and {config.data} has none: they are for tables.")
     meter = Meter(advance)
     how = wanted(config, assets)
     main = read_source(config.data, how)
@@ -212,13 +214,21 @@ def summarise(config: Config, examined: Examined, windows: Mapping[str, Windows]
         "series": len(panel.series),
         "channels": panel.channels,
         "steps": {"least": int(lengths.min()), "median": int(np.median(lengths)), "most": int(lengths.max())},
-        "frequency": panel.frequency.name if config.frequency != "auto" else f"{panel.frequency.name} (inferred)",
+        "frequency": _said(config, panel),
         "covariates": {role: list(columns) for role, columns in panel.columns.items() if columns},
         "filled": int(panel.guessed.sum()) if panel.guessed is not None else 0,
         "skipped": [{"where": problem.where, "message": problem.message} for problem in examined.bad],
         "warnings": [f"{problem.where}: {problem.message}" for problem in examined.warnings],
         "protocol": "",
     }
+
+
+def _said(config: Config, panel: Panel) -> str:
+    """The frequency, and how it is known."""
+    name = panel.frequency.name
+    if config.frequency != "auto":
+        return name
+    return f"{name} (inferred)" if panel.are_times or name == STEP else f"{name} (by the file's name)"
 
 
 def _data(
@@ -229,8 +239,11 @@ def _data(
     told: tuple[Assets, list[Problem], str],
 ) -> Data:
     assets, warnings, protocol = told
+    told_apart = hashes_of(fitted.panel)
+    # What covariates were in the table is not needed any more.
+    fitted = replace(fitted, panel=replace(fitted.panel, columns={}))
     stores = {name: WindowStore(fitted, one, config.lookback, config.horizon) for name, one in windows.items()}
-    hashes = {name: store.hashes() for name, store in stores.items()}
+    hashes = {name: store.hashes(told_apart) for name, store in stores.items()}
     if config.data == "sample":
         protocol = f"{protocol} {_SYNTHETIC}"
     summary = summarise(config, replace(examined, warnings=warnings), windows) | {"protocol": protocol}
@@ -253,7 +266,8 @@ def _fingerprint(fitted: Fitted, windows: Mapping[str, Windows], hashes: Mapping
 
 def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, Windows]) -> str:
     test = windows["test"]
-    series = "1 series" if len(panel.series) == 1 else f"{len(panel.series):,} series"
+    scored = test.counts > 0
+    series = f"{int(scored.sum()):,} series"
     channels = f" of {len(panel.channels)} channels" if len(panel.channels) > 1 else ""
     origins = (
         "from every step that has them ahead in the test span, none dropped at its end"
@@ -261,7 +275,7 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
         else f"from {config.origins} origins of each series, a horizon apart, the last ending with it"
     )
     counts = ", ".join(
-        f"{spoken} {_steps(spans.bounds[name])}"
+        f"{spoken} {_steps(spans.bounds[name], scored)}"
         for name, spoken in (("train", "train"), ("valid", "validation"), ("test", "test"))
     )
     limit = f" Each split is limited to {config.limit:,} windows, spread evenly." if config.limit is not None else ""
@@ -271,8 +285,8 @@ def _protocol(config: Config, panel: Panel, spans: Spans, windows: Mapping[str, 
     )
 
 
-def _steps(span: tuple[np.ndarray, np.ndarray]) -> str:
-    lengths = span[1] - span[0]
+def _steps(span: tuple[np.ndarray, np.ndarray], which: np.ndarray) -> str:
+    lengths = (span[1] - span[0])[which]
     least, most = int(lengths.min()), int(lengths.max())
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 

@@ -44,8 +44,6 @@ class Panel:
     """bool [steps, channels]: filled in from neighbours, so that it can be looked at but is no truth; None: none is."""
     bad: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
-    """What was found out about the source, for the summary."""
 
     @property
     def lengths(self) -> np.ndarray:

@@ -91,10 +91,11 @@ def _shared(lengths: np.ndarray, shares: Sequence[float], horizon: int) -> tuple
     """Steps of each; at least a horizon, where a series has enough of them, else all are trained on."""
     train, test = (np.floor(lengths * shares[at] + 1e-6).astype(np.int64) for at in (0, 2))
     valid = lengths - train - test
-    if shares[1] <= 0:
-        valid = np.zeros_like(valid)
-    valid = np.where(shares[1] > 0, np.maximum(valid, horizon), 0)
-    test = np.where(shares[2] > 0, np.maximum(test, horizon), 0)
+    least = [horizon if share > 0 else 0 for share in shares]
+    valid, test = np.maximum(valid, least[1]) if shares[1] > 0 else valid * 0, np.maximum(test, least[2])
+    # Of short series, validation and test take no more than they must.
+    short = lengths - valid - test <= horizon
+    valid, test = np.where(short, least[1], valid), np.where(short, least[2], test)
     enough = lengths - valid - test > horizon
     valid, test = np.where(enough, valid, 0), np.where(enough, test, 0)
     return lengths - valid - test, valid, test
@@ -162,15 +163,19 @@ def limited(windows: Windows, limit: int | None) -> Windows:
 
 
 def untested(panel: Panel, windows: Mapping[str, Windows]) -> list[Problem]:
-    """A warning of series that are too short to be in every split."""
-    problems = []
+    """A warning of series that are too short to be in every split, or that nobody gave anything to train on."""
+    absent = panel.ends["train"] == 0
+    found = [(absent, "not in the data to train on, so left out")]
     for name, what in (("train", "trained on"), ("valid", "validated on"), ("test", "tested on")):
-        missing = np.flatnonzero(windows[name].counts == 0).tolist() if name in windows else []
+        found.append(((windows[name].counts == 0) & ~absent, f"too short to be {what}"))
+    problems = []
+    for which, what in found:
+        missing = np.flatnonzero(which).tolist()
         if missing:
             names = ", ".join(panel.series[at] for at in missing[:_NAMED])
             more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-            message = f"{names}{more}: too short to be {what}, of {len(panel.series):,} series."
-            problems.append(Problem("warning", "short-series", f"{len(missing):,} series", message))
+            where = f"{len(missing):,} of {len(panel.series):,} series"
+            problems.append(Problem("warning", "short-series", where, f"{names}{more}: {what}."))
     return problems
 
 

@@ -16,7 +16,7 @@ from tasks.time_series_forecasting.data.scaling import Naive, Scaler
 from tasks.time_series_forecasting.data.spans import Windows
 
 _ROOT = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
+_INVERSE = pow(_ROOT, -1, 1 << 64)
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,15 @@ class WindowStore:
         }
         return found if self.of.compared is None else {**found, "group_by": self.of.compared[series]}
 
-    def hashes(self) -> np.ndarray:
+    def hashes(self, of: "Hashes") -> np.ndarray:
         """uint64 [n], of the values and covariates that each window holds, wherever it stands."""
         series, origins = self.windows.at(np.arange(len(self)))
         start = self.of.panel.starts[series]
         first = start + np.maximum(origins - self.lookback, 0)
         last = np.minimum(start + origins + self.horizon, self.of.panel.starts[series + 1])
-        found = _rolled(self._step_hashes, first, last) ^ _mix((last - first).astype(np.uint64))
-        return np.asarray(found ^ self._static[series])
+        with np.errstate(over="ignore"):
+            rolled = _mix((of.sums[last] - of.sums[first]) * _powers(len(of.sums) - 1, _INVERSE)[first])
+        return np.asarray(rolled ^ _mix((last - first).astype(np.uint64)) ^ of.static[series])
 
     def _cut(self, series: np.ndarray, origins: np.ndarray, length: int) -> np.ndarray:
         """float32 [n, length, channels] up to the origins; NaN where there is nothing."""
@@ -138,29 +139,6 @@ class WindowStore:
                     found[name][:, : self.lookback][before] = 0
         if features.static is not None:
             found["static_covariates"] = features.static[series]
-        return found
-
-    @cached_property
-    def _step_hashes(self) -> np.ndarray:
-        """uint64 [steps]."""
-        panel = self.of.panel
-        found = np.zeros(int(panel.starts[-1]), np.uint64)
-        for channel in range(panel.values.shape[1]):
-            column = panel.values[:, channel]
-            if panel.guessed is not None:
-                column = np.where(panel.guessed[:, channel], np.float32(np.nan), column)
-            found += _mix(_bits(column) + np.uint64(channel << 32))
-        for role in ("known", "past"):
-            for name, cells in panel.columns[role].items():
-                found += _mix(_of_column(cells) ^ np.uint64(content_hash(f"{role} {name}".encode())))
-        return found
-
-    @cached_property
-    def _static(self) -> np.ndarray:
-        """uint64 [series]."""
-        found = np.zeros(len(self.of.panel.series), np.uint64)
-        for name, column in self.of.panel.columns["static"].items():
-            found += _mix(_of_column(column) ^ np.uint64(content_hash(name.encode())))
         return found
 
 
@@ -214,24 +192,48 @@ def _carried(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.nan_to_num(np.take_along_axis(values, nearest, axis=1)))
 
 
-def _rolled(steps: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """uint64 [n]: a polynomial of the steps from first to last, the same wherever they stand. By sums from the start,
-    modulo 2 ** 64, in which the root has an inverse."""
+@dataclass(frozen=True)
+class Hashes:
+    """By which the content of every window is told, at the cost of one number a step."""
+
+    sums: np.ndarray
+    """uint64 [steps + 1]: a polynomial of the steps before each, modulo 2 ** 64, in which its root has an inverse; so
+    that a window's is the same wherever it stands."""
+    static: np.ndarray
+    """uint64 [series]."""
+
+
+def hashes_of(panel: Panel) -> Hashes:
+    """Of all values and covariates; what was filled in by guesses counts as missing."""
+    steps = np.zeros(int(panel.starts[-1]), np.uint64)
+    for channel in range(panel.values.shape[1]):
+        column = panel.values[:, channel]
+        if panel.guessed is not None:
+            column = np.where(panel.guessed[:, channel], np.float32(np.nan), column)
+        steps += _mix(_bits(column) + np.uint64(channel << 32))
+    for role in ("known", "past"):
+        for name, cells in panel.columns[role].items():
+            steps += _mix(_of_column(cells) ^ np.uint64(content_hash(f"{role} {name}".encode())))
+    static = np.zeros(len(panel.series), np.uint64)
+    for name, cells in panel.columns["static"].items():
+        static += _mix(_of_column(cells) ^ np.uint64(content_hash(name.encode())))
     with np.errstate(over="ignore"):
-        powers = np.full(len(steps) + 1, _ROOT, np.uint64)
-        powers[0] = 1
-        powers = np.cumprod(powers, dtype=np.uint64)
-        inverse = np.full(len(steps) + 1, pow(_ROOT, -1, 1 << 64), np.uint64)
-        inverse[0] = 1
-        inverse = np.cumprod(inverse, dtype=np.uint64)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(steps * powers[:-1], dtype=np.uint64)])
-        return _mix((sums[last] - sums[first]) * inverse[first])
+        steps *= _powers(len(steps), _ROOT)[:-1]
+    return Hashes(np.concatenate([np.zeros(1, np.uint64), np.cumsum(steps, dtype=np.uint64)]), static)
+
+
+def _powers(count: int, root: int) -> np.ndarray:
+    """uint64 [count + 1]: modulo 2 ** 64."""
+    powers = np.full(count + 1, root, np.uint64)
+    powers[0] = 1
+    with np.errstate(over="ignore"):
+        return np.asarray(np.cumprod(powers, dtype=np.uint64))
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser."""
     with np.errstate(over="ignore"):
-        mixed = values + np.uint64(_ROOT & _MASK)
+        mixed = values + np.uint64(_ROOT)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(mixed ^ (mixed >> np.uint64(31)))
