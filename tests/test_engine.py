@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import evaluate, predict, run
+from pipelines import evaluate, predict, registry, run
+from pipelines.cli.running import metrics_text
 from pipelines.errors import ConfigError, DataError, RunError, SixfoldError, StateError
 from pipelines.execution import Execution
 from pipelines.prediction import predict as predict_to
 from pipelines.runs import Run
+from pipelines.task import Baseline
 
 SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 2, "batch_size": 16, "baseline_iterations": 5}
 
@@ -362,3 +365,37 @@ def test_readme_example_runs(
     Image.new("L", (8, 8)).save("photo.jpg")
     exec(compile(code, "README.md", "exec"), {})
     assert "'label'" in capsys.readouterr().out
+
+
+def test_further_baselines_stand_beside_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = registry.task("image-classification")
+
+    def two(config: Any, data: Any, frozen: Any = None) -> Baseline:
+        found = task.baseline(config, data, frozen)
+        return replace(found, others=(replace(found, name="the same | again", note="<b>twice</b>"),))
+
+    monkeypatch.setattr(registry, "task", lambda name: replace(task, baseline=two))
+    result = small(tmp_path / "run", epochs=1)
+    metrics = Run(tmp_path / "run").read_json("metrics.json")
+    (other,) = metrics["baselines"]
+    assert other["name"] == "the same | again"
+    assert other["scores"] == metrics["baseline"]["scores"]
+    said = capsys.readouterr()
+    assert "baseline: the same | again (<b>twice</b>)" in said.err
+    assert f"; {other['scores']['accuracy']['value']:.4f}" in said.out + said.err
+    page = (tmp_path / "run/report.html").read_text("utf-8")
+    assert '<th class="n">the same | again</th>' in page
+    assert "&lt;b&gt;twice&lt;/b&gt;" in page
+    assert 'class="dot further"' in page
+    card = (tmp_path / "run/MODEL_CARD.md").read_text("utf-8")
+    assert "| score | model | baseline | the same \\| again |" in card
+    assert "Beside it: the same \\| again (&lt;b\\>twice&lt;/b\\>)." in card
+    assert evaluate(tmp_path / "run")["baselines"] == metrics["baselines"]
+    assert "the same | again" in metrics_text(result.metrics).splitlines()[0]
+
+
+def test_one_baseline_alone_is_not_told_of_twice(finished: Path) -> None:
+    assert "baselines" not in Run(finished).read_json("metrics.json")
+    assert "Beside it" not in (finished / "report.html").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Resamples of what follows in time: blocks of neighbours drawn together, so that what they share stays together."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from pipelines.scoring.intervals import WEIGHTS
 def block_length(places: int, overlapping: int) -> int:
     """How many neighbouring places a block takes: as many as overlap, and no fewer than the cube root of all, at which
     the variance is estimated best where they depend on each other further (Künsch, 1989)."""
-    return min(max(overlapping, round(places ** (1 / 3)), 1), places)
+    return min(max(overlapping, round(math.cbrt(places)), 1), places)
 
 
 def block_weights(generator: np.random.Generator, resamples: int, places: int, block: int) -> np.ndarray:

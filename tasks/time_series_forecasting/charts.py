@@ -68,8 +68,8 @@ def _forecast(axes: "Axes", one: Shown) -> None:
         alpha = 0.34 if level == 80 else 0.16
         # Half a step of band to either side where there is one step alone.
         across = ahead if len(ahead) > 1 else np.array([0.6, 1.4])
-        ends = [np.broadcast_to(end, across.shape) for end in (low, high)]
-        axes.fill_between(across, *ends, color=charts.BLUE, alpha=alpha, linewidth=0, label=f"{level} %")
+        lower, upper = np.broadcast_to(low, across.shape), np.broadcast_to(high, across.shape)
+        axes.fill_between(across, lower, upper, color=charts.BLUE, alpha=alpha, linewidth=0, label=f"{level} %")
     axes.plot(
         np.concatenate([before, ahead]),
         np.concatenate([one.past, one.future]),
@@ -122,10 +122,12 @@ def coverage(inside: Mapping[int, Sequence[float | None]]) -> Figure:
 
 
 def _line(axes: "Axes", values: Sequence[float | None], colour: str, name: str, style: Any = "-") -> None:
+    from matplotlib.ticker import MaxNLocator
+
     known = np.array([np.nan if value is None else value for value in values])
     marker = "o" if len(known) < 3 else None
     axes.plot(np.arange(1, len(known) + 1), known, color=colour, linestyle=style, marker=marker, label=name)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def residuals(scaled: np.ndarray, autocorrelation: np.ndarray | None) -> Figure:
@@ -167,6 +169,8 @@ def _histogram(axes: "Axes", scaled: np.ndarray) -> None:
 
 
 def _lags(axes: "Axes", autocorrelation: np.ndarray) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     from pipelines.report import charts
 
     lags = np.arange(1, len(autocorrelation) + 1)
@@ -174,4 +178,4 @@ def _lags(axes: "Axes", autocorrelation: np.ndarray) -> None:
     axes.axhline(0, color=charts.MUTED, linewidth=0.6)
     reach = max(0.25, float(np.abs(autocorrelation).max()) * 1.15)
     axes.set(xlabel="origins later", ylabel="autocorrelation", ylim=(-reach, reach))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

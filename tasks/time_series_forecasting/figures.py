@@ -104,4 +104,5 @@ def _autocorrelation(errors: np.ndarray) -> np.ndarray | None:
         return None
     centred = errors - errors.mean()
     lags = range(1, min(_LAGS, len(errors) // 3) + 1)
-    return np.array([centred[lag:] @ centred[:-lag] for lag in lags]) / (centred @ centred)
+    found: np.ndarray = np.array([centred[lag:] @ centred[:-lag] for lag in lags]) / (centred @ centred)
+    return found
