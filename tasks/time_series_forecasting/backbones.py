@@ -21,8 +21,8 @@ def build_features(x: Any, covariates: Covariates, config: Config) -> Any:
 
 
 def moving_average(x: Any, kernel: int) -> Any:
-    """[rows, ..., L]: the mean of each step and its neighbours, an odd number in all; beyond both ends the last value counts
-    on."""
+    """[rows, ..., L]: the mean of each step and its neighbours, an odd number in all; beyond both ends the last value
+    counts on."""
     half, length = kernel // 2, x.shape[-1]
     before, after = (keras.ops.repeat(end, half, axis=-1) for end in (x[..., :1], x[..., -1:]))
     longer = keras.ops.reshape(keras.ops.concatenate([before, x, after], axis=-1), (-1, length + 2 * half, 1))
