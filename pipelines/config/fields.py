@@ -310,16 +310,15 @@ class RunConfig(BaseModel):
         resuming="free",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _gently(cls, given: Any) -> Any:
+    @model_validator(mode="after")
+    def _gently(self) -> Self:
         """What was learned elsewhere is lost at the learning rate of a training from scratch (docs/log.md)."""
-        if not isinstance(given, Mapping) or "learning_rate" in given or given.get("pretrained") is None:
-            return given
-        unfreeze = given.get("unfreeze", cls.model_fields["unfreeze"].default)
-        if unfreeze in ("none", "staged") or given.get("lora_rank") is not None:
-            return given
-        return {**given, "learning_rate": round(cls.model_fields["learning_rate"].default / 10, 9)}
+        trained = self.unfreeze not in ("none", "staged") and self.lora_rank is None
+        if self.pretrained is not None and trained and "learning_rate" not in self.model_fields_set:
+            # Past the frozen model, and not counted as set: a task may know a better one.
+            gentle = round(type(self).model_fields["learning_rate"].default / 10, 9)
+            object.__setattr__(self, "learning_rate", gentle)
+        return self
 
     @field_validator("*", mode="before")
     @classmethod
