@@ -135,9 +135,13 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
-    data: str = setting("sample", "sample, tfds:NAME, or a path: folder, table, .npz, idx files.", group="data")
+    data: str = setting(
+        "sample",
+        "sample, tfds:NAME, or a path: folder, archive, table, .npz or idx files, as the task takes them.",
+        group="data",
+    )
     columns: Columns | None = setting(
-        None, "Which columns of a table to read, as in image=path label=class.", group="data"
+        None, "Which columns of a table to read, as in image=path or text=review.", group="data"
     )
     group_by: str | None = setting(
         None, "A column of a table: scores are also given for each of its values.", group="data"
@@ -158,8 +162,8 @@ class RunConfig(BaseModel):
 
     pretrained: str | None = setting(
         None,
-        "Weights to start from: imagenet (the network's own), a FILE.weights.h5, a KerasHub preset (name, hf://, "
-        "kaggle:// or folder), or the folder of another run of this task.",
+        "Weights to start from: imagenet or a FILE.weights.h5 (of networks that see images), a KerasHub preset (name, "
+        "hf://, kaggle:// or folder), or the folder of another run of this task.",
         group="transfer",
     )
     unfreeze: Unfreeze = setting(
