@@ -12,8 +12,8 @@ import pytest
 
 from pipelines.errors import ConfigError, DataError
 from tasks.text_sentiment.config import Config
-from tasks.text_sentiment.implied import enough_epochs
 from tasks.text_sentiment.data import check_data, inputs, load_data, load_test
+from tasks.text_sentiment.implied import enough_epochs
 
 ROWS = [
     (f"the {thing} was {word}", label) for thing in "abcdefghij" for word, label in (("fine", "good"), ("dull", "bad"))
