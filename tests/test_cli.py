@@ -512,3 +512,9 @@ def test_recipe_names_complete(
 
 def test_docs_are_fresh() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m pipelines.cli.docs`"
+
+
+def test_counts_of_classes_called_by_numbers_can_be_read() -> None:
+    from pipelines.cli.data import _classes
+
+    assert _classes({"0": 3310, "1": 3610}) == "0 (3,310), 1 (3,610)"

@@ -103,7 +103,7 @@ def test_optional_columns_come_where_they_are_or_are_asked_for(tmp_path: Path) -
             "a.csv",
             b"path,label\nx,y\n",
             None,
-            r"has no column 'image' \(map one with columns: image=COLUMN\): there are path, label\.",
+            r"has no column 'image' \(name the one with --columns image=COLUMN\): there are path, label\.",
         ),
         (
             "a.csv",

@@ -13,6 +13,7 @@ import pytest
 from pipelines.errors import ConfigError, DataError
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data import check_data, inputs, load_data, load_test
+from tasks.text_sentiment.implied import enough_epochs
 
 ROWS = [
     (f"the {thing} was {word}", label) for thing in "abcdefghij" for word, label in (("fine", "good"), ("dull", "bad"))
@@ -170,11 +171,18 @@ def test_sources_that_hold_no_texts(tmp_path: Path) -> None:
 def test_grades_are_recognised(classes: list[str], ordered: str) -> None:
     from tasks.text_sentiment.task import resolve
 
-    data: Any = type("Data", (), {"assets": {"classes": classes}})()
+    data: Any = type("Data", (), {"assets": {"classes": classes}, "splits": {"train": range(5_000)}})()
     assert resolve(Config(), data).ordered == ordered
     if ordered == "no" and "0" not in classes:
         with pytest.raises(ConfigError, match="'bad' is no number"):
             resolve(Config(ordered="yes"), data)
+
+
+@pytest.mark.parametrize(("texts", "epochs"), [(10, 30), (240, 30), (500, 19), (1_500, 7), (1_600, 6), (90_000, 6)])
+def test_few_texts_are_passed_over_more_often_unless_epochs_are_set(texts: int, epochs: int) -> None:
+    assert enough_epochs(Config(), texts).epochs == epochs
+    assert enough_epochs(Config(epochs=6), texts).epochs == 6
+    assert enough_epochs(Config(pretrained="there"), texts).epochs == 6
 
 
 def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +208,4 @@ def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatc
         "bare.csv line 2": "another",
     }
     assert [name for name, text in found if text[:1] == b"\0"] == ["line 2", "line 4", "t.csv line 3", "none.txt"]
+    assert found[-1][1].startswith(b"\0it does not exist; a text itself is given on standard input")

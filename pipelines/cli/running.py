@@ -15,7 +15,10 @@ from pipelines.interrupts import Interrupts
 
 RUN = click.Argument(["run"], type=click.Path(path_type=Path), metavar="RUN")
 COLUMNS = click.Option(
-    ["--columns"], multiple=True, metavar="NAME=COLUMN...", help="Which columns of a table to read, as in image=path."
+    ["--columns"],
+    multiple=True,
+    metavar="NAME=COLUMN...",
+    help="Which columns of a table to read, as in image=path or text=review.",
 )
 
 
@@ -168,7 +171,8 @@ def _predict(
 predict = PairsCommand(
     "predict",
     callback=_predict,
-    help="Predict for files, folders, tables, or a list of paths on standard input (-): a record each, in order.\n\n"
+    help="Predict for files, folders, tables, or - for standard input: a record each, in order. On standard "
+    "input stands a path a line; of tasks that read texts, a text a line.\n\n"
     "A bad input becomes a record with an error. Exit 3 where their share is above --max-bad.",
     params=[
         RUN,

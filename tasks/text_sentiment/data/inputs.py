@@ -42,6 +42,9 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
         return _from_folder(path, config)
     if table_suffix(Path(path)) and os.path.isfile(path):
         return _from_table(Path(path), config)
+    if not os.path.lexists(path):
+        remedy = b"a text itself is given on standard input, as in: echo TEXT | sixfold predict RUN -"
+        return [(path, b"\0it does not exist; " + remedy)]
     return [_from_file(path, config)]
 
 
