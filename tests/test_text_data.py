@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ConfigError, DataError
+from pipelines.labelled.assembly import sort_classes
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data import check_data, inputs, load_data, load_test
 from tasks.text_sentiment.implied import enough_epochs
@@ -209,3 +210,30 @@ def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatc
     }
     assert [name for name, text in found if text[:1] == b"\0"] == ["line 2", "line 4", "t.csv line 3", "none.txt"]
     assert found[-1][1].startswith(b"\0it does not exist; a text itself is given on standard input")
+
+
+def test_standard_input_of_wide_encodings_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO("a film\n".encode("utf-16"))))
+    with pytest.raises(DataError, match=r"standard input is read by the line, which utf-16 hides: pass it on"):
+        next(inputs(["-"], Config(encoding="utf-16")))
+
+
+def test_predict_says_how_a_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("review,stars\nfine,5\n")
+    with pytest.raises(DataError, match=r"no column 'text' \(map one with columns: text=COLUMN\): there are review"):
+        next(inputs([str(tmp_path / "t.csv")], Config()))
+
+
+def test_labels_that_are_texts_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"{'bad' if row % 2 else 'good'},a film {row}\n" for row in range(40)))
+    with pytest.raises(DataError, match="40 labels for 40 examples, nearly one each: name the column of the labels"):
+        load_data(config(path))
+    rare = [problem for problem in check_data(config(path)).problems if problem.kind == "rare-class"]
+    messages = [problem.message for problem in rare]
+    assert messages == ["40 of 40 classes have a single training example: are they labels?"]
+
+
+def test_nan_has_no_place_among_numbers() -> None:
+    assert sort_classes(["10", "9", "-1"]) == ["-1", "9", "10"]
+    assert sort_classes(["3", "nan", "10"]) == sort_classes(["nan", "10", "3"]) == ["10", "3", "nan"]
