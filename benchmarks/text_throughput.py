@@ -2,8 +2,8 @@
 
     python benchmarks/text_throughput.py --pretrained FOLDER --torch PYTHON [--data-root ../shared/data]
 
-all-MiniLM-L6-v2 (FOLDER holds it as Hugging Face does), one epoch, batches of 32, learning rate 1e-4 with warm-up (ours:
-as the recipe minilm), all layers trained, one after the other on the same machine:
+all-MiniLM-L6-v2 (FOLDER holds it as Hugging Face does), one epoch, batches of 32, learning rate 1e-4 with warm-up
+(ours: as the recipe minilm), all layers trained, one after the other on the same machine:
 
     sixfold   sixfold run text-sentiment --precision mixed_bfloat16: buckets of lengths, strings in files
     trainer   the Trainer of transformers: dynamic padding, float32; PYTHON is an interpreter with
