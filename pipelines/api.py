@@ -53,10 +53,11 @@ def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:
 
 
 def predict(folder: str | Path, inputs: Iterable[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
-    """A record for each input (files, folders, tables), in order; a broken one has an `error`."""
+    """A record for each input (files, folders, tables), in order; a broken one has an `error`. Texts are UTF-8 where no
+    `encoding` is given, whatever those of the run were in."""
     from pipelines.artefact import load_predictor
     from pipelines.prediction import as_json
 
-    loaded = load_predictor(Path(folder), options)
+    loaded = load_predictor(Path(folder), {"encoding": "utf-8", **options})
     records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config, loaded.assets))
     return (as_json(record) for record in records)

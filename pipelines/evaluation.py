@@ -66,7 +66,8 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Args:
         run_dir: the run folder.
         settings: `group_by`, a column to tell scores apart by; `data`, another source (its test split, or all of it
-            where it has none), and for it `columns`, by default the run's where the source has columns, and `on_bad`.
+            where it has none), and for it `columns`, by default the run's where the source has columns, `on_bad`, and
+            `encoding`.
 
     Returns: the shape of metrics.json; the baselines only where the data are the run's own.
 
@@ -85,7 +86,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
         # What the task itself knows about reading (several labels an image, say) is as in the run.
         own = type(config).model_fields.keys() - RunConfig.model_fields.keys()
-        config = config.model_copy(update={name: getattr(loaded.config, name) for name in own})
+        config = config.model_copy(update={name: getattr(loaded.config, name) for name in own - given.keys()})
     data = loaded.task.load_data(config) if not other else loaded.task.load_test(config, loaded.assets)
     if not other and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")

@@ -334,9 +334,12 @@ METRICS = {
 
 def test_evaluate(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls = fake("pipelines.evaluation", "evaluate", METRICS)
-    words = ["evaluate", "runs/a", "--data", "photos", "--columns", "image=a", "label=b"]
+    words = ["evaluate", "runs/a", "--data", "photos", "--columns", "image=a", "label=b", "--encoding", "cp1252"]
     assert main(words) == 0
-    assert calls[0]["args"] == (Path("runs/a"), {"data": "photos", "columns": {"image": "a", "label": "b"}})
+    assert calls[0]["args"] == (
+        Path("runs/a"),
+        {"data": "photos", "columns": {"image": "a", "label": "b"}, "encoding": "cp1252"},
+    )
     assert capsys.readouterr().out.splitlines() == [
         "            test  95 % interval     logistic regression",
         "accuracy  0.8825  0.8670 to 0.8970               0.8000",
@@ -406,13 +409,18 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
             "args": (Path("runs/a"), ["photo.jpg", "-"]),
             "output": Path("out.csv"),
             "format": "csv",
-            "options": {"top_k": 3, "columns": {"image": "a"}},
+            "options": {"top_k": 3, "columns": {"image": "a"}, "encoding": "utf-8"},
             "max_bad": 0.5,
         }
     ]
     assert capsys.readouterr() == ("", "3 records in out.csv, 1 of them errors\n")
     assert main(["predict", "runs/a", "photo.jpg"]) == 0
-    assert (calls[1]["output"], calls[1]["format"], calls[1]["options"]) == (None, "jsonl", {})
+    assert (calls[1]["output"], calls[1]["format"], calls[1]["options"]) == (None, "jsonl", {"encoding": "utf-8"})
+    assert main(["predict", "runs/a", "texts.csv", "--encoding", "Windows-1252"]) == 0
+    assert calls[2]["options"] == {"encoding": "cp1252"}
+    capsys.readouterr()
+    assert main(["predict", "runs/a", "texts.csv", "--encoding", "rot13"]) == 2
+    assert capsys.readouterr().err.startswith("error: --encoding: 'rot13' is no encoding of text")
 
 
 def test_report(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -512,3 +520,9 @@ def test_recipe_names_complete(
 
 def test_docs_are_fresh() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m pipelines.cli.docs`"
+
+
+def test_counts_of_classes_called_by_numbers_can_be_read() -> None:
+    from pipelines.cli.data import _classes
+
+    assert _classes({"0": 3310, "1": 3610}) == "0 (3,310), 1 (3,610)"

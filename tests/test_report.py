@@ -229,6 +229,10 @@ def test_two_classes_two_hundred_and_hostile_names(tmp_path: Path, names: list[s
     assert "b" not in page.tags
     assert HOSTILE[0] in page.text
     card = write_model_card(folder).read_text("utf-8")
+    assert "export/saved_model" not in card
+    (folder / "export").mkdir()
+    (folder / "export" / "serving.json").write_text("{}")
+    assert "export/saved_model" in write_model_card(folder).read_text("utf-8")
     assert "<script" not in card
     assert "<b>" not in card
 
@@ -353,7 +357,7 @@ def test_texts_that_no_run_wrote_are_named(tmp_path: Path, text: str) -> None:
 def test_a_histogram_marks_a_value_and_holds_the_longest() -> None:
     values = np.array([*range(1, 400), 9000])
     figure = charts.histogram(values, 256.5, "cut at 256", "tokens", name="lengths", title="Lengths", caption="All.")
-    assert figure.caption == "All. The last bar also holds longer ones, up to 9,000."
+    assert figure.caption == "All. The last bar also holds the few longer ones, up to 9,000."
     for few in (np.array([0, 0]), np.array([7])):
         assert charts.histogram(few, 99.5, "cut", "tokens", name="l", title="L", caption="All.").caption == "All."
 

@@ -103,7 +103,7 @@ def test_optional_columns_come_where_they_are_or_are_asked_for(tmp_path: Path) -
             "a.csv",
             b"path,label\nx,y\n",
             None,
-            r"has no column 'image' \(map one with columns: image=COLUMN\): there are path, label\.",
+            r"has no column 'image' \(name the one with --columns image=COLUMN\): there are path, label\.",
         ),
         (
             "a.csv",
@@ -128,6 +128,9 @@ def test_optional_columns_come_where_they_are_or_are_asked_for(tmp_path: Path) -
             r"a.csv line 2 is malformed \(unexpected end of data\): mend its quotes.",
         ),
         ("a.csv", "image,label\nx,y\n".encode("utf-16"), None, "is UTF-16: save the table as UTF-8."),
+        ("a.csv", "image,label\nx,y\n".encode("utf-16-le"), None, "seems to be UTF-16-LE: save the table as UTF-8."),
+        ("a.tsv", "image\tlabel\nx\ty\n".encode("utf-16-be"), None, "seems to be UTF-16-BE: save the table"),
+        ("a.csv", b"image,label\rx,y\r", None, r"a.csv line 1 holds a carriage return \(CR\) outside quotes"),
         ("a.csv", b"im\xffage,label\nx,y\n", None, "a.csv line 1 is not UTF-8"),
         ("a.csv.gz", b"image,label\n", None, r"is a damaged .gz file"),
         ("a.csv.gz", gzip.compress(b"image,label\nx,y\n" * 99)[:-20], None, r"is a damaged .gz file"),

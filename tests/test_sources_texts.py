@@ -75,6 +75,8 @@ def test_a_text_is_taken_as_it_is() -> None:
             "malformed-text",
             "holds a NUL, its character 2: give --encoding utf-16-le, which it may be.",
         ),
+        (b"\x1f\x8b\x08abc", "utf-8", "malformed-text", "is a gzip file, not a text: take the text out of it."),
+        (b"PK\x03\x04abc", "cp1252", "malformed-text", "is a zip file, not a text: take the text out of it."),
         (
             b"x" * (LARGEST + 1),
             "utf-8",
@@ -131,10 +133,12 @@ def test_encodings_are_known_by_any_of_their_names() -> None:
         "iso8859-1",
         "cp1252",
     ]
-    for name, hint in {"utf-88": "did you mean utf-8?", "rot13": "'rot13' is no", "a\0b": "", "": "''"}.items():
+    hints = {"utf-88": "text: try utf-8", "rot13": "'rot13' is no", "a\0b": "", "": "'' is no encoding of text: name"}
+    for name, hint in hints.items():
         with pytest.raises(ValueError, match="is no encoding of text") as error:
             check_encoding(name)
         assert hint in str(error.value)
+        assert "rot-13" not in str(error.value)  # which Python knows, and which is none either
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16", "utf-16-le", "shift_jis"])

@@ -80,6 +80,8 @@ def test_pretrained_layers_are_trained_gently_unless_a_rate_is_given() -> None:
     assert rate() == rate(unfreeze="last:3") == 0.0003
     assert rate(unfreeze="none") == rate(unfreeze="staged") == rate(lora_rank="2") == rate(pretrained="none") == 0.003
     assert rate(learning_rate="0.003") == 0.003
+    left_out = load_config("image-classification", options={"pretrained": "there"}).config
+    assert "learning_rate" not in left_out.model_fields_set, "a task could not tell it from one that was set"
 
 
 STAGED = {"unfreeze": "staged", "epochs": 5, "save_every": "1", "average": 0.9, "dropout": 0.2}

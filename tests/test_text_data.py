@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ConfigError, DataError
+from pipelines.labelled.assembly import sort_classes
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data import check_data, inputs, load_data, load_test
+from tasks.text_sentiment.implied import enough_epochs
 
 ROWS = [
     (f"the {thing} was {word}", label) for thing in "abcdefghij" for word, label in (("fine", "good"), ("dull", "bad"))
@@ -170,11 +172,18 @@ def test_sources_that_hold_no_texts(tmp_path: Path) -> None:
 def test_grades_are_recognised(classes: list[str], ordered: str) -> None:
     from tasks.text_sentiment.task import resolve
 
-    data: Any = type("Data", (), {"assets": {"classes": classes}})()
+    data: Any = type("Data", (), {"assets": {"classes": classes}, "splits": {"train": range(5_000)}})()
     assert resolve(Config(), data).ordered == ordered
     if ordered == "no" and "0" not in classes:
         with pytest.raises(ConfigError, match="'bad' is no number"):
             resolve(Config(ordered="yes"), data)
+
+
+@pytest.mark.parametrize(("texts", "epochs"), [(10, 30), (240, 30), (500, 19), (1_500, 7), (1_600, 6), (90_000, 6)])
+def test_few_texts_are_passed_over_more_often_unless_epochs_are_set(texts: int, epochs: int) -> None:
+    assert enough_epochs(Config(), texts).epochs == epochs
+    assert enough_epochs(Config(epochs=6), texts).epochs == 6
+    assert enough_epochs(Config(pretrained="there"), texts).epochs == 6
 
 
 def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +209,31 @@ def test_predict_reads_lines_files_folders_and_tables(tmp_path: Path, monkeypatc
         "bare.csv line 2": "another",
     }
     assert [name for name, text in found if text[:1] == b"\0"] == ["line 2", "line 4", "t.csv line 3", "none.txt"]
+    assert found[-1][1].startswith(b"\0it does not exist; a text itself is given on standard input")
+
+
+def test_standard_input_of_wide_encodings_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO("a film\n".encode("utf-16"))))
+    with pytest.raises(DataError, match=r"standard input is read by the line, which utf-16 hides: pass it on"):
+        next(inputs(["-"], Config(encoding="utf-16")))
+
+
+def test_predict_says_how_a_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("review,stars\nfine,5\n")
+    with pytest.raises(DataError, match=r"no column 'text' \(name the one with --columns text=COLUMN\): there are review"):
+        next(inputs([str(tmp_path / "t.csv")], Config(), {}))
+
+
+def test_labels_that_are_texts_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"{'bad' if row % 2 else 'good'},a film {row}\n" for row in range(40)))
+    with pytest.raises(DataError, match="40 labels for 40 examples, nearly one each: name the column of the labels"):
+        load_data(config(path))
+    rare = [problem for problem in check_data(config(path)).problems if problem.kind == "rare-class"]
+    messages = [problem.message for problem in rare]
+    assert messages == ["40 of 40 classes have a single training example: are they labels?"]
+
+
+def test_nan_has_no_place_among_numbers() -> None:
+    assert sort_classes(["10", "9", "-1"]) == ["-1", "9", "10"]
+    assert sort_classes(["3", "nan", "10"]) == sort_classes(["nan", "10", "3"]) == ["10", "3", "nan"]

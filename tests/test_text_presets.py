@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -231,6 +232,15 @@ def test_half_the_bits_reach_the_network(tmp_path: Path) -> None:
     whole, _ = built_from(settings(folder, precision="float32"))
     whole.model.set_weights(built.model.get_weights())
     np.testing.assert_allclose(half, whole.model(encoded(settings(folder), assets, TEXTS), training=False), atol=0.1)
+
+
+def test_wider_networks_learn_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    wide = SimpleNamespace(network=SimpleNamespace(hidden_dim=768), longest=64)
+    monkeypatch.setattr("pipelines.transfer.text_presets.text_preset", lambda name: wide)
+    assert settings(tmp_path).learning_rate == settings(tmp_path, unfreeze="last:2").learning_rate == 5e-5
+    assert settings(tmp_path, lora_rank=2).learning_rate == 5e-4
+    assert settings(tmp_path, learning_rate=1e-4).learning_rate == 1e-4
 
 
 @pytest.mark.slow

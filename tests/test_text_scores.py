@@ -22,6 +22,7 @@ from pipelines.task import Data, Figure, Passages, Record
 from tasks.text_sentiment import baseline as baselines
 from tasks.text_sentiment import figures, scores
 from tasks.text_sentiment.data.stores import Texts, TextStore, as_column
+from tasks.text_sentiment.tokens import cut_in_words
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -303,10 +304,28 @@ def test_the_caption_says_how_much_is_lost(long: str, words: str) -> None:
     assert words in figure.caption
 
 
+def test_what_is_cut_of_a_split_is_said_in_words() -> None:
+    whole = np.array([10, 20, 30, 40])
+    assert cut_in_words(whole, whole) == "none"
+    assert cut_in_words(whole, np.minimum(whole, 25)) == "2 texts (50.0%), 20 tokens (20.0% of all)"
+
+
 def test_the_surest_answers_are_explained_readable_ones_first() -> None:
     logits = np.array([[9, 0], [5, 0], [0, 7], [0, 3], [4, 0], [8, 0]], np.float32)
     labels, tokens = np.array([0, 0, 0, 0, 1, 0]), np.array([500, 5, 5, 5, 5, 0])
     assert figures.telling(outcomes(logits, labels), labels, tokens).tolist() == [1, 0, 2, 4, 3]
+
+
+def test_every_class_is_explained_before_a_second_answer_of_one() -> None:
+    logits = np.array([[9, 0], [8, 0], [7, 0], [6, 0], [0, 5], [0, 4], [5, 0], [4, 0]], np.float32)
+    labels, tokens = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.full(8, 5)
+    assert figures.telling(outcomes(logits, labels), labels, tokens).tolist() == [0, 4, 1, 5, 6, 7]
+
+
+def test_a_mistake_says_where_it_stands() -> None:
+    assert figures._short_place("data/reviews.csv line 7") == "reviews.csv line 7"
+    assert figures._short_place(f"a/{'x' * 300}end.txt").endswith("xend.txt")
+    assert len(figures._short_place(f"a/{'x' * 300}end.txt")) == 60
 
 
 def test_long_mistakes_keep_both_ends() -> None:

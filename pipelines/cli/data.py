@@ -70,7 +70,7 @@ def report_text(report: "CheckReport") -> str:
 
 def _classes(counts: dict[str, int]) -> str:
     """'ant 97, bee 120', the first of many."""
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:CLASSES]]
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:CLASSES]]
     return ", ".join([*shown, f"… {len(counts)} classes"] if len(counts) > CLASSES else shown)
 
 

@@ -15,7 +15,10 @@ from pipelines.interrupts import Interrupts
 
 RUN = click.Argument(["run"], type=click.Path(path_type=Path), metavar="RUN")
 COLUMNS = click.Option(
-    ["--columns"], multiple=True, metavar="NAME=COLUMN...", help="Which columns of a table to read, as in image=path."
+    ["--columns"],
+    multiple=True,
+    metavar="NAME=COLUMN...",
+    help="Which columns of a table to read, as in image=path or text=review.",
 )
 
 
@@ -85,6 +88,11 @@ evaluate = PairsCommand(
             help="A source as `sixfold run` takes; its test split is scored, or all of it where it has none.",
         ),
         COLUMNS,
+        click.Option(
+            ["--encoding"],
+            metavar="TEXT",
+            help="How the texts of SOURCE are written, as cp1252; default: as the run's.",
+        ),
         click.Option(["--group-by"], metavar="COLUMN", help="Also give the scores for each value of this column."),
         click.Option(
             ["--on-bad"],
@@ -150,10 +158,20 @@ def _columns(words: tuple[str, ...]) -> dict[str, str] | None:
         raise ConfigError(f"--columns {' '.join(words)}: {error}.") from None
 
 
+def _encoding(name: str) -> str:
+    from pipelines.sources.texts import check_encoding
+
+    try:
+        return check_encoding(name)
+    except ValueError as error:
+        raise ConfigError(f"--encoding: {error}.") from None
+
+
 def _predict(
     run: Path, input: tuple[str, ...], format: str, output: Path | None, max_bad: float, **options: Any
 ) -> None:
     options["columns"] = _columns(options["columns"])
+    options["encoding"] = _encoding(options["encoding"])
     given = {name: value for name, value in options.items() if value is not None}
     from pipelines.prediction import predict
 
@@ -167,7 +185,8 @@ def _predict(
 predict = PairsCommand(
     "predict",
     callback=_predict,
-    help="Predict for files, folders, tables, or a list of paths on standard input (-): a record each, in order.\n\n"
+    help="Predict for files, folders, tables, or - for standard input: a record each, in order. On standard "
+    "input stands a path a line; of tasks that read texts, a text a line.\n\n"
     "A bad input becomes a record with an error. Exit 3 where their share is above --max-bad.",
     params=[
         RUN,
@@ -200,6 +219,13 @@ predict = PairsCommand(
             help="Largest share of bad inputs that still ends in exit 0.",
         ),
         COLUMNS,
+        click.Option(
+            ["--encoding"],
+            metavar="TEXT",
+            default="utf-8",
+            show_default=True,
+            help="How texts are written in files, tables and standard input, whatever those of the run were in.",
+        ),
         click.Option(
             ["--batch-size"],
             type=click.IntRange(min=1),

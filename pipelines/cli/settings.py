@@ -67,7 +67,8 @@ config.add_command(
         "show",
         _show,
         switches=[click.Option(["--yaml"], is_flag=True, help="Print a file that --config reads.")],
-        help="Print each setting, its value and where that came from.",
+        help="Print each setting, its value and where that came from. A default may still give way to what the data "
+        "and pretrained weights decide when a run begins: its run.yaml has that.",
     )
 )
 config.add_command(

@@ -135,9 +135,13 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
-    data: str = setting("sample", "sample, tfds:NAME, or a path: folder, table, .npz, idx files.", group="data")
+    data: str = setting(
+        "sample",
+        "sample, tfds:NAME, or a path: folder, archive, table, .npz or idx files, as the task takes them.",
+        group="data",
+    )
     columns: Columns | None = setting(
-        None, "Which columns of a table to read, as in image=path label=class.", group="data"
+        None, "Which columns of a table to read, as in image=path or text=review.", group="data"
     )
     group_by: str | None = setting(
         None, "A column of a table: scores are also given for each of its values.", group="data"
@@ -158,8 +162,8 @@ class RunConfig(BaseModel):
 
     pretrained: str | None = setting(
         None,
-        "Weights to start from: imagenet (the network's own), a FILE.weights.h5, a KerasHub preset (name, hf://, "
-        "kaggle:// or folder), or the folder of another run of this task.",
+        "Weights to start from: imagenet or a FILE.weights.h5 (of networks that see images), a KerasHub preset (name, "
+        "hf://, kaggle:// or folder), or the folder of another run of this task.",
         group="transfer",
     )
     unfreeze: Unfreeze = setting(
@@ -310,16 +314,15 @@ class RunConfig(BaseModel):
         resuming="free",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _gently(cls, given: Any) -> Any:
+    @model_validator(mode="after")
+    def _gently(self) -> Self:
         """What was learned elsewhere is lost at the learning rate of a training from scratch (docs/log.md)."""
-        if not isinstance(given, Mapping) or "learning_rate" in given or given.get("pretrained") is None:
-            return given
-        unfreeze = given.get("unfreeze", cls.model_fields["unfreeze"].default)
-        if unfreeze in ("none", "staged") or given.get("lora_rank") is not None:
-            return given
-        return {**given, "learning_rate": round(cls.model_fields["learning_rate"].default / 10, 9)}
+        trained = self.unfreeze not in ("none", "staged") and self.lora_rank is None
+        if self.pretrained is not None and trained and "learning_rate" not in self.model_fields_set:
+            # Past the frozen model, and not counted as set: a task may know a better one.
+            gentle = round(type(self).model_fields["learning_rate"].default / 10, 9)
+            object.__setattr__(self, "learning_rate", gentle)
+        return self
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """From parts to data: which examples are good, which classes there are, who goes to which split, what to say of it."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -17,6 +18,7 @@ from pipelines.splits import SPLITS, Rows, Splits, make_splits
 from pipelines.task import Data, Problem, Store
 
 _NAMED = 10
+_MANY = 20
 _RAREST = "set of {unit}s with the same rarest label"
 
 
@@ -124,10 +126,22 @@ def split(config: RunConfig, examined: Examined) -> Splits:
         there = f"the one class {examined.classes[0]!r}" if examined.classes else "no usable example"
         raise DataError(f"{printable(config.data)} holds {there} to train on: at least two classes are needed.")
     given = {name: given_rows(examined, name) for name in SPLITS if name in examined.parts}
-    splits = make_splits(given, config.split, config.limit)
+    try:
+        splits = make_splits(given, config.split, config.limit)
+    except DataError as error:
+        raise _explained(examined, error) from error
     rows = {name: (source, examined.good[source][chosen]) for name, (source, chosen) in splits.rows.items()}
     refuse_unlabelled(examined, *rows["test"])
     return Splits(rows, splits.protocol, splits.duplicates)
+
+
+def _explained(examined: Examined, error: DataError) -> DataError:
+    """Where nearly every example has a label of its own, that is what is wrong, not the size of a split."""
+    count, labels_there = len(examined.good["train"]), len(examined.classes)
+    if examined.several or labels_there < _MANY or 2 * labels_there < count:
+        return error
+    remedy = "name the column of the labels with columns: label=COLUMN, or give more examples of each"
+    return DataError(f"{labels_there:,} labels for {count:,} examples, nearly one each: {remedy}.")
 
 
 def refuse_unlabelled(examined: Examined, source: str, rows: np.ndarray) -> None:
@@ -280,11 +294,13 @@ def _classes(train: Part, good: np.ndarray) -> list[str]:
 
 
 def sort_classes(names: list[str]) -> list[str]:
-    """Numbers by value, anything else by the alphabet."""
+    """Numbers by value, anything else by the alphabet: nan too, which has no place among numbers."""
     try:
-        return sorted(names, key=lambda name: (float(name), name))
+        if not any(math.isnan(float(name)) for name in names):
+            return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
-        return sorted(names)
+        pass
+    return sorted(names)
 
 
 def _unknown_label(part: Part, row: int, classes: list[str]) -> Problem:

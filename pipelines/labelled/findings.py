@@ -12,6 +12,7 @@ from pipelines.task import Problem
 
 _IMBALANCE = 10
 _NAMED = 3
+_RARE = 20
 
 
 def about_classes(
@@ -25,11 +26,7 @@ def about_classes(
         problems.append(
             Problem("warning", "empty-class", label, "has no usable training example: the class is left out.")
         )
-    for label, count in counts.items():
-        if count < 2:
-            problems.append(
-                Problem("warning", "rare-class", label, "has a single training example: add some, or drop the class.")
-            )
+    problems += _rare([label for label, count in counts.items() if count < 2], len(counts))
     if counts:
         remedy = "class_weights" if labels["train"].ndim == 1 else "loss focal"
         problems += _imbalance(max(counts.items(), key=itemgetter(1)), min(counts.items(), key=itemgetter(1)), remedy)
@@ -75,6 +72,15 @@ def about_groups(parts: dict[str, Part], good: dict[str, np.ndarray]) -> list[Pr
     where = ", ".join(shared[:_NAMED]) + (", …" if len(shared) > _NAMED else "")
     message = f"{subject} in more than one split, which flatters the score: keep it in one."
     return [Problem("warning", "group-across-splits", where, message)]
+
+
+def _rare(labels: list[str], classes: int) -> list[Problem]:
+    """Those of one example, each by its name; of very many, which other cells than labels would be too, the first."""
+    if len(labels) > _RARE:
+        message = f"{len(labels):,} of {classes:,} classes have a single training example: are they labels?"
+        return [Problem("warning", "rare-class", f"{', '.join(labels[:_NAMED])}, …", message)]
+    message = "has a single training example: add some, or drop the class."
+    return [Problem("warning", "rare-class", label, message) for label in labels]
 
 
 def _imbalance(most: tuple[str, int], least: tuple[str, int], remedy: str) -> list[Problem]:

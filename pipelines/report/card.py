@@ -51,6 +51,7 @@ def write_model_card(run_dir: Path) -> Path:
         "seconds": files.run.seconds(),
         "folder": files.run.path.name,
         "missing": files.missing_stages,
+        "served": (run_dir / "export" / "serving.json").is_file(),
     }
     target = run_dir / "MODEL_CARD.md"
     write_bytes(target, environment.get_template("MODEL_CARD.md.j2").render(content).encode())

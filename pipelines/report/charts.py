@@ -197,7 +197,7 @@ def histogram(
             )  # fmt: skip
 
     if values.max() > most:
-        caption += f" The last bar also holds longer ones, up to {values.max():,}."
+        caption += f" The last bar also holds the few longer ones, up to {values.max():,}."
     return Figure(name, title, caption, render(draw, (7.0, 2.6)))
 
 

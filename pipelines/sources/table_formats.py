@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.errors import DataError
-from pipelines.sources.texts import LARGEST, decode, is_narrow, misfit, utf16_or_32
+from pipelines.sources.texts import LARGEST, decode, is_narrow, misfit, utf16_or_32, wide
 from pipelines.task import Problem
 
 Row = tuple[int, list[Any] | Problem]
@@ -178,6 +178,9 @@ def _lines(path: Path, file: IO[bytes], encoding: str | None) -> Iterator[str | 
         if number == 1 and (marked := utf16_or_32(line)):
             remedy = f", or give --encoding {marked}" if encoding else ""
             raise DataError(f"{path} is {marked.upper()}: save the table as UTF-8{remedy}.")
+        if number == 1 and (guess := wide(line[: len(line) // 2 * 2])):
+            remedy = f", or give --encoding {guess}" if encoding else ""
+            raise DataError(f"{path} seems to be {guess.upper()}: save the table as UTF-8{remedy}.")
         try:
             yield decode(line, encoding or "utf-8") if number == 1 else line.decode(encoding or "utf-8")
         except UnicodeDecodeError as error:
@@ -227,6 +230,9 @@ def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
         if "field limit" in str(error):
             long = f"ends a value of more than {LARGEST:,} characters: cut it, or close its quotes."
             raise DataError(f"{place(path, reader.line_num)} {long}") from error
+        if "new-line character" in str(error):
+            alone = "holds a carriage return (CR) outside quotes: end lines with LF or CRLF, or quote the value."
+            raise DataError(f"{place(path, reader.line_num)} {alone}") from error
         raise DataError(f"{place(path, reader.line_num)} is malformed ({error}): mend its quotes.") from error
 
 

@@ -154,7 +154,7 @@ def _resolve(
     }
     for name, column in found.items():
         if column not in opened.names:
-            remedy = f" (for {name})" if name in columns else f" (map one with columns: {name}=COLUMN)"
+            remedy = f" (for {name})" if name in columns else f" (name the one with --columns {name}=COLUMN)"
             raise DataError(
                 f"{path} has no column {column!r}{remedy}{_did_you_mean(column, opened.names)}{opened.hint}"
             )

@@ -21,6 +21,8 @@ _WIDE_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"%PDF-": "PDF"}
+"""How files begin that hold a text, or texts, in another form."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -31,13 +33,20 @@ def check_encoding(name: str) -> str:
     Raises:
         ValueError: there is none of that name.
     """
+    if known := _text_codec(name):
+        return known
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), encodings.aliases.aliases, n=3)
+    guess = next((codec for alias in near if (codec := _text_codec(encodings.aliases.aliases[alias]))), None)
+    raise ValueError(f"{name!r} is no encoding of text: " + (f"try {guess}" if guess else "name one, as cp1252"))
+
+
+def _text_codec(name: str) -> str | None:
+    """What Python calls an encoding; None where it is none, or one that is not for text."""
     try:
         known = codecs.lookup(name).name
         "a".encode(known)  # refuses codecs that are not for text
-    except (LookupError, UnicodeError, ValueError) as error:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), encodings.aliases.aliases, n=1)
-        guess = f": did you mean {encodings.aliases.aliases[near[0]].replace('_', '-')}?" if near else "."
-        raise ValueError(f"{name!r} is no encoding of text{guess}") from error
+    except (LookupError, UnicodeError, ValueError):
+        return None
     return known.removesuffix("-sig")
 
 
@@ -77,7 +86,9 @@ def from_file(data: bytes, encoding: str = "utf-8") -> str:
     if not data:
         raise BadExample("empty-file", "is empty (0 bytes).")
     check_size(len(data), "bytes")
-    return _checked(_decoded(data, encoding), _wide(data))
+    if kind := next((kind for start, kind in _PACKED.items() if data.startswith(start)), None):
+        raise BadExample("malformed-text", f"is a {kind} file, not a text: take the text out of it.")
+    return _checked(_decoded(data, encoding), wide(data))
 
 
 def from_cell(value: Any, encoding: str = "utf-8") -> str:
@@ -156,17 +167,17 @@ def _fitting(data: bytes, tried: str) -> str | None:
     return None
 
 
-def _wide(data: bytes) -> str | None:
+def wide(data: bytes) -> str | None:
     """What text without a mark may be where every other byte is NUL."""
     if b"\0" not in data or len(data) % 2:
         return None
     return next((name for first, name in ((0, "utf-16-be"), (1, "utf-16-le")) if not any(data[first:512:2])), None)
 
 
-def _checked(text: str, wide: str | None = None) -> str:
+def _checked(text: str, guess: str | None = None) -> str:
     at = text.find("\0")
     if at >= 0:
-        remedy = f"give --encoding {wide}, which it may be." if wide else "it is no text, or a damaged one."
+        remedy = f"give --encoding {guess}, which it may be." if guess else "it is no text, or a damaged one."
         raise BadExample("malformed-text", f"holds a NUL, its character {at + 1:,}: {remedy}")
     # What shows nothing is no text either, as are blanks: a joiner or a direction mark alone.
     if not any(letter.isprintable() and letter != " " for letter in text):

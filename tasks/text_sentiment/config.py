@@ -16,7 +16,14 @@ IMAGE_WEIGHTS = ("imagenet", ".h5")
 class Config(RunConfig):
     """What can be set for text sentiment."""
 
-    epochs: int = setting(6, "Passes over the training data.", group="training", resuming="grows", ge=1)
+    epochs: int = setting(
+        6,
+        "Passes over the training data; by default more, up to 30, where they are fewer than 300 updates, and as "
+        "pretrained weights are tuned.",
+        group="training",
+        resuming="grows",
+        ge=1,
+    )
     average: float | None = setting(
         0.999,
         "Decay of an exponential moving average of the weights, which is then what is scored.",

@@ -13,6 +13,8 @@ from tasks.text_sentiment.data.stores import TextStore
 _MISTAKES = 20
 _SHORTENED = 400
 """Characters of a mistaken text that are shown: both ends."""
+_LONGEST_PLACE = 60
+"""Characters of where it stands."""
 _EXPLAINED = 4
 """Right answers, and as many wrong ones."""
 _READABLE = 100
@@ -69,10 +71,13 @@ def _mistakes(judged: scoring.Outcomes, labels: np.ndarray, classes: Sequence[st
     if not len(worst):
         return []
     passages = tuple(
-        Passage(_heading(index, judged, labels, classes), ((_shortened(text), 0.0),))
-        for index, text in zip(worst.tolist(), store.texts(worst), strict=True)
+        Passage(f"{_heading(index, judged, labels, classes)} · {_short_place(place)}", ((_shortened(text), 0.0),))
+        for index, place, text in zip(worst.tolist(), store.ids(worst), store.texts(worst), strict=True)
     )
-    caption = "True → predicted class, and the probability the model gave to its answer. Long texts are shortened."
+    caption = (
+        "True → predicted class, the probability the model gave to its answer, and where the text stands: a label may "
+        "be wrong there. Long texts are shortened."
+    )
     return [Passages("mistakes", "The most confident mistakes", caption, passages)]
 
 
@@ -82,6 +87,12 @@ def _heading(index: int, judged: scoring.Outcomes, labels: np.ndarray, classes: 
 
     names = [charts.shorten(classes[number], 40) for number in dict.fromkeys((labels[index], judged.predicted[index]))]
     return f"{' → '.join(names)}, {judged.confidence[index]:.1%}"
+
+
+def _short_place(place: str) -> str:
+    """'reviews.csv line 7' of 'data/reviews.csv line 7', the end of a long name."""
+    name = place.rsplit("/", 1)[-1]
+    return name if len(name) <= _LONGEST_PLACE else f"…{name[-_LONGEST_PLACE + 1 :]}"
 
 
 def _shortened(text: str) -> str:
@@ -108,7 +119,8 @@ def _attributions(
         verdict = "right" if judged.predicted[index] == labels[index] else "wrong"
         passages.append(Passage(f"{verdict}: {_heading(index, judged, labels, classes)}", one.words))
     caption = (
-        "The most confident right answers and mistakes (true → predicted class, its probability). Words are coloured "
+        "The most confident right answers and mistakes (true → predicted class, its probability), the true classes in "
+        "turn. Words are coloured "
         "by how much they moved the predicted class's logit away from the others' mean, relative to the strongest word "
         "of each text: integrated gradients (Sundararajan et al., 2017) from padding in every word's place, over "
         f"{max(one.steps for one in found)} steps at most; the words' shares add up to the whole movement but for "
@@ -120,8 +132,21 @@ def _attributions(
 
 
 def telling(judged: scoring.Outcomes, labels: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The texts to explain, int64: the surest right answers, then the surest mistakes, readable ones first."""
-    surest = np.lexsort((-judged.confidence, tokens > _READABLE))
+    """The texts to explain, int64: the surest right answers, then the surest mistakes, readable ones first, of every
+    true class one before a second of any."""
+    surest = np.argsort(-judged.confidence, kind="stable")
     surest = surest[tokens[surest] > 0]
-    correct = (judged.predicted == labels)[surest]
-    return np.concatenate([surest[correct][:_EXPLAINED], surest[~correct][:_EXPLAINED]])
+    found = []
+    for rows in (surest[(judged.predicted == labels)[surest]], surest[(judged.predicted != labels)[surest]]):
+        long = tokens[rows] > _READABLE
+        turns = _turns(2 * labels[rows].astype(np.int64) + long)
+        found.append(rows[np.lexsort((turns, long))][:_EXPLAINED])
+    return np.concatenate(found)
+
+
+def _turns(kinds: np.ndarray) -> np.ndarray:
+    """How many before each are of its kind, int64 [n]."""
+    order = np.argsort(kinds, kind="stable")
+    turns = np.empty(len(kinds), np.int64)
+    turns[order] = np.arange(len(kinds)) - np.searchsorted(kinds[order], kinds[order])
+    return turns

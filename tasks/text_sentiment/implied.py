@@ -1,6 +1,7 @@
 """What the weights to start from imply for the settings that were left out: the network, its lengths, how it is
-trained. Imports no TensorFlow where there are none."""
+trained; without any, what the number of texts implies. Imports no TensorFlow where there are none."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ _OF_THE_MODEL = (
 )
 _TUNED: dict[str, Any] = {"batch_size": 32, "weight_decay": 0.01, "warmup": 0.1, "dropout": 0.1, "average": None}
 """As BERT was fine-tuned (Devlin et al., 2019)."""
+_UPDATES = 300
+"""From scratch: fewer leave most networks near chance (docs/log.md)."""
+_MOST_EPOCHS = 30
+"""That few texts are passed over for it."""
 
 
 def imply(config: Config) -> Config:
@@ -29,6 +34,14 @@ def imply(config: Config) -> Config:
         return config
     update = _of_a_run(config) if kind_of(config.pretrained) == "run" else _of_a_preset(config)
     return config.model_copy(update={name: value for name, value in update.items() if name not in _set(config)})
+
+
+def enough_epochs(config: Config, texts: int) -> Config:
+    """The config with more epochs where the train split has few texts, unless they were set or the weights decide."""
+    if config.pretrained is not None or "epochs" in _set(config):
+        return config
+    wanted = min(math.ceil(_UPDATES / math.ceil(texts / config.batch_size)), _MOST_EPOCHS)
+    return config.model_copy(update={"epochs": max(config.epochs, wanted)})
 
 
 def _set(config: Config) -> set[str]:

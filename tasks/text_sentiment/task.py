@@ -4,7 +4,7 @@ from pipelines.task import Batching, Data, Task
 from tasks.text_sentiment import data as text_data
 from tasks.text_sentiment import encoding, model, scores, tokens
 from tasks.text_sentiment.config import Config
-from tasks.text_sentiment.implied import imply
+from tasks.text_sentiment.implied import enough_epochs, imply
 from tasks.text_sentiment.lengths import bounds, window_bounds
 from tasks.text_sentiment.serving import serving
 
@@ -35,9 +35,11 @@ def answer(config: Config) -> tuple[str, ...]:
 
 
 def resolve(config: Config, data: Data) -> Config:
-    """What the pretrained weights decide is filled in first, then what the data decides: whether labels are grades."""
+    """What the pretrained weights decide is filled in first, then what the data decides: how long few texts are learnt
+    from, whether labels are grades."""
     ordered = scores.grades(config, data.assets["classes"]) is not None
-    return imply(config).model_copy(update={"ordered": "yes" if ordered else "no"})
+    trained = enough_epochs(imply(config), len(data.splits["train"]))
+    return trained.model_copy(update={"ordered": "yes" if ordered else "no"})
 
 
 TASK = Task(

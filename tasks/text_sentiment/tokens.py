@@ -65,7 +65,7 @@ def _tokenised(config: Config, data: Data) -> Data:
         tokens = _tokens(texts, known, asset, f"{data.fingerprint}|{split}", split)
         sizes = lengths.sizes(config, known)(tokens.lengths)
         splits[split] = replace(texts, tokens=tokens, sizes=sizes)
-        cut[split] = _cut(config, known, tokens.lengths)
+        cut[split] = cut_in_words(tokens.lengths, lengths.cut(config, known)(tokens.lengths))
     counts = np.concatenate([store.length for store in splits.values()])
     about = {"least": int(counts.min()), "median": int(np.median(counts)), "most": int(counts.max())}
     return replace(data, splits=dict(splits), summary={**data.summary, "tokens": about, "cut": cut})
@@ -83,12 +83,10 @@ def _tokens(store: TextStore, known: Tokenizer, asset: dict[str, Any], fingerpri
         return tokenise(list(texts), known, asset, fingerprint, advance)
 
 
-def _cut(config: Config, known: Tokenizer, whole: np.ndarray) -> dict[str, Any]:
-    """How many texts of a split are longer than what the model sees, and how many of their tokens it does not."""
-    lost = whole - lengths.cut(config, known)(whole)
-    return {
-        "texts": int((lost > 0).sum()),
-        "share_of_texts": round(float((lost > 0).mean()), 4),
-        "tokens": int(lost.sum()),
-        "share_of_tokens": round(float(lost.sum() / max(int(whole.sum()), 1)), 4),
-    }
+def cut_in_words(whole: np.ndarray, seen: np.ndarray) -> str:
+    """How many texts of a split are longer than what the model sees, and how many of all their tokens it does not;
+    int64 [texts] both."""
+    texts, lost = int((seen < whole).sum()), int((whole - seen).sum())
+    if not lost:
+        return "none"
+    return f"{texts:,} texts ({texts / len(whole):.1%}), {lost:,} tokens ({lost / int(whole.sum()):.1%} of all)"

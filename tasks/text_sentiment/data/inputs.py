@@ -11,7 +11,7 @@ from pipelines.sources.folders import printable, walk
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
-from pipelines.sources.texts import from_cell, from_file, read_file
+from pipelines.sources.texts import from_cell, from_file, is_narrow, read_file
 from pipelines.task import Assets, Problem, Raw
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.header import text_column
@@ -43,10 +43,15 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
         return _from_folder(path, config)
     if table_suffix(Path(path)) and os.path.isfile(path):
         return _from_table(Path(path), config)
+    if not os.path.lexists(path):
+        remedy = b"a text itself is given on standard input, as in: echo TEXT | sixfold predict RUN -"
+        return [(path, b"\0it does not exist; " + remedy)]
     return [_from_file(path, config)]
 
 
 def _from_lines(lines: Iterable[bytes], config: Config) -> Iterator[_Input]:
+    if not is_narrow(config.encoding):
+        raise DataError(f"standard input is read by the line, which {config.encoding} hides: pass it on as UTF-8.")
     for number, line in enumerate(lines, start=1):
         try:
             yield f"line {number}", from_file(line.rstrip(b"\r\n"), config.encoding).encode()
@@ -72,6 +77,7 @@ def _from_file(path: str, config: Config) -> _Input:
 
 def _from_table(table: Path, config: Config) -> Iterator[_Input]:
     columns = {"text": (config.columns or {}).get("text") or text_column(table, config.encoding)}
+    columns = {name: column for name, column in columns.items() if column != name}
     with open_rows(table, columns, ["text"], encoding=config.encoding) as (_, rows):
         for number, row in rows:
             if isinstance(row, Problem):
