@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.task import Assets
+from tasks.time_series_forecasting.answers import intervals
 from tasks.time_series_forecasting.config import COUNTS, LEVELS, QUANTILES
-from tasks.time_series_forecasting.measures import intervals
 
 _MOST_SHIFTS = 50_000
 """Numbers that are kept: of more steps and channels the channels are pooled."""
