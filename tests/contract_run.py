@@ -58,10 +58,8 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     )
     found = []
     for block in stream.blocks(0, 20, 4):
-        sums = [
-            steps.train(tuple(part[i : i + 1] for part in block), np.array([0.01], np.float32))
-            for i in range(block[0].shape[0])
-        ]
+        each = [tf.nest.map_structure(lambda part, i=i: part[i : i + 1], block) for i in range(block[1].shape[0])]
+        sums = [steps.train(one, np.array([0.01], np.float32)) for one in each]
         found += [float(one[0] / one[1]) for one in sums]
     (folder / f"losses-{logical}.json").write_text(json.dumps(found))
 

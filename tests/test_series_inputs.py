@@ -132,8 +132,9 @@ def test_data_that_the_model_cannot_take(tmp_path: Path) -> None:
     other.write_text("series,time,value\na,2020-01-01,1\n")
     with pytest.raises(DataError, match="has no column 'event'"):
         list(inputs([str(other)], config, assets))
-    with pytest.raises(DataError, match="does not exist"):
-        list(inputs([str(tmp_path / "none.csv")], config, assets))
+    ((ids, raw),) = inputs([str(tmp_path / "none.csv")], config, assets)
+    assert ids == [str(tmp_path / "none.csv")]
+    assert raw["name"][0].startswith(b"\0it does not exist")
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match="is no table"):
         list(inputs([str(tmp_path / "a.txt")], config, assets))

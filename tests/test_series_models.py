@@ -24,7 +24,8 @@ from tasks.time_series_forecasting.answers import six_digits
 from tasks.time_series_forecasting.attention import patches
 from tasks.time_series_forecasting.backbones import moving_average
 from tasks.time_series_forecasting.config import QUANTILES, Config
-from tasks.time_series_forecasting.encoding import encode, ignored, widths
+from tasks.time_series_forecasting.data.covariates import unseen
+from tasks.time_series_forecasting.encoding import encode, widths
 from tasks.time_series_forecasting.model import build_model, predictor
 from tasks.time_series_forecasting.normalization import normalize
 
@@ -37,7 +38,7 @@ ALONE = ("dlinear", "nlinear", "patchtst", "tide", "lstm", "gru")
 ROWS, PAST, AHEAD = 6, 20, 4
 SMALL: dict[str, Any] = {
     **{"lookback": PAST, "horizon": AHEAD, "kernel": 5, "patch_length": 6, "patch_stride": 4, "width": 8, "heads": 2},
-    **{"feedforward": 16, "layers": 1, "dropout": 0.0, "batch_size": 4},
+    **{"feedforward": 16, "layers": 1, "dropout": 0.0, "batch_size": 4, "backbone": "dlinear"},
 }
 COVARIATES = {"past": ["rain"], "known": ["promo", "monday"], "static": ["north", "south", "size"]}
 
@@ -126,10 +127,10 @@ def test_counts_keep_their_units() -> None:
 
 def test_covariates_that_are_not_looked_at_are_named() -> None:
     for backbone in BACKBONES:
-        said = ignored(settings(backbone=backbone), assets(covariates=True))
-        assert (said is None) == (backbone in WITH_COVARIATES)
-        assert said is None or "monday, north, promo, rain, size, south changes nothing" in said
-        assert ignored(settings(backbone=backbone), assets()) is None
+        said = unseen(settings(backbone=backbone), assets(covariates=True))
+        assert bool(said) == (backbone not in WITH_COVARIATES)
+        assert not said or "monday, north, promo, rain, size, south changes nothing" in said[0].message
+        assert not unseen(settings(backbone=backbone), {"covariates": {}})
 
 
 # The parts

@@ -13,8 +13,9 @@ from pipelines.errors import DataError
 from pipelines.evaluation import judge
 from pipelines.task import Figure, Record
 from tasks.time_series_forecasting import conformal, scores
+from tasks.time_series_forecasting.answers import six_digits
 from tasks.time_series_forecasting.config import QUANTILES, Config
-from tasks.time_series_forecasting.measures import Measured, each_series, six_digits
+from tasks.time_series_forecasting.measures import Measured, each_series
 
 SEASON = 4
 NAMES = [f"q{level}" for level in QUANTILES]

@@ -1,5 +1,6 @@
 """Settings for time-series forecasting. Imports no TensorFlow."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
@@ -18,6 +19,14 @@ ROLES = ("time", "series", "value", "known", "past", "static")
 """What columns are mapped to; of value, known, past and static, several columns with commas between."""
 COUNTS = "negative-binomial"
 """The head for counts, which sees units and no scale."""
+
+SEES = {
+    "tide": ("past", "known", "static"),
+    "itransformer": ("past", "known", "static"),
+    "lstm": ("past", "known", "static"),
+    "gru": ("past", "known", "static"),
+}
+"""Which covariates a backbone sees; others see none."""
 
 
 def check_zone(name: str) -> str:
@@ -80,10 +89,10 @@ class Config(RunConfig):
     )
     lookback: int = setting(96, "Steps of the past that the model sees.", group="data", ge=1, le=65_536)
     horizon: int = setting(24, "Steps ahead that are forecast.", group="data", ge=1, le=65_536)
-    backbone: Literal["dlinear", "nlinear", "patchtst", "itransformer", "tide", "lstm", "gru"] = setting(
-        "dlinear",
+    backbone: Literal["auto", "dlinear", "nlinear", "patchtst", "itransformer", "tide", "lstm", "gru"] = setting(
+        "auto",
         "dlinear or nlinear (linear layers), patchtst or itransformer (attention), tide (dense, made for covariates), "
-        "lstm or gru (encoder and decoder).",
+        "lstm or gru (encoder and decoder); auto: itransformer where there are covariates, else dlinear.",
         group="model",
     )
     reversible: Literal["auto", "yes", "no"] = setting(
@@ -123,11 +132,13 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.backbone in ("patchtst", "itransformer") and self.width % self.heads:
+        if self.pretrained is not None and not Path(self.pretrained).is_dir():
+            raise ValueError(f"pretrained {self.pretrained} is no folder: name that of a finished run of forecasting")
+        if self.backbone in ("auto", "patchtst", "itransformer") and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: choose one that is")
         if self.backbone == "patchtst" and self.patch_length > self.lookback:
             raise ValueError(f"patch_length {self.patch_length} is longer than lookback {self.lookback}: shorten it")
-        if self.backbone == "dlinear" and not self.kernel % 2:
+        if self.backbone in ("auto", "dlinear") and not self.kernel % 2:
             raise ValueError(f"kernel {self.kernel} has no middle: choose an odd number")
         return self
 

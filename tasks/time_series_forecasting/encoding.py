@@ -5,16 +5,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from pipelines.task import Assets, Encoder
-from tasks.time_series_forecasting.config import COUNTS, Config
-
-_COVARIATES = {
-    "tide": ("past", "known", "static"),
-    "itransformer": ("past", "known", "static"),
-    "lstm": ("past", "known", "static"),
-    "gru": ("past", "known", "static"),
-}
-"""Which covariates a backbone sees."""
-
+from tasks.time_series_forecasting.config import COUNTS, SEES, Config
 
 _REVERSIBLE = ("patchtst", "itransformer", "tide", "lstm", "gru")
 """Backbones that take each window less its mean, over its deviation, where nothing else is said: as in the papers of
@@ -38,22 +29,10 @@ def widths(config: Config, assets: Assets) -> dict[str, tuple[int, ...]]:
     if config.head == COUNTS:
         shapes["scale"] = (channels,)
     steps = {"past": (lookback,), "known": (lookback + config.horizon,), "static": ()}
-    for kind in _COVARIATES.get(config.backbone, ()):
+    for kind in SEES.get(config.backbone, ()):
         if names := assets.get("covariates", {}).get(kind):
             shapes[f"{kind}_covariates"] = (*steps[kind], len(names))
     return shapes
-
-
-def ignored(config: Config, assets: Assets) -> str | None:
-    """A sentence on the covariates that the backbone does not look at; None where there are none."""
-    there = {kind: names for kind, names in assets.get("covariates", {}).items() if names}
-    unseen = [name for kind in there.keys() - _COVARIATES.get(config.backbone, ()) for name in there[kind]]
-    if not unseen:
-        return None
-    return (
-        f"backbone {config.backbone} sees no covariates, so {', '.join(sorted(unseen))} changes nothing in its "
-        f"forecasts: choose {', '.join(_COVARIATES)} to use it."
-    )
 
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:

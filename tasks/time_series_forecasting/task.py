@@ -4,6 +4,7 @@ from pipelines.task import Batching, Data, Pretraining, Task
 from tasks.time_series_forecasting import data as series_data
 from tasks.time_series_forecasting import encoding, model, pretraining, scores
 from tasks.time_series_forecasting.config import Config
+from tasks.time_series_forecasting.implied import decide, imply
 
 
 def batching(config: Config) -> Batching:
@@ -16,16 +17,20 @@ def answer(config: Config) -> tuple[str, ...]:
     return ("series", "start", "forecast", "intervals")
 
 
+def load_data(config: Config) -> Data:
+    """The windows are as long as the run to start from has them, where nothing else is said."""
+    return series_data.load_data(imply(config))
+
+
 def resolve(config: Config, data: Data) -> Config:
-    """What the data decides: the frequency and its season."""
-    frequency = data.assets["frequency"]
-    return config.model_copy(update={"frequency": frequency["name"], "season": frequency["season"]})
+    """What the run to start from decides is filled in first, then what the data decides."""
+    return decide(imply(config), data.assets)
 
 
 TASK = Task(
     unit="window",
     answer=answer,
-    load_data=series_data.load_data,
+    load_data=load_data,
     load_test=series_data.load_test,
     resolve=resolve,
     encode=encoding.encode,

@@ -8,6 +8,7 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
 from pipelines.task import Assets, Problem
+from tasks.time_series_forecasting.config import SEES, Config
 from tasks.time_series_forecasting.data.panel import Panel
 from tasks.time_series_forecasting.data.rows import COVARIATES, Covariate, as_texts
 
@@ -71,6 +72,19 @@ def unknown(panel: Panel, assets: Assets) -> list[Problem]:
                 message = f"has values that no training step has: {', '.join(new[:5])}; the model knows none of them."
                 problems.append(Problem("warning", "unknown-category", f"column {one['name']!r}", message))
     return problems
+
+
+def unseen(config: Config, assets: Assets) -> list[Problem]:
+    """A warning where the backbone does not look at covariates that there are."""
+    there = {role: names for role, names in assets["covariates"].items() if names}
+    names = sorted(name for role in there.keys() - SEES.get(config.backbone, ()) for name in there[role])
+    if not names or config.backbone == "auto":
+        return []
+    message = (
+        f"sees no covariates, so {', '.join(names)} changes nothing in its forecasts: choose {', '.join(SEES)} to use "
+        "it."
+    )
+    return [Problem("warning", "unseen-covariate", f"backbone {config.backbone}", message)]
 
 
 def _fit_column(name: str, column: Covariate, rows: np.ndarray) -> dict[str, Any]:

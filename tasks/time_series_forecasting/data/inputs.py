@@ -38,6 +38,12 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
     Raises:
         DataError: a table is damaged, or has other columns or steps than the model knows.
     """
+    missing = [path for path in paths if path != "-" and not os.path.exists(path)]
+    if missing:
+        yield _missing(missing)
+    paths = [path for path in paths if path not in missing]
+    if not paths:
+        return
     rows = _read(paths, wanted(config, assets), assets)
     check_times(rows, assets)
     panel = _ahead(build({"train": rows}, rows, from_asset(assets["frequency"])), config.horizon)
@@ -93,8 +99,6 @@ def _places(path: str) -> list[Place]:
         if not tables:
             raise DataError(f"{printable(path)} holds no table: name a folder of tables.")
         return [Place(table) for table in tables]
-    if not os.path.exists(path):
-        raise DataError(f"{printable(path)!r} does not exist: name a table, a folder of tables, or - for CSV on stdin.")
     if not table_suffix(Path(path)):
         raise DataError(f"{printable(path)} is no table: give .csv, .tsv, .jsonl or .parquet, each also .gz.")
     return [Place(Path(path))]
@@ -170,6 +174,13 @@ def _why_not(panel: Panel, series: int, config: Config, assets: Assets) -> str |
                 ahead = ": give rows behind the last value" if role == "known" else ""
                 return f"{one['name']!r} is not known at {when}{ahead}"
     return None
+
+
+def _missing(paths: Sequence[str]) -> tuple[list[str], Raw]:
+    """Paths that lead nowhere, as records of their own."""
+    reasons = np.empty(len(paths), object)
+    reasons[:] = b"\0it does not exist: name a table, a folder of tables, or - for CSV on stdin"
+    return [printable(path) for path in paths], {"name": reasons}
 
 
 def _unreadable(problems: Sequence[Problem], store: WindowStore) -> tuple[list[str], Raw]:
