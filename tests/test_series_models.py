@@ -282,7 +282,7 @@ def test_a_record_is_in_units_and_named_by_series_and_start(head: str) -> None:
     built = build_model(config, about)
     ids = [f"a@b@2026-01-0{day}T00:00" for day in range(1, ROWS + 1)]
     given = {name: column for name, column in raw.items() if "future" not in name}
-    shift = {"conformal": {"shift": [[[-0.5, -0.25, 0, 0.25, 0.5]]]}}
+    shift = {"conformal": {"shift": [[[0.25, 0.5]]]}}
     plain, wider = (
         list(predictor(built.model, config, one, {})(iter([(ids[:4], first), (ids[4:], second)])))
         for first, second in [({k: v[:4] for k, v in given.items()}, {k: v[4:] for k, v in given.items()})]
