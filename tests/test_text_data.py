@@ -220,7 +220,8 @@ def test_standard_input_of_wide_encodings_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_predict_says_how_a_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("review,stars\nfine,5\n")
-    with pytest.raises(DataError, match=r"no column 'text' \(name the one with --columns text=COLUMN\): there are review"):
+    message = r"no column 'text' \(name the one with --columns text=COLUMN\): there are review"
+    with pytest.raises(DataError, match=message):
         next(inputs([str(tmp_path / "t.csv")], Config()))
 
 
