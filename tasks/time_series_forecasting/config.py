@@ -92,7 +92,8 @@ class Config(RunConfig):
     backbone: Literal["auto", "dlinear", "nlinear", "patchtst", "itransformer", "tide", "lstm", "gru"] = setting(
         "auto",
         "dlinear or nlinear (linear layers), patchtst or itransformer (attention), tide (dense, made for covariates), "
-        "lstm or gru (encoder and decoder); auto: itransformer where there are covariates, else dlinear.",
+        "lstm or gru (encoder and decoder); auto: patchtst with pretrain_on, itransformer where "
+        "there are covariates, else dlinear.",
         group="model",
     )
     reversible: Literal["auto", "yes", "no"] = setting(

@@ -22,10 +22,13 @@ def imply(config: Config) -> Config:
 
 
 def decide(config: Config, assets: Assets) -> Config:
-    """The config with what the data decides: the backbone, by whether there are covariates; frequency and season."""
+    """The config with what the data decides: the backbone, by whether there are covariates or windows to learn from
+    first; frequency and season."""
     backbone = config.backbone
     if backbone == "auto":
         backbone = "itransformer" if any(assets["covariates"].values()) else "dlinear"
+        if config.pretrain_on is not None:
+            backbone = "patchtst"
     frequency = assets["frequency"]
     update = {"backbone": backbone, "frequency": frequency["name"], "season": frequency["season"]}
     return config.model_copy(update=update)
