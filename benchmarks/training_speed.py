@@ -243,9 +243,9 @@ def mlp(root: Path, turns: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", default=["cnn", "mlp"], choices=["cnn", "mlp", "mobilenet"])
+    parser.add_argument("which", nargs="*", metavar="cnn | mlp | mobilenet")
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
-    for name in arguments.which:
+    for name in arguments.which or ["cnn", "mlp"]:
         {"cnn": cnn, "mlp": mlp, "mobilenet": mobilenet}[name](arguments.data_root, arguments.turns)
