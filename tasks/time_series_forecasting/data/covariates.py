@@ -115,7 +115,10 @@ def _encode_column(panel: Panel, role: str, one: dict[str, Any]) -> np.ndarray:
         return _calendar(panel, one["name"])[:, None]
     column = panel.columns.get(role, {}).get(one["name"])
     if column is None:
-        raise DataError(f"the data have no column {one['name']!r}, which the model takes as {role}.")
+        raise DataError(
+            f"the data have no column {one['name']!r} that the model takes as {role}: give it, and map it with columns "
+            f"{role}={one['name']}."
+        )
     if one["kind"] == "number":
         if isinstance(column, Texts):
             odd = column.names[0] if column.names else ""
