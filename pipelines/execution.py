@@ -223,7 +223,7 @@ class Execution:
     def _trainer(self, stage: Stage, checkpoints: Checkpoints) -> "Trainer":
         """Everything that a stage needs: its layers unfrozen, its optimizer new."""
         from pipelines.devices.settings import StepSettings
-        from pipelines.preparation import make_optimizer
+        from pipelines.preparation import choose_fused, make_optimizer
         from pipelines.training import Trainer
         from pipelines.transfer.features import cached
         from pipelines.transfer.freezing import layer_rates
@@ -251,7 +251,8 @@ class Execution:
         jit = config.jit == "on"
         lengths = any(stream.order.shapes > 1 for stream in streams.values())
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
-        settings = StepSettings(*norms, config.average, jit, rates, lengths)
+        fused = choose_fused(config, built.model, self.runtime.device)
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)

@@ -14,7 +14,7 @@ from pipelines import devices
 from pipelines.config import load_config
 from pipelines.devices.settings import StepSettings
 from pipelines.errors import ConfigError
-from pipelines.preparation import choose_jit, choose_steps, make_optimizer
+from pipelines.preparation import choose_fused, choose_jit, choose_steps, make_optimizer
 from pipelines.stream import Stream
 from pipelines.task import Raw
 from pipelines.text.subwords import learn
@@ -141,6 +141,42 @@ def test_one_graph_for_all_lengths_computes_the_same(accumulate: int) -> None:
         rate = np.array([0.02], np.float32)
         found.append([steps.train(block, rate) for block in stream.iterate(0, stream.steps_per_epoch, 1)])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"average": 0.9}, {"accumulate": 2, "clip_norm": 0.5}, {"rates": True}])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_an_update_that_is_compiled_computes_the_same(optimizer: str, options: dict[str, Any]) -> None:
+    config = settings(backbone="cnn", batch_size=8, word_dropout=0.0, dropout=0.0, optimizer=optimizer)
+    config = config.model_copy(update={"weight_decay": 0.1, "accumulate": options.get("accumulate", 1)})
+    stream = Stream(Store(sentences(*[2, 18] * 12)), encode(config, ASSETS, True), batching(config), 0, training=True)
+    first: list[np.ndarray] = []
+    states = []
+    for fused in (False, True):
+        runtime = devices.start(config)
+        built = build_model(config, ASSETS)
+        first = first or built.model.get_weights()
+        built.model.set_weights(first)
+        each = tuple(0.5 if place % 2 else 1.0 for place in range(len(built.model.trainable_variables)))
+        given = {**options, "rates": each if "rates" in options else ()}
+        steps = runtime.steps(built, make_optimizer(config, built.model), StepSettings(lengths=True, fused=fused, **given))
+        for block in stream.iterate(0, 6, 1):
+            steps.train(block, np.array([0.01], np.float32))
+        states.append(steps.state())
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert any(np.abs(states[0][name] - value).max() > 0.01 for name, value in zip(states[0], first, strict=False))
+
+
+def test_only_large_updates_on_cpus_are_compiled_apart() -> None:
+    config = settings(backbone="cnn")
+    built = build_model(config, ASSETS)
+    assert not choose_fused(config, built.model, "cpu")
+    x = inputs = keras.Input((1000,))
+    large = keras.Model(inputs, keras.layers.Dense(1000, name="large")(x))
+    assert choose_fused(config, large, "cpu")
+    assert not choose_fused(config, large, "gpu")
+    assert not choose_fused(config.model_copy(update={"jit": "on"}), large, "cpu")
 
 
 def test_what_is_saved_needs_keras_alone(tmp_path: Path) -> None:

@@ -18,3 +18,6 @@ class StepSettings:
     lengths: bool = False
     """Whether batches differ in what stands behind their rows, as texts do in their length: one graph is then for
     all."""
+    fused: bool = False
+    """Whether XLA compiles the update of the weights alone, where it compiles nothing else: one pass over the memory
+    of a large model in place of ten."""

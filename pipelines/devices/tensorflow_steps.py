@@ -37,6 +37,8 @@ class TensorFlowSteps:
         self._replicas = self._strategy.num_replicas_in_sync
         self._average = self._make_average()
         jit = settings.jit and self._replicas == 1
+        fused = settings.fused and not jit and self._replicas == 1
+        self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
         compiled = _of_any_length if settings.lengths else tf.function
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
         self._evaluate = compiled(self._evaluate_block, jit_compile=jit, autograph=False)
@@ -139,9 +141,13 @@ class TensorFlowSteps:
             # The optimizer sums over the replicas by itself: hand it equal parts of the clipped global gradient.
             gradients = [g if g is None else self._all_sum(g) for g in gradients]
             gradients = [g if g is None else g / self._replicas for g in clip(gradients, self._settings.clip_norm)]
+        self._update(gradients)
+        return sums
+
+    def _change(self, gradients: list[Any]) -> None:
+        """Update the variables, then their average."""
         self._apply(gradients)
         self._update_average()
-        return sums
 
     def _apply(self, gradients: list[Any]) -> None:
         """Update the variables; by less where a rate is below 1. The whole update is scaled, decay and all, as a
@@ -186,7 +192,9 @@ class TensorFlowSteps:
             extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
             loss = sums[0] * share + extra * (part / self._replicas)
         gradients = tape.gradient(loss, [v.value for v in variables])
-        return [tf.convert_to_tensor(g) if self._settings.accumulate > 1 else g for g in gradients], sums
+        # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and the
+        # result would hang on whether gradients were added up on the way, and on the backend.
+        return [g if g is None else tf.convert_to_tensor(g) for g in gradients], sums
 
     def _update_average(self) -> None:
         if self._average:
