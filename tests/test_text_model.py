@@ -158,7 +158,8 @@ def test_an_update_that_is_compiled_computes_the_same(optimizer: str, options: d
         built.model.set_weights(first)
         each = tuple(0.5 if place % 2 else 1.0 for place in range(len(built.model.trainable_variables)))
         given = {**options, "rates": each if "rates" in options else ()}
-        steps = runtime.steps(built, make_optimizer(config, built.model), StepSettings(lengths=True, fused=fused, **given))
+        settled = StepSettings(lengths=True, fused=fused, **given)
+        steps = runtime.steps(built, make_optimizer(config, built.model), settled)
         for block in stream.iterate(0, 6, 1):
             steps.train(block, np.array([0.01], np.float32))
         states.append(steps.state())

@@ -192,8 +192,8 @@ class TensorFlowSteps:
             extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
             loss = sums[0] * share + extra * (part / self._replicas)
         gradients = tape.gradient(loss, [v.value for v in variables])
-        # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and the
-        # result would hang on whether gradients were added up on the way, and on the backend.
+        # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and
+        # the result would hang on whether gradients were added up on the way, and on the backend.
         return [g if g is None else tf.convert_to_tensor(g) for g in gradients], sums
 
     def _update_average(self) -> None:
