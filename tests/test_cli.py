@@ -238,6 +238,9 @@ def test_config_show_yaml_prints_a_file_that_loads(tmp_path: Path, capsys: pytes
     file.write_text(text, encoding="utf-8")
     assert main(["config", "show", TASK, "--yaml", "--config", str(file)]) == 0
     assert capsys.readouterr().out == text
+    lines = text.splitlines()
+    assert "epochs: 3" in lines
+    assert "#batch_size: 64" in lines, "what was not set stays open to what the data decides"
 
 
 def test_config_validate(capsys: pytest.CaptureFixture[str]) -> None:

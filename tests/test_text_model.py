@@ -256,12 +256,11 @@ def test_few_lengths() -> None:
 
 def test_a_bucket_has_one_shape() -> None:
     config = settings(batch_size=4)
-    stream = Stream(
-        Store(sentences(*range(40))), encode(config, ASSETS, True), batching(config), 0, training=True
-    )
-    shapes = {(step.bucket, block[0].shape[2]) for step, block in zip(
-        stream.order.epoch(0), stream.iterate(0, stream.steps_per_epoch, 1), strict=True
-    )}
+    stream = Stream(Store(sentences(*range(40))), encode(config, ASSETS, True), batching(config), 0, training=True)
+    shapes = {
+        (step.bucket, block[0].shape[2])
+        for step, block in zip(stream.order.epoch(0), stream.iterate(0, stream.steps_per_epoch, 1), strict=True)
+    }
     assert shapes == {(0, 16), (1, 24), (2, 32)}
     assert stream.rows(0, stream.steps_per_epoch) == 40
 

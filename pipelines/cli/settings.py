@@ -32,7 +32,8 @@ def _show(chosen: Chosen) -> None:
 
     loaded = chosen.load()
     if chosen.switches["yaml"]:
-        click.echo(write_config(loaded.config, chosen.task), nl=False)
+        given = {name for name, origin in loaded.origins.items() if origin != "default"}
+        click.echo(write_config(loaded.config, chosen.task, given), nl=False)
         return
     rows = [
         [name, shown(getattr(loaded.config, name)), loaded.origins[name]]
@@ -66,7 +67,11 @@ config.add_command(
     TaskGroup(
         "show",
         _show,
-        switches=[click.Option(["--yaml"], is_flag=True, help="Print a file that --config reads.")],
+        switches=[
+            click.Option(
+                ["--yaml"], is_flag=True, help="Print a file that --config reads, with what was not set commented out."
+            )
+        ],
         help="Print each setting, its value and where that came from. A default may still give way to what the data "
         "and pretrained weights decide when a run begins: its run.yaml has that.",
     )

@@ -262,9 +262,7 @@ class RunConfig(BaseModel):
         "metric", "What chooses the best epoch: the validation loss or the task's first metric.", group="training"
     )
 
-    device: Literal["auto", "cpu", "gpu"] = setting(
-        "auto", "Where to compute.", group="runtime", resuming="free"
-    )
+    device: Literal["auto", "cpu", "gpu"] = setting("auto", "Where to compute.", group="runtime", resuming="free")
     backend: Literal["tensorflow", "jax"] = setting("tensorflow", "The Keras backend.", group="runtime")
     precision: Literal["float32", "mixed_bfloat16"] = setting(
         "float32", "Number format of the layers.", group="runtime"
@@ -304,9 +302,7 @@ class RunConfig(BaseModel):
     run_dir: str | None = setting(
         None, "The run's folder; by default runs/TASK/TIME-HASH.", group="runtime", resuming="free"
     )
-    overwrite: bool = setting(
-        False, "Replace the run in the same folder.", group="runtime", resuming="free"
-    )
+    overwrite: bool = setting(False, "Replace the run in the same folder.", group="runtime", resuming="free")
     allow_changed_data: bool = setting(
         False,
         "Go on with a run though its data have changed; the epoch that was cut off begins again.",

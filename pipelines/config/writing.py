@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import yaml
@@ -16,8 +16,15 @@ NOT_TEXTS = {"null", "none", "true", "false", "yes", "no", "on", "off", "y", "n"
 """Words that YAML or a setting may read as something else, so they are written in quotes."""
 
 
-def write_config(config: RunConfig, task: str) -> str:
-    """The text of run.yaml: every field in its group under its help. `load_config(file=…)` reads it back as it was."""
+def write_config(config: RunConfig, task: str, given: Container[str] | None = None) -> str:
+    """The text of run.yaml: every field in its group under its help. `load_config(file=…)` reads it back as it was.
+
+    Args:
+        config: the settings.
+        task: its name.
+        given: those that somebody set, where the others are to stay open to what data and pretrained weights decide:
+            they are commented out. None: all are set.
+    """
     lines = [
         f"# Settings of a run. `sixfold run {task} --config` with this file repeats it.",
         "# Relative paths are relative to the folder the command is given in.",
@@ -29,7 +36,8 @@ def write_config(config: RunConfig, task: str) -> str:
         for name, field in fields.items():
             text = f"{field.description} [{allowed(field).words}]"
             lines += textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")
-            lines.append(f"{name}: {_yaml(getattr(config, name))}")
+            mark = "" if given is None or name in given else "#"
+            lines.append(f"{mark}{name}: {_yaml(getattr(config, name))}")
     return "\n".join(lines) + "\n"
 
 

@@ -80,9 +80,7 @@ class JaxSteps:
 
     def _all(self) -> dict[str, Any]:
         groups = zip(("trainable", "other", "optimizer", "average"), self._state, strict=True)
-        return {
-            state_name(group, place): value for group, values in groups for place, value in enumerate(values)
-        }
+        return {state_name(group, place): value for group, values in groups for place, value in enumerate(values)}
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
