@@ -287,6 +287,15 @@ def test_a_finished_model_is_scored_on_other_data_by_its_own_scaler(tmp_path: Pa
     np.testing.assert_allclose(found["center"][new][0], (series["x"][:6] + 100).mean(), rtol=1e-6)
 
 
+def test_scaled_by_their_size_series_keep_their_zero(tmp_path: Path) -> None:
+    series = {"x": random(50, 1)[:, 0] - 0.5, "flat": np.zeros(50)}
+    data = load_data(Config(data=long(tmp_path / "s.csv", series), scaler="mean", split=(30, 10, 10), **SMALL))
+    place = [data.assets["series"].index(name) for name in ("x", "flat")]
+    scaler = {name: np.array(values)[place, 0] for name, values in data.assets["scaler"].items()}
+    np.testing.assert_array_equal(scaler["center"], 0)
+    np.testing.assert_allclose(scaler["scale"], [np.abs(series["x"][:30]).mean(), 1], rtol=1e-5)
+
+
 def test_the_samples() -> None:
     data = load_data(Config())
     assert data.assets["covariates"] == {"known": ["event"], "past": [], "static": ["kind=office", "kind=shop"]}

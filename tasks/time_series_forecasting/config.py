@@ -71,8 +71,11 @@ class Config(RunConfig):
         "neighbours, or 0.",
         group="data",
     )
-    scaler: Literal["standard", "none"] = setting(
-        "standard", "standard: every series less its mean, over its deviation, of its training steps.", group="data"
+    scaler: Literal["standard", "mean", "none"] = setting(
+        "standard",
+        "Of its training steps, each series less its mean, over its deviation (standard), or over its mean size, so that "
+        "errors count as shares of it (mean).",
+        group="data",
     )
     calendar: bool = setting(
         False,

@@ -31,7 +31,7 @@ class Naive:
 
 def fit(panel: Panel, until: np.ndarray, kind: str) -> Scaler:
     """Mean and deviation of the first `until` steps, int64 [series], of each series; what was filled in by guesses does
-    not count."""
+    not count. Of kind `mean` zero and the mean of absolute values, as DeepAR scales (Salinas et al., 2020)."""
     shape = (len(panel.series), len(panel.channels))
     if kind == "none":
         return Scaler(np.zeros(shape, np.float32), np.ones(shape, np.float32))
@@ -43,6 +43,10 @@ def fit(panel: Panel, until: np.ndarray, kind: str) -> Scaler:
         rows = np.flatnonzero(early & _known(panel, channel))
         values, series = column[rows].astype(np.float64), of[rows]
         counts = np.maximum(np.bincount(series, minlength=shape[0]), 1)
+        if kind == "mean":
+            size = np.bincount(series, np.abs(values), shape[0]) / counts
+            scale[:, channel] = np.where(size > 0, size, 1)
+            continue
         center[:, channel] = np.bincount(series, values, shape[0]) / counts
         squares = np.bincount(series, (values - center[series, channel]) ** 2, shape[0]) / counts
         deviation = np.sqrt(squares)
