@@ -318,7 +318,7 @@ class Execution:
         references = self.task.references(store)
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
-            write_records(records, file, "jsonl", self.task.answer(self.config), targets)
+            write_records(records, file, targets)
         model = self.built.model
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)

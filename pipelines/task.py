@@ -150,6 +150,18 @@ class Record:
     output: np.ndarray | None = None
     """What `score` needs beyond the answer, for instance the probability of each class [classes]."""
     error: str | None = None
+    beside: Any = None
+    """What `table` needs beyond those, for instance the time of each step."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How records are written as CSV, a number or a text in each cell."""
+
+    columns: tuple[str, ...]
+    """Those between the id and the error."""
+    rows: Callable[[Record], Iterable[Mapping[str, Any]]]
+    """A record without an error -> its rows, as many as it needs: cells by column."""
 
 
 Predictor = Callable[[Iterable[tuple[list[str], Raw]]], Iterator[Record]]
@@ -300,8 +312,8 @@ class Task:
 
     unit: str
     """What records, shards and intervals count: image, text, series, user, utterance, sentence."""
-    answer: "Callable[[Any], tuple[str, ...]]"
-    """config -> the keys of Record.answer, in order: the columns of predict's CSV."""
+    table: "Callable[[Any, Assets], Table]"
+    """(config, assets) -> how a record becomes rows of predict's CSV. As a JSON line it is its answer."""
     load_data: "Callable[[Any], Data]"
     """config -> the data."""
     load_test: "Callable[[Any, Assets], Data]"

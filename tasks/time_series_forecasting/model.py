@@ -1,6 +1,7 @@
 """The forecaster: windows in, the parameters of every step ahead out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import keras
@@ -73,24 +74,28 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     del options
     head, compute = head_of(config), forward(model)
 
-    def outputs(given: Any) -> np.ndarray:
+    def outputs(given: Any) -> Iterator[tuple[np.ndarray, Any]]:
         center, scale = np.asarray(given["center"]), np.asarray(given["scale"])
         parameters = _in_parts(compute, given["x"], config.lookback * center.shape[1])
         bare = (np.zeros_like(center), np.ones_like(scale)) if config.head == COUNTS else (center, scale)
-        return conformal.apply(heads.forecasts(head, parameters, *bare), assets, config, scale)
+        found = conformal.apply(heads.forecasts(head, parameters, *bare), assets, config, scale)
+        times = [[time.decode() for time in row] for row in given["time"].numpy()] if "time" in given else repeat(None)
+        return zip(found, times, strict=False)
 
-    def record(name: str, output: np.ndarray) -> Record:
-        return Record(name, answer(name, output, assets["channels"]), output)
+    def record(name: str, found: tuple[np.ndarray, Any]) -> Record:
+        output, times = found
+        return Record(name, answer(name, output, assets["channels"]), output, beside=times)
 
     return batched_predictor(_with_scaler(encode(config, assets, training=False)), outputs, record)
 
 
 def _with_scaler(encoder: Encoder) -> Encoder:
-    """The same, and what its answers become units by."""
+    """The same, what its answers become units by, and when they are."""
 
     def both(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         x, y, weight = encoder(raw, keys)
-        return {"x": x, "center": raw["center"], "scale": raw["scale"]}, y, weight
+        beside = {name: raw[name] for name in ("center", "scale", "time") if name in raw}
+        return {"x": x, **beside}, y, weight
 
     return both
 

@@ -73,8 +73,7 @@ class WindowStore:
             start = self.of.panel.starts[series] + origins - self.lookback
             past = _without_hindsight(past, _taken(self.of.panel.guessed, start, self.lookback))
         raw = self._seen("past", past)
-        if not self.ahead:
-            raw |= self._future(series, origins)
+        raw |= {"time": self._times(series, origins)} if self.ahead else self._future(series, origins)
         return raw | self._scaling(series) | self._covariates(series, origins)
 
     def truth(self, indices: np.ndarray) -> Raw:
@@ -110,6 +109,12 @@ class WindowStore:
         if before is not None:
             values[before] = np.nan
         return values
+
+    def _times(self, series: np.ndarray, origins: np.ndarray) -> np.ndarray:
+        """object [n, horizon], of bytes: the time of each step ahead."""
+        steps = (origins[:, None] + np.arange(self.horizon)).ravel()
+        written = self.of.panel.written(np.repeat(series, self.horizon), steps)
+        return np.array([time.encode() for time in written], object).reshape(-1, self.horizon)
 
     def _future(self, series: np.ndarray, origins: np.ndarray) -> Raw:
         start, guessed = self.of.panel.starts[series] + origins, self.of.panel.guessed
