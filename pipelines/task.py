@@ -352,5 +352,8 @@ class Task:
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None
     """(built, teacher, config, assets) -> what is trained with the teacher beside it, as `transfer.distillation` makes
     it; None where no teacher is of use."""
+    naive: "Callable[[Any, Data], Baseline] | None" = None
+    """(config, data of load_test) -> a model that takes no fitting, for the scores of data that nothing was fitted to
+    to stand beside; None where there is none."""
     serving: "Callable[[keras.Model, Any, Assets], Serving] | None" = None
     """(model, config, assets) -> the graph of export/saved_model; None: there is none yet."""

@@ -379,7 +379,9 @@ def test_calibrate_changes_the_records_of_validation_alone() -> None:
     assert after.scores["coverage_80"].value > 0.75
     assert after.scores["wql"].value < before.scores["wql"].value
     assert after.scores["mase"] == before.scores["mase"]
-    assert after.breakdowns["calibration"] == {"shifted": "each step and channel", "values_each": 90}
+    assert after.breakdowns["calibration"] == {
+        "intervals": "widened or narrowed for each step and channel by its 90 values"
+    }
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------

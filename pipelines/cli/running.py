@@ -226,7 +226,13 @@ predict = PairsCommand(
             ["--top-k"],
             type=click.IntRange(min=1),
             metavar="INTEGER",
-            help="How many answers a JSON line lists; default: as the run.",
+            help="Of classes: how many a JSON line lists; default: as the run.",
+        ),
+        click.Option(
+            ["--horizon"],
+            type=click.IntRange(min=1),
+            metavar="INTEGER",
+            help="Of forecasts: how many steps ahead; default: as the run.",
         ),
         click.Option(
             ["--max-bad"],

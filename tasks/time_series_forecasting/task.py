@@ -39,5 +39,6 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=series_data.inputs,
+    naive=scores.naive,
     pretraining=Pretraining(series_data.load_unlabelled, pretraining.encode, pretraining.build_model),
 )

@@ -41,8 +41,8 @@ class WindowStore:
     windows: Windows
     lookback: int
     horizon: int
-    ahead: bool = False
-    """The future is not known yet: predict."""
+    ahead: int | None = None
+    """In predict, where the future is not known yet: the steps that covariates are known ahead for."""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -73,7 +73,7 @@ class WindowStore:
             start = self.of.panel.starts[series] + origins - self.lookback
             past = _without_hindsight(past, _taken(self.of.panel.guessed, start, self.lookback))
         raw = self._seen("past", past)
-        raw |= {"time": self._times(series, origins)} if self.ahead else self._future(series, origins)
+        raw |= {"time": self._times(series, origins)} if self.ahead is not None else self._future(series, origins)
         return raw | self._scaling(series) | self._covariates(series, origins)
 
     def truth(self, indices: np.ndarray) -> Raw:
@@ -136,7 +136,7 @@ class WindowStore:
         start, before = self.of.panel.starts[series] + origins - self.lookback, _before(origins, self.lookback)
         for name, column, length in (
             ("past_covariates", features.past, self.lookback),
-            ("known_covariates", features.known, self.lookback + self.horizon),
+            ("known_covariates", features.known, self.lookback + (self.ahead or self.horizon)),
         ):
             if column is not None:
                 found[name] = _taken(column, start, length)
