@@ -440,7 +440,7 @@ class Execution:
         """The config with what is chosen for one model and its batches."""
         from pipelines.preparation import choose_jit, choose_steps
 
-        about = config, model, self.runtime.device, stream.order.shapes
+        about = config, model, self.runtime.device, stream.order.shapes, self.built.gains_by_xla
         jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})

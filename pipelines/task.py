@@ -121,6 +121,8 @@ class Built:
     once."""
     whole: "keras.Model | None" = None
     """The model whose weights are kept, where `model` is only what is trained of it or around it."""
+    gains_by_xla: bool = True
+    """Whether XLA speeds training up on a CPU, unless its layers are known to be slow there."""
     lora: tuple[str, ...] = ()
     """How the names of the layers end that `--lora-rank` is for; none: all dense, attention and embedding layers."""
 
