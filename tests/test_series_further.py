@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,20 @@ def test_numbers_of_steps_where_the_model_had_times(tmp_path: Path, capsys: pyte
     assert "steps of the data (week, without times) are others than the model was trained on (hour)" in (
         capsys.readouterr().err
     )
+
+
+def test_a_ragged_table_needs_no_columns_of_the_run(tmp_path: Path) -> None:
+    columns = {"time": "time", "series": "series", "value": "value"}
+    path = Path(long(tmp_path / "train.csv", 0))
+    path.write_text(re.sub(r",\d$", ",north", path.read_text(), flags=re.MULTILINE))
+    config, assets = trained(str(path), columns=columns, group_by="event")
+    table = tmp_path / "Daily-train.csv"
+    table.write_text("V1,V2,V3,V4\na,1,2,3\nc,4,5,6\n")
+    assert read([str(table)], config, assets)[0] == ["a@3", "c@3"]
+    # What scores were told apart by is not needed for a forecast.
+    plain = tmp_path / "plain.csv"
+    plain.write_text("series,time,value\na,2020-03-01,1\na,2020-03-02,2\n")
+    assert read([str(plain)], config, assets)[0] == ["a@2020-03-03"]
 
 
 def test_a_column_of_another_name_is_mapped(tmp_path: Path) -> None:

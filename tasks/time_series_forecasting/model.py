@@ -40,8 +40,8 @@ def build_model(config: Config, assets: Assets) -> Built:
     raw = _last_layer(features, head.numbers, config, top)
     parameters = head.parameters(raw, window, inputs.get("scale"))
     model = keras.Model(inputs, keras.ops.transpose(parameters, (0, 2, 1, 3)), name=config.backbone)
-    # XLA draws the numbers of TiDE's many dropouts again wherever they are used: 31 s to compile in place of 7, and steps
-    # that take 8 times as long (2 busy cores); without dropout it is as fast.
+    # XLA is slow with the random numbers of TiDE's many dropouts: 31 s to compile in place of 7, and steps that took 8
+    # times as long (2 busy cores); without dropout they were as fast.
     gains = config.backbone != "tide" or not config.dropout
     return Built(
         model, heads.each(head.loss), _metrics(config, head), head=Top((top,), units=None), gains_by_xla=gains

@@ -61,7 +61,7 @@ def wanted(config: Config, assets: Assets | None = None) -> Wanted:
         static = [*filter(None, [columns.get("static")]), config.group_by]
         columns["static"] = ",".join(dict.fromkeys(name for one in static for name in one.split(",")))
     channels = tuple(assets["channels"]) if assets and "value" not in columns else ()
-    return Wanted(columns, config.encoding, config.time_zone, channels)
+    return Wanted(columns, config.encoding, config.time_zone, channels, inherited=assets is not None)
 
 
 def examine(

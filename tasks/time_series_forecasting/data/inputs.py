@@ -72,7 +72,7 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
 
 def _read(paths: Sequence[str], config: Config, assets: Assets) -> Rows:
     """All tables as one, each wide one a series of its own."""
-    how = wanted(config, assets)
+    how = wanted(config.model_copy(update={"group_by": None}), assets)
     places = [place for path in paths for place in _places(path)]
     parts = []
     for place in places:
