@@ -102,8 +102,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if other and loaded.task.naive is not None:
         naive = loaded.task.naive(judged, data)
         records = predict_store(naive.predictor, store, naive.fetch)
-        # The model's assets hold what was fitted for its own answers.
-        found = judge(loaded.task, records, store, judged, data.assets)
+        found = judge(loaded.task, records, store, judged, loaded.assets)
         metrics["baseline"] = {"name": naive.name, "note": naive.note, "scores": scores_json(found)["scores"]}
     if not other:
         known = loaded.run.read_json("metrics.json")
