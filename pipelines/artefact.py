@@ -34,6 +34,7 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
 
     Raises:
         StateError: the folder is none, or its model is missing, changed or damaged.
+        ConfigError: an option is none of the task's.
     """
     run = find_run(run_dir)
     name = run.manifest()["task"]
@@ -44,6 +45,10 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
     task = registry.task(name)
     model, assets = load_model(run)
     given = {key: value for key, value in options.items() if value is not None}
+    # Of what is set without having been asked for, the encoding of texts, a task takes what it has.
+    unknown = sorted(given.keys() - type(config).model_fields.keys() - {"encoding"})
+    if unknown:
+        raise ConfigError(f"{name} has no {unknown[0]}, so there is nothing to set: leave it out.")
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
     return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, given))
 

@@ -69,7 +69,8 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
             where it has none), and for it `columns`, by default the run's where the source has columns, `on_bad`, and
             `encoding`.
 
-    Returns: the shape of metrics.json; the baselines only where the data are the run's own.
+    Returns: the shape of metrics.json; the run's baselines where the data are its own, else the task's model that
+        takes no fitting, if it has one.
 
     Raises:
         DataError: an example cannot be read, or has a label that the model does not know (on_bad: skip leaves it out).
@@ -95,10 +96,14 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         data = replace(data, protocol=f"{data.protocol} {note}")
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)
-    scores = judge(
-        loaded.task, records, store, loaded.config.model_copy(update={"group_by": config.group_by}), loaded.assets
-    )
+    judged = loaded.config.model_copy(update={"group_by": config.group_by})
+    scores = judge(loaded.task, records, store, judged, loaded.assets)
     metrics = metrics_json(loaded.task_name, scores, data, len(store))
+    if other and loaded.task.naive is not None:
+        naive = loaded.task.naive(judged, data)
+        records = predict_store(naive.predictor, store, naive.fetch)
+        found = judge(loaded.task, records, store, judged, loaded.assets)
+        metrics["baseline"] = {"name": naive.name, "note": naive.note, "scores": scores_json(found)["scores"]}
     if not other:
         known = loaded.run.read_json("metrics.json")
         metrics |= {"baseline": None} | {key: known[key] for key in ("baseline", "baselines") if key in known}

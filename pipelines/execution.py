@@ -318,7 +318,7 @@ class Execution:
         references = self.task.references(store)
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
-            write_records(records, file, "jsonl", self.task.answer(self.config), targets)
+            write_records(records, file, targets)
         model = self.built.model
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
@@ -440,7 +440,7 @@ class Execution:
         """The config with what is chosen for one model and its batches."""
         from pipelines.preparation import choose_jit, choose_steps
 
-        about = config, model, self.runtime.device, stream.order.shapes
+        about = config, model, self.runtime.device, stream.order.shapes, self.built.gains_by_xla
         jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
         steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})

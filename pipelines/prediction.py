@@ -12,13 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-import numpy as np
+from typing import Any, TextIO, TypeVar
 
 from pipelines.errors import ConfigError, DataError
-from pipelines.task import Encoder, Predictor, Raw, Record
+from pipelines.task import Encoder, Predictor, Raw, Record, Table
 
+Output = TypeVar("Output")
 _AHEAD = 4
 """Batches that are decoded ahead of the model."""
 _REFUSABLE = ("path", "text", "name")
@@ -47,7 +46,11 @@ def predict(
     loaded = load_predictor(run_dir, options)
     with _opened(output) as file:
         records = loaded.predictor(loaded.task.inputs(inputs, loaded.config, loaded.assets))
-        counts = write_records(records, file, format, loaded.task.answer(loaded.config))
+        counts = (
+            write_table(records, file, loaded.task.table(loaded.config, loaded.assets))
+            if format == "csv"
+            else write_records(records, file)
+        )
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(
             f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: "
@@ -56,26 +59,26 @@ def predict(
     return counts
 
 
-def write_records(
-    records: Iterable[Record], file: TextIO, format: str, fields: Sequence[str], targets: Sequence[Any] | None = None
-) -> Counts:
-    """JSON lines, or CSV with the columns id, the answer's fields and error, nested values as JSON.
-
-    With targets, which are the truth about each record, a JSON line has them as `target` after its id.
-    """
+def write_records(records: Iterable[Record], file: TextIO, targets: Sequence[Any] | None = None) -> Counts:
+    """JSON lines; with targets, which are the truth about each record, a line has them as `target` after its id."""
     total = bad = 0
-    table = csv.DictWriter(file, ["id", *fields, "error"], restval="") if format == "csv" else None
-    if table:
-        table.writeheader()
     for place, record in enumerate(records):
         total, bad = total + 1, bad + (record.error is not None)
         row = as_json(record) if targets is None else {"id": record.id, "target": targets[place], **as_json(record)}
-        if table:
-            table.writerow(
-                {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()}
-            )
-        else:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+    return Counts(total, bad)
+
+
+def write_table(records: Iterable[Record], file: TextIO, table: Table) -> Counts:
+    """CSV with the columns id, the table's, and error; a record with an error is a row with nothing else."""
+    total = bad = 0
+    writer = csv.DictWriter(file, ["id", *table.columns, "error"], restval="")
+    writer.writeheader()
+    for record in records:
+        total, bad = total + 1, bad + (record.error is not None)
+        rows = table.rows(record) if record.error is None else [{"error": record.error}]
+        writer.writerows({"id": record.id, **row} for row in rows)
     file.flush()
     return Counts(total, bad)
 
@@ -86,9 +89,9 @@ def as_json(record: Record) -> dict[str, Any]:
 
 
 def batched_predictor(
-    encode: Encoder, forward: Callable[[Any], np.ndarray], record: Callable[[str, np.ndarray], Record]
+    encode: Encoder, forward: Callable[[Any], Iterable[Output]], record: Callable[[str, Output], Record]
 ) -> Predictor:
-    """A predictor from a task's encoder, its compiled model, and a function from (id, output) to a record.
+    """A predictor from a task's encoder, its compiled model, and a function from (id, output of a row) to a record.
 
     Inputs are encoded in threads ahead of the model. An input that cannot be encoded costs its batch a second pass,
     one by one.
@@ -114,7 +117,7 @@ def batched_predictor(
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, (x, errors) in _ahead(encode_batch, batches):
-            outputs = iter(forward(x) if len(errors) < len(ids) else [])
+            outputs = iter(forward(x) if len(errors) < len(ids) else ())
             for row, name in enumerate(ids):
                 yield Record(name, {}, error=errors[row]) if row in errors else record(name, next(outputs))
 

@@ -32,13 +32,13 @@ def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Op
     return optimizer
 
 
-def choose_jit(config: RunConfig, model: keras.Model, device: str, shapes: int = 1) -> bool:
-    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down, and what is computed in
-    bfloat16, and speeds the others up; batches of several shapes cost a compilation each, which takes longer than it
-    saves."""
+def choose_jit(config: RunConfig, model: keras.Model, device: str, shapes: int = 1, gains: bool = True) -> bool:
+    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down, what is computed in
+    bfloat16, and models that say so (`gains`), and speeds the others up; batches of several shapes cost a compilation
+    each, which takes longer than it saves."""
     if config.jit != "auto":
         return config.jit == "on"
-    if device == "cpu" and (shapes > 1 or config.precision == "mixed_bfloat16"):
+    if device == "cpu" and (not gains or shapes > 1 or config.precision == "mixed_bfloat16"):
         return False
     slow = (
         keras.layers.Conv1D,

@@ -121,6 +121,8 @@ class Built:
     once."""
     whole: "keras.Model | None" = None
     """The model whose weights are kept, where `model` is only what is trained of it or around it."""
+    gains_by_xla: bool = True
+    """Whether XLA speeds training up on a CPU, unless its layers are known to be slow there."""
     lora: tuple[str, ...] = ()
     """How the names of the layers end that `--lora-rank` is for; none: all dense, attention and embedding layers."""
 
@@ -150,6 +152,18 @@ class Record:
     output: np.ndarray | None = None
     """What `score` needs beyond the answer, for instance the probability of each class [classes]."""
     error: str | None = None
+    beside: Any = None
+    """What `table` needs beyond those, for instance the time of each step."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How records are written as CSV, a number or a text in each cell."""
+
+    columns: tuple[str, ...]
+    """Those between the id and the error."""
+    rows: Callable[[Record], Iterable[Mapping[str, Any]]]
+    """A record without an error -> its rows, as many as it needs: cells by column."""
 
 
 Predictor = Callable[[Iterable[tuple[list[str], Raw]]], Iterator[Record]]
@@ -300,8 +314,8 @@ class Task:
 
     unit: str
     """What records, shards and intervals count: image, text, series, user, utterance, sentence."""
-    answer: "Callable[[Any], tuple[str, ...]]"
-    """config -> the keys of Record.answer, in order: the columns of predict's CSV."""
+    table: "Callable[[Any, Assets], Table]"
+    """(config, assets) -> how a record becomes rows of predict's CSV. As a JSON line it is its answer."""
     load_data: "Callable[[Any], Data]"
     """config -> the data."""
     load_test: "Callable[[Any, Assets], Data]"
@@ -340,5 +354,8 @@ class Task:
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None
     """(built, teacher, config, assets) -> what is trained with the teacher beside it, as `transfer.distillation` makes
     it; None where no teacher is of use."""
+    naive: "Callable[[Any, Data], Baseline] | None" = None
+    """(config, data of load_test) -> a model that takes no fitting, for the scores of data that nothing was fitted to
+    to stand beside; None where there is none."""
     serving: "Callable[[keras.Model, Any, Assets], Serving] | None" = None
     """(model, config, assets) -> the graph of export/saved_model; None: there is none yet."""

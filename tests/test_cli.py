@@ -141,7 +141,9 @@ def test_help_lists_every_field_with_its_default_in_groups(task: str, capsys: py
         (f"run {TASK} --config nope.yaml", "nope.yaml: there is no such file; --config takes a YAML file of settings."),
         ("evaluate", "Missing argument 'RUN'; see `sixfold evaluate --help`."),
         ("evaluate x --columns y", "--columns y: write name=column pairs, as in image=path label=class; 'y' is none."),
-        ("predict x", "Missing argument 'INPUT...'; see `sixfold predict --help`."),
+        ("predict x", "Missing argument 'INPUT...', or --data INPUT; see `sixfold predict --help`."),
+        ("predict x y --data z", "INPUT 'y' and --data 'z' say the same: give one of them; see "
+         "`sixfold predict --help`."),
         ("predict x y --top-k 0", "Invalid value for '--top-k': 0 is not in the range x>=1; "
          "see `sixfold predict --help`."),
     ],
@@ -421,6 +423,8 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert (calls[1]["output"], calls[1]["format"], calls[1]["options"]) == (None, "jsonl", {"encoding": "utf-8"})
     assert main(["predict", "runs/a", "texts.csv", "--encoding", "Windows-1252"]) == 0
     assert calls[2]["options"] == {"encoding": "cp1252"}
+    assert main(["predict", "runs/a", "--data", "latest.csv", "--columns", "image=a", "--data", "-"]) == 0
+    assert calls[3]["args"] == (Path("runs/a"), ["latest.csv", "-"])
     capsys.readouterr()
     assert main(["predict", "runs/a", "texts.csv", "--encoding", "rot13"]) == 2
     assert capsys.readouterr().err.startswith("error: --encoding: 'rot13' is no encoding of text")

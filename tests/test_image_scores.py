@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.errors import DataError
 from pipelines.scoring import softmax
 from pipelines.task import Data, Interval, Raw, Record
-from tasks.image_classification import scores
+from tasks.image_classification import multilabel, scores
 from tasks.image_classification.config import Config
 from tasks.image_classification.model import build_model
 
@@ -90,6 +90,29 @@ def test_answer_names_the_best_classes_in_order() -> None:
     assert found["probability"] == 0.7
     assert [one["label"] for one in found["top_k"]] == ["bee", "ant"]
     assert len(scores.answer(np.array([0.5, 0.5]), CLASSES[:2], 5)["top_k"]) == 2
+
+
+def test_a_row_of_csv_has_a_column_for_each_class() -> None:
+    logits = np.log([0.2, 0.7, 0.1]).astype(np.float32)
+    record = Record("a.png", scores.answer(np.array([0.2, 0.7, 0.1]), CLASSES, 2), logits)
+    table = scores.table(Config(), {"classes": CLASSES})
+    assert table.columns == ("label", "probability", *(f"probability_{name}" for name in CLASSES))
+    (row,) = table.rows(record)
+    assert list(row) == list(table.columns)
+    assert (row["label"], row["probability"]) == (CLASSES[1], 0.7)
+    np.testing.assert_allclose([row[f"probability_{name}"] for name in CLASSES], [0.2, 0.7, 0.1], rtol=1e-6)
+    (cooler,) = scores.table(Config(), {"classes": CLASSES, "temperature": 2.0}).rows(record)
+    np.testing.assert_allclose(cooler[f"probability_{CLASSES[1]}"], 0.7**0.5 / sum(p**0.5 for p in (0.2, 0.7, 0.1)))
+
+
+def test_several_labels_stand_in_one_cell_as_in_tables_that_are_read() -> None:
+    config, assets = Config(multi_label=True), {"classes": CLASSES}
+    logits = np.array([2.0, 1.0, -1.0])
+    shares = 1 / (1 + np.exp(-logits))
+    record = Record("a.png", multilabel.answer(shares, CLASSES, [0.5] * 3, 2), logits)
+    (row,) = scores.table(config, assets).rows(record)
+    assert row["labels"] == f"{CLASSES[0]}|{CLASSES[1]}"
+    np.testing.assert_allclose([row[f"probability_{name}"] for name in CLASSES], shares)
 
 
 def test_calibrate_adds_the_temperature_that_score_uses() -> None:

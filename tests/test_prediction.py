@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.prediction import Counts, batched_predictor, write_records
-from pipelines.task import Raw, Record
+from pipelines.labelled.tables import class_table
+from pipelines.prediction import Counts, batched_predictor, write_records, write_table
+from pipelines.task import Raw, Record, Table
 
 
 def halve(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
@@ -84,17 +85,34 @@ RECORDS = [
 
 def test_json_lines() -> None:
     file = io.StringIO()
-    assert write_records(RECORDS, file, "jsonl", ["label", "top"]) == Counts(2, 1)
+    assert write_records(RECORDS, file) == Counts(2, 1)
     first, second = (json.loads(line) for line in file.getvalue().splitlines())
     assert first == {"id": "a,1", "label": "x", "top": [{"label": "x", "probability": 0.5}]}
     assert second == {"id": "b", "error": "it is broken"}
 
 
+LABELLED = class_table(
+    ("label",),
+    ["x", "y,z"],
+    lambda record: {"label": record.answer["label"]},
+    lambda record: [0.5, 0.25],
+)
+
+
 def test_csv_has_the_same_columns_whatever_comes_first() -> None:
     for records in (RECORDS, RECORDS[::-1]):
         file = io.StringIO()
-        write_records(records, file, "csv", ["label", "top"])
+        assert write_table(records, file, LABELLED) == Counts(2, 1)
         lines = file.getvalue().splitlines()
-        assert lines[0] == "id,label,top,error"
-        assert "b,,,it is broken" in lines
-        assert '"a,1",x,"[{""label"": ""x"", ""probability"": 0.5}]",' in lines
+        assert lines[0] == 'id,label,probability_x,"probability_y,z",error'
+        assert "b,,,,it is broken" in lines
+        assert '"a,1",x,0.5,0.25,' in lines
+
+
+def test_a_record_can_be_several_rows_of_csv() -> None:
+    steps = Table(("step", "value"), lambda record: ({"step": step, "value": 2 * step} for step in record.beside))
+    file = io.StringIO()
+    several = [Record("a", {}, beside=range(2)), Record("b", {}, error="it is broken"), Record("c", {}, beside=[7])]
+    assert write_table(several, file, steps) == Counts(3, 1)
+    assert file.getvalue().splitlines() == ["id,step,value,error", "a,0,0,", "a,1,2,", "b,,,it is broken", "c,7,14,"]
+

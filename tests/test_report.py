@@ -394,11 +394,12 @@ def test_figures_in_words() -> None:
         "1 h 0 min",
         "1 h 1 min",
     ]
-    assert [scoring.label(name) for name in ("top_5_accuracy", "macro_f1", "ece_uncalibrated", "hr@10")] == [
+    assert [scoring.label(name) for name in ("top_5_accuracy", "macro_f1", "ece_uncalibrated", "hr@10", "smape")] == [
         "top-5 accuracy",
         "macro F1",
         "ECE uncalibrated",
         "HR@10",
+        "sMAPE",
     ]
 
 

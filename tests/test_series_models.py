@@ -435,3 +435,11 @@ def test_on_jax(which: str) -> None:
     environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_tide_does_without_xla_on_a_cpu_where_it_draws_random_numbers() -> None:
+    found = {
+        (backbone, dropout): build_model(settings(backbone=backbone, dropout=dropout), assets()).gains_by_xla
+        for backbone, dropout in (("tide", 0.1), ("tide", 0.0), ("patchtst", 0.1))
+    }
+    assert found == {("tide", 0.1): False, ("tide", 0.0): True, ("patchtst", 0.1): True}

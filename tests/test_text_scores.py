@@ -21,6 +21,7 @@ from pipelines.scoring import outcomes, softmax
 from pipelines.task import Data, Figure, Passages, Record
 from tasks.text_sentiment import baseline as baselines
 from tasks.text_sentiment import figures, scores
+from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import Texts, TextStore, as_column
 from tasks.text_sentiment.tokens import cut_in_words
 
@@ -94,6 +95,11 @@ def built(seed: int = 0, **settings: Any) -> tuple[keras.Model, Any]:
 
 def test_an_answer_holds_every_class() -> None:
     found = scores.answer(np.array([0.25, 0.75]), ["negative", "positive"])
+    table = scores.table(Config(), {"classes": ["negative", "positive"]})
+    assert table.columns == ("label", "probability", "probability_negative", "probability_positive")
+    assert list(table.rows(Record("a", found))) == [
+        {"label": "positive", "probability": 0.75, "probability_negative": 0.25, "probability_positive": 0.75}
+    ]
     assert found == {
         "label": "positive",
         "probability": 0.75,

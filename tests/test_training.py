@@ -299,6 +299,8 @@ def test_small_models_get_many_steps_a_call_and_convolutions_no_xla_on_cpu(tmp_p
     found = [choose_jit(RunConfig(), model, device) for model, device in ((dense, "cpu"), (conv, "cpu"), (conv, "gpu"))]
     assert found == [True, False, True]
     assert [choose_jit(RunConfig(jit=jit), dense, "cpu") for jit in ("on", "off")] == [True, False]
+    assert [choose_jit(RunConfig(), dense, device, gains=False) for device in ("cpu", "gpu")] == [False, True]
+    assert choose_jit(RunConfig(jit="on"), dense, "cpu", gains=False)
 
 
 def test_events_are_lines_of_json(tmp_path: Path) -> None:

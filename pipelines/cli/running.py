@@ -168,15 +168,26 @@ def _encoding(name: str) -> str:
 
 
 def _predict(
-    run: Path, input: tuple[str, ...], format: str, output: Path | None, max_bad: float, **options: Any
+    run: Path,
+    input: tuple[str, ...],
+    data: tuple[str, ...],
+    format: str,
+    output: Path | None,
+    max_bad: float,
+    **options: Any,
 ) -> None:
+    context = click.get_current_context()
+    if input and data:
+        raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
+    if not input and not data:
+        raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
     options["columns"] = _columns(options["columns"])
     options["encoding"] = _encoding(options["encoding"])
     given = {name: value for name, value in options.items() if value is not None}
     from pipelines.prediction import predict
 
     output = None if output == Path("-") else output
-    counts = predict(run, list(input), output=output, format=format, options=given, max_bad=max_bad)
+    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad)
     where = f" in {output}" if output else ""
     bad = f", {counts.bad:,} of them errors" if counts.bad else ""
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
@@ -190,13 +201,20 @@ predict = PairsCommand(
     "A bad input becomes a record with an error. Exit 3 where their share is above --max-bad.",
     params=[
         RUN,
-        click.Argument(["input"], nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="INPUT..."),
+        click.Argument(["input"], nargs=-1, type=click.Path(allow_dash=True), metavar="INPUT..."),
+        click.Option(
+            ["--data"],
+            multiple=True,
+            type=click.Path(allow_dash=True),
+            metavar="INPUT",
+            help="The same as INPUT, as the other verbs have it; may be given several times.",
+        ),
         click.Option(
             ["--format"],
             type=click.Choice(["jsonl", "csv"]),
             default="jsonl",
             show_default=True,
-            help="Of the records.",
+            help="Of the records: a JSON line each, or a table with nothing nested in its cells.",
         ),
         click.Option(
             ["--output"],
@@ -208,7 +226,13 @@ predict = PairsCommand(
             ["--top-k"],
             type=click.IntRange(min=1),
             metavar="INTEGER",
-            help="How many answers to list for an input; default: as the run.",
+            help="Of classes: how many a JSON line lists; default: as the run.",
+        ),
+        click.Option(
+            ["--horizon"],
+            type=click.IntRange(min=1),
+            metavar="INTEGER",
+            help="Of forecasts: how many steps ahead; default: as the run.",
         ),
         click.Option(
             ["--max-bad"],

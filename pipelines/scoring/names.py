@@ -1,14 +1,15 @@
 """What scores are called, as a person reads it."""
 
 _ACRONYMS = {"auc", "bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mcc", "mse", "ndcg", "rmse"}
-_ACRONYMS |= {"rmsse", "smape", "wer", "wql"}
+_ACRONYMS |= {"rmsse", "wer", "wql"}
+_SPELT = {"map": "mAP", "smape": "sMAPE"}
 
 
 def label(name: str) -> str:
-    """A score's key as words: top_5_accuracy is top-5 accuracy, ece is ECE, coverage_80 is coverage of the 80 %
-    interval."""
+    """A score's key as words: top_5_accuracy is top-5 accuracy, ece is ECE, smape is sMAPE, coverage_80 is coverage of
+    the 80 % interval."""
     words = [part.upper() if part.partition("@")[0] in _ACRONYMS else part for part in name.split("_")]
-    words = ["mAP" if word == "map" else word for word in words]
+    words = [_SPELT.get(word, word) for word in words]
     if words[0] in ("coverage", "width") and words[-1].isdigit():
         return f"{words[0]} of the {words[-1]} % interval"
     if len(words) == 2 and words[1] == "units":

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipelines import scoring
-from pipelines.task import Assets, Figure, Raw, Scores, Store
+from pipelines.labelled.tables import class_table
+from pipelines.task import Assets, Figure, Raw, Scores, Store, Table
 from tasks.image_classification.config import Config
 
 _MISTAKES = 24
@@ -26,6 +27,17 @@ def answer(probabilities: np.ndarray, classes: Sequence[str], thresholds: Sequen
     ranked = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
     found = [one for one, index in zip(ranked, order, strict=True) if probabilities[index] >= thresholds[index]]
     return {"labels": found, "top_k": ranked[:k]}
+
+
+def table(config: Config, assets: Assets) -> Table:
+    """The same as a row of CSV; labels stand in one cell as they do in tables that are read."""
+    separator = config.label_separator
+    return class_table(
+        ("labels",),
+        assets["classes"],
+        lambda record: {"labels": separator.join(one["label"] for one in record.answer["labels"])},
+        lambda record: scoring.sigmoid(np.asarray(record.output)).tolist(),
+    )
 
 
 def targets(references: Raw, assets: Assets) -> list[Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from pipelines import scoring
 from pipelines.baselines import fitted, log_probabilities
-from pipelines.task import Assets, Baseline, Data, Figure, Frozen, Predictor, Raw, Record, Scores, Store
+from pipelines.labelled.tables import class_table
+from pipelines.task import Assets, Baseline, Data, Figure, Frozen, Predictor, Raw, Record, Scores, Store, Table
 from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
 from tasks.image_classification.networks import PRESET
@@ -41,6 +42,19 @@ def answer(probabilities: np.ndarray, classes: Sequence[str], k: int) -> dict[st
     best = np.argsort(-probabilities, kind="stable")[:k]
     top = [{"label": classes[index], "probability": float(probabilities[index])} for index in best]
     return {**top[0], "top_k": top}
+
+
+def table(config: Config, assets: Assets) -> Table:
+    """The same as a row of CSV: the best label, or all that were given, and the probability of every class."""
+    if config.multi_label:
+        return multilabel.table(config, assets)
+    first, temperature = ("label", "probability"), assets.get("temperature", 1.0)
+    return class_table(
+        first,
+        assets["classes"],
+        lambda record: {name: record.answer[name] for name in first},
+        lambda record: scoring.softmax(np.asarray(record.output), temperature).tolist(),
+    )
 
 
 def targets(references: Raw, assets: Assets) -> list[Any]:

@@ -12,11 +12,6 @@ def batching(config: Config) -> Batching:
     return Batching(batch_sizes=(config.batch_size,), partners=config.mixup is not None or config.cutmix is not None)
 
 
-def answer(config: Config) -> tuple[str, ...]:
-    """What a record says of an image."""
-    return ("labels", "top_k") if config.multi_label else ("label", "probability", "top_k")
-
-
 def resolve(config: Config, data: Data) -> Config:
     """What the pretrained weights decide is filled in first, then what the data decides."""
     return image_data.resolve(imply(config), data)
@@ -24,7 +19,7 @@ def resolve(config: Config, data: Data) -> Config:
 
 TASK = Task(
     unit="image",
-    answer=answer,
+    table=scores.table,
     load_data=image_data.load_data,
     load_test=image_data.load_test,
     resolve=resolve,

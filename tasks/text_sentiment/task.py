@@ -29,11 +29,6 @@ def _batch_size(config: Config, tokens: int) -> int:
     return max(many // part, 1) * part
 
 
-def answer(config: Config) -> tuple[str, ...]:
-    """What a record says of a text."""
-    return ("label", "probability", "probabilities")
-
-
 def resolve(config: Config, data: Data) -> Config:
     """What the pretrained weights decide is filled in first, then what the data decides: how long few texts are learnt
     from, whether labels are grades."""
@@ -44,7 +39,7 @@ def resolve(config: Config, data: Data) -> Config:
 
 TASK = Task(
     unit="text",
-    answer=answer,
+    table=scores.table,
     load_data=tokens.load_data,
     load_test=tokens.load_test,
     resolve=resolve,

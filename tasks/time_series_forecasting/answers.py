@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.time_series_forecasting.config import LEVELS, QUANTILES
+from pipelines.task import Assets, Record, Table
+from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
 
 
 def answer(name: str, output: np.ndarray, channels: Sequence[str]) -> dict[str, Any]:
@@ -20,6 +21,25 @@ def answer(name: str, output: np.ndarray, channels: Sequence[str]) -> dict[str, 
         "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
         "intervals": {str(level): dict(zip(channels, ends[level].tolist(), strict=True)) for level in LEVELS},
     }
+
+
+def table(config: Config, assets: Assets) -> Table:
+    """A row of CSV for each channel and step ahead: its time, the forecast, and the quantiles."""
+    del config
+    channels = assets["channels"]
+    numbers = ("forecast", *(f"q{share:g}" for share in QUANTILES))
+    beside = ("channel",) if len(channels) > 1 else ()
+
+    def rows(record: Record) -> Iterator[dict[str, Any]]:
+        series = record.id.rpartition("@")[0]
+        assert record.output is not None
+        by_channel = six_digits(record.output).transpose(1, 0, 2).tolist()
+        for channel, steps in zip(channels, by_channel, strict=True):
+            about = {"series": series, **dict.fromkeys(beside, channel)}
+            for time, values in zip(record.beside, steps, strict=True):
+                yield {**about, "time": time, **dict(zip(numbers, values, strict=True))}
+
+    return Table(("series", "time", *beside, *numbers), rows)
 
 
 def intervals(quantiles: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -31,17 +31,29 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
     """Ridge regression on lags and the seasonal naive forecast, each with conformal intervals from the validation
     split. The one with the lower mean absolute error there (scaled) is the yardstick; the other comes with it."""
     del frozen
-    season = data.assets["frequency"]["season"]
-    repeated = f"the last {season:,} steps once more" if season > 1 else "the last value, as there is no season"
     ridge = Ridge.fit(config, data)
+    store = cast(WindowStore, data.splits["valid"])
     kinds = [
         _Kind("ridge regression on lags", ridge.note, ridge.forecast, lambda store, indices: store.fetch(indices)),
-        _Kind("seasonal naive", repeated, lambda raw: seasonal_naive(raw["last_season"], config.horizon), _last_season),
+        _naive(config, store),
     ]
-    store = cast(WindowStore, data.splits["valid"])
     judged = [_calibrated(kind, store, data.assets, config) for kind in kinds]
     (_, best), *others = sorted(judged, key=lambda pair: pair[0])
     return replace(best, others=tuple(one for _, one in others))
+
+
+def naive(config: Config, data: Data) -> Baseline:
+    """The seasonal naive forecast alone: points without intervals, as there is nothing to fit those to."""
+    kind = _naive(config, cast(WindowStore, data.splits["test"]))
+    return Baseline(kind.name, _predictor(kind.forecast, {}, config), kind.note, kind.fetch)
+
+
+def _naive(config: Config, store: WindowStore) -> _Kind:
+    season = store.of.season
+    repeated = f"the last {season:,} steps once more" if season > 1 else "the last value, as there is no season"
+    return _Kind(
+        "seasonal naive", repeated, lambda raw: seasonal_naive(raw["last_season"], config.horizon), _last_season
+    )
 
 
 def seasonal_naive(last_season: np.ndarray, horizon: int) -> np.ndarray:

@@ -12,6 +12,7 @@ exchange rates they were never better in weighted quantile loss.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ _MOST_SHIFTS = 50_000
 """Numbers that are kept: of more steps and channels the channels are pooled."""
 _FEWEST = math.ceil(1 / (1 - max(LEVELS) / 100) - 1e-9) - 1
 """Windows that the widest interval needs: of fewer the ceil((n + 1) * t)-th does not exist."""
+_EACH, _EACH_STEP, _ALIKE = "each step and channel", "each step, all channels alike", "all steps and channels alike"
+"""What is moved by itself."""
 _MEDIAN = QUANTILES.index(0.5)
 
 
@@ -46,16 +49,27 @@ def fit(outputs: np.ndarray, future: np.ndarray, seen: np.ndarray, scale: np.nda
     return {"shifted": alike, "values_each": int(counts.min()), "shift": np.round(shift, 6).tolist()}
 
 
+def said(fitted: Mapping[str, Any]) -> str:
+    """What was done to the intervals, in words."""
+    values = f"{fitted['values_each']:,} values"
+    by = {
+        _EACH: f"for each step and channel by its {values}",
+        _EACH_STEP: f"for each step by its {values} of all channels",
+        _ALIKE: f"by {values} of all steps and channels",
+    }
+    return f"widened or narrowed {by[fitted['shifted']]}"
+
+
 def _pooled(outside: np.ndarray) -> tuple[np.ndarray, str]:
     """Values [windows, steps, channels, levels] as [n, steps or 1, channels or 1, levels], so that there are enough of
     each, and what is moved alike. The poorest step and channel decides for all."""
     windows, horizon, channels, levels = outside.shape
-    alike = "each step and channel"
+    alike = _EACH
     if channels > 1 and (_too_few(outside) or horizon * channels * levels > _MOST_SHIFTS):
         outside = outside.transpose(0, 2, 1, 3).reshape(windows * channels, horizon, 1, levels)
-        alike = "each step, all channels alike"
+        alike = _EACH_STEP
     if horizon > 1 and _too_few(outside):
-        outside, alike = outside.reshape(-1, 1, 1, levels), "all steps and channels alike"
+        outside, alike = outside.reshape(-1, 1, 1, levels), _ALIKE
     return outside, alike
 
 

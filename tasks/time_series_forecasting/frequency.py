@@ -49,6 +49,8 @@ _SHORT = {
 }
 _WRITTEN = {"D": _DAY, "m": 60 * _MICRO, "s": _MICRO, "us": 1}
 _SEASONS = {"hour": 24, "day": 7, "business day": 5, "week": 52, "month": 12, "quarter": 4, "year": 1}
+_REGULAR = 0.9
+"""Share of neighbours that must be one step apart, where data are to have another frequency than a model."""
 STEP = "step"
 """The name of steps that nobody said the length of."""
 
@@ -187,6 +189,33 @@ def infer(series: np.ndarray, times: np.ndarray, are_times: bool) -> Frequency:
     if usual == _DAY and _only_business_days(times):
         return Frequency("business day", 1, "business day")
     return Frequency("time", usual, spell(usual))
+
+
+def keep(before: Frequency, series: np.ndarray, times: np.ndarray, are_times: bool) -> Frequency:
+    """The frequency of further data: the one before, unless nearly all of their steps follow each other by another.
+
+    Args:
+        before: what a model was trained on.
+        series, times, are_times: as of `infer`.
+
+    Raises:
+        DataError: they are of another kind than before, and no series has two steps.
+    """
+    same = np.diff(series) == 0
+    start, following = times[:-1][same], times[1:][same]
+    alike = are_times == (before.unit != "number")
+    if alike and not len(start):
+        return before
+    found = infer(series, times, are_times)
+    shares = [float(np.mean(one.at(start, np.ones_like(start)) == following)) for one in (found, before)]
+    return before if alike and not (shares[0] > shares[1] and shares[0] >= _REGULAR) else found
+
+
+def same(one: Frequency, other: Frequency) -> bool:
+    """Whether steps are equally long; of numbers that nobody said the meaning of, whether as many lie between them."""
+    if one.unit == "number" == other.unit:
+        return one.size == other.size and (one.name == other.name or STEP in (one.name, other.name))
+    return one.name == other.name and "number" not in (one.unit, other.unit)
 
 
 def fit_ends(frequency: Frequency, times: np.ndarray) -> Frequency:

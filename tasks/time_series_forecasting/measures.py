@@ -148,8 +148,17 @@ def with_intervals(
     for name, value in measured.scores(whole).items():
         replicates = np.concatenate([part[name] for part in parts]) if parts else np.empty(0)
         if np.isfinite(value[0]):
-            found[name] = interval(float(value[0]), replicates[np.isfinite(replicates)], about["units"])
+            found[name] = _interval(float(value[0]), replicates[np.isfinite(replicates)], about["units"])
+    if not any(found[f"width_{level}"].value for level in LEVELS):
+        # The forecasts are points and have no intervals, of which there is nothing to say.
+        found = {name: one for name, one in found.items() if not name.startswith(("coverage", "width"))}
     return found, about
+
+
+def _interval(value: float, replicates: np.ndarray, units: int) -> Interval:
+    """None where every resample says the same, as of a width that is the same in all windows."""
+    alike = len(replicates) and np.ptp(replicates) <= 1e-6 * abs(value)
+    return interval(value, replicates[:0] if alike else replicates, units)
 
 
 def scores_of(

@@ -14,7 +14,7 @@ from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.time_series_forecasting import conformal
 from tasks.time_series_forecasting.answers import six_digits
-from tasks.time_series_forecasting.baseline import baseline
+from tasks.time_series_forecasting.baseline import baseline, naive
 from tasks.time_series_forecasting.figures import figures
 from tasks.time_series_forecasting.measures import (
     Measured,
@@ -24,7 +24,7 @@ from tasks.time_series_forecasting.measures import (
     with_intervals,
 )
 
-__all__ = ["baseline", "calibrate", "figures", "score", "targets"]
+__all__ = ["baseline", "calibrate", "figures", "naive", "score", "targets"]
 
 _MOST_SERIES = 100
 """Series that are listed by name: the worst."""
@@ -68,7 +68,7 @@ def score(records: Sequence[Record], references: Raw, config: Any, assets: Asset
     if config.origins is not None:
         breakdowns["origin"] = _by_origin(measured, references["origin"], records)
     if "conformal" in assets:
-        breakdowns["calibration"] = {name: assets["conformal"][name] for name in ("shifted", "values_each")}
+        breakdowns["calibration"] = {"intervals": conformal.said(assets["conformal"])}
     return Scores("mase" if "mase" in found else "mae", found, {**breakdowns, "resampling": about})
 
 

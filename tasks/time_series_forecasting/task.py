@@ -1,8 +1,8 @@
 """What the runtime needs to know about time-series forecasting."""
 
 from pipelines.task import Batching, Data, Pretraining, Task
+from tasks.time_series_forecasting import answers, encoding, model, pretraining, scores
 from tasks.time_series_forecasting import data as series_data
-from tasks.time_series_forecasting import encoding, model, pretraining, scores
 from tasks.time_series_forecasting.config import Config
 from tasks.time_series_forecasting.implied import decide, imply
 
@@ -10,11 +10,6 @@ from tasks.time_series_forecasting.implied import decide, imply
 def batching(config: Config) -> Batching:
     """Windows all cost the same."""
     return Batching(batch_sizes=(config.batch_size,))
-
-
-def answer(config: Config) -> tuple[str, ...]:
-    """What a record says of a window."""
-    return ("series", "start", "forecast", "intervals")
 
 
 def load_data(config: Config) -> Data:
@@ -29,7 +24,7 @@ def resolve(config: Config, data: Data) -> Config:
 
 TASK = Task(
     unit="window",
-    answer=answer,
+    table=answers.table,
     load_data=load_data,
     load_test=series_data.load_test,
     resolve=resolve,
@@ -44,5 +39,6 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=series_data.inputs,
+    naive=scores.naive,
     pretraining=Pretraining(series_data.load_unlabelled, pretraining.encode, pretraining.build_model),
 )

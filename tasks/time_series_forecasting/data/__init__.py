@@ -4,6 +4,7 @@ What a store fetches for n windows, of lookback L, horizon H and C channels:
 
     past, future               float32 [n, L, C], [n, H, C]: in units, 0 where unseen; no future in predict
     past_seen, future_seen     uint8, of the same shapes: 1 where observed
+    time                       object [n, H], of bytes: when each step ahead is; in predict alone
     center, scale              float32 [n, C]: of the window's series, fitted on its training steps
     past_covariates            float32 [n, L, P]; known_covariates [n, L + H, K]; static_covariates [n, S]: where
                                there are any

@@ -14,6 +14,7 @@ from pipelines.sources.folders import printable
 from pipelines.task import Assets, Data, Problem
 from tasks.time_series_forecasting.config import Config
 from tasks.time_series_forecasting.data import covariates, scaling
+from tasks.time_series_forecasting.data.foreign import meet, with_channels
 from tasks.time_series_forecasting.data.gaps import close
 from tasks.time_series_forecasting.data.panel import Panel, build
 from tasks.time_series_forecasting.data.rows import Rows, as_texts, joined
@@ -60,7 +61,7 @@ def wanted(config: Config, assets: Assets | None = None) -> Wanted:
         static = [*filter(None, [columns.get("static")]), config.group_by]
         columns["static"] = ",".join(dict.fromkeys(name for one in static for name in one.split(",")))
     channels = tuple(assets["channels"]) if assets and "value" not in columns else ()
-    return Wanted(columns, config.encoding, config.time_zone, channels)
+    return Wanted(columns, config.encoding, config.time_zone, channels, inherited=assets is not None)
 
 
 def examine(
@@ -83,6 +84,8 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     meter = Meter(advance)
     how = wanted(config, assets)
     main = read_source(config.data, how)
+    if assets is not None:
+        main = replace(main, pieces={name: with_channels(rows, config, assets) for name, rows in main.pieces.items()})
     readings = [main]
     pieces = dict(main.pieces)
     for name, spec in (("valid", config.valid), ("test", config.test)):
@@ -93,31 +96,12 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     pieces = {name: pieces[name] for name in SPLITS if name in pieces}
     together = joined(list(pieces.values()))
     meter.expect(len(together))
-    if assets is not None:
-        check_times(together, assets)
     frequency: str | Frequency = config.frequency if assets is None else from_asset(assets["frequency"])
     panel = close(build(pieces, together, frequency), config.fill)
     meter(len(together))
     warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
     # What the rows were is not needed any more.
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
-
-
-def check_times(rows: Rows, assets: Assets) -> None:
-    """See that the rows are of times as those that a model was trained on.
-
-    Raises:
-        DataError: they are not.
-    """
-    told = assets["frequency"]
-    are_times = rows.moments is not None and rows.moments.are_times
-    zoned = rows.moments is not None and rows.moments.zoned
-    if are_times != (told["unit"] != "number"):
-        has, have = ("numbers of steps", "times") if are_times else ("times", "numbers of steps, or none")
-        raise DataError(f"the model was trained on {has}, and the data have {have}: map time as it was.")
-    if zoned != (told.get("zone") is not None):
-        has, have = ("offsets", "none") if told.get("zone") else ("no offsets", "some")
-        raise DataError(f"the times that the model was trained on have {has}, and these have {have}: write them alike.")
 
 
 def refuse_bad(config: Config, examined: Examined) -> None:
@@ -160,6 +144,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
     trained = np.flatnonzero(end > 0)
     assets = {
         "channels": panel.channels,
+        "horizon": config.horizon,
         "series": [panel.series[at] for at in trained.tolist()],
         "scaler": scaling.told(scaling.Scaler(scaler.center[trained], scaler.scale[trained])),
         "frequency": {**panel.frequency.told(), "season": season, "zone": "UTC" if panel.zoned else None},
@@ -191,15 +176,15 @@ def assemble_test(config: Config, examined: Examined, assets: Assets) -> Data:
     if not len(windows["test"]):
         raise DataError(f"{printable(config.data)} holds no series with a past and horizon {config.horizon} to score.")
     # A series that the model does not know is scaled by what lies before its first forecast.
-    season = assets["frequency"]["season"]
-    scaler = scaling.known(assets, panel.series, scaling.fit(panel, start, config.scaler))
-    naive = scaling.naive(panel, start, season)
-    features = covariates.encode(panel, assets)
-    fitted = Fitted(panel, scaler, naive, features, season, compared)
+    met = meet(panel, start, config, assets)
+    naive = scaling.naive(panel, start, met.season)
+    fitted = Fitted(panel, met.scaler, naive, met.features, met.season, compared)
     if config.origins is not None:
         what = f"{config.origins} origins, a horizon apart, of"
     count = len(windows["test"])
     protocol = f"Scored on {count:,} windows: forecasts of {config.horizon} steps from {what} {printable(config.data)}."
+    if met.note is not None:
+        protocol += f" {met.note[:1].upper()}{met.note[1:]}"
     warnings = examined.warnings + covariates.unknown(panel, assets)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
 

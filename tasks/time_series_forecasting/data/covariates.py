@@ -50,10 +50,17 @@ def fit(panel: Panel, until: np.ndarray, calendar: bool) -> Assets:
     }
 
 
-def encode(panel: Panel, assets: Assets) -> Features:
-    """The features of every step and series."""
+def encode(panel: Panel, assets: Assets, calendar: bool = True) -> Features:
+    """The features of every step and series; without the calendar its features are 0, as in the middle of each day,
+    week and year."""
     coding = assets["coding"]
-    parts = {role: [_encode_column(panel, role, one) for one in coding[role]] for role in COVARIATES if coding[role]}
+
+    def column(role: str, one: dict[str, Any]) -> np.ndarray:
+        if one["kind"] == "calendar" and not calendar:
+            return np.zeros((int(panel.starts[-1]), 1), np.float32)
+        return _encode_column(panel, role, one)
+
+    parts = {role: [column(role, one) for one in coding[role]] for role in COVARIATES if coding[role]}
     found = {role: np.concatenate(columns, axis=1) for role, columns in parts.items()}
     return Features(found.get("known"), found.get("past"), found.get("static"))
 

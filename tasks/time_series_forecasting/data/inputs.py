@@ -9,21 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.console import Console
 from pipelines.errors import DataError
 from pipelines.sources.columns import Place, Texts
 from pipelines.sources.folders import printable
 from pipelines.sources.tables import table_suffix
 from pipelines.task import Assets, Problem, Raw
 from tasks.time_series_forecasting.config import Config
-from tasks.time_series_forecasting.data import covariates, scaling
-from tasks.time_series_forecasting.data.assembly import check_times, wanted
+from tasks.time_series_forecasting.data.assembly import wanted
+from tasks.time_series_forecasting.data.foreign import check_horizon, is_foreign, meet, own_horizon, with_channels
 from tasks.time_series_forecasting.data.gaps import close
 from tasks.time_series_forecasting.data.panel import Panel, build
 from tasks.time_series_forecasting.data.rows import Covariate, Rows, joined, renamed
 from tasks.time_series_forecasting.data.sources import tables_below
 from tasks.time_series_forecasting.data.spans import Windows
 from tasks.time_series_forecasting.data.stores import Fitted, WindowStore
-from tasks.time_series_forecasting.data.tables import Wanted, read_rows, stem
+from tasks.time_series_forecasting.data.tables import read_rows, stem
 from tasks.time_series_forecasting.frequency import from_asset
 
 
@@ -36,7 +37,8 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
     record to say so; so does a row that cannot be read.
 
     Raises:
-        DataError: a table is damaged, or has other columns or steps than the model knows.
+        DataError: a table is damaged, or has other columns than the model knows.
+        ConfigError: the horizon asked for cannot be had.
     """
     missing = [path for path in paths if path != "-" and not os.path.exists(path)]
     if missing:
@@ -44,24 +46,23 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
     paths = [path for path in paths if path not in missing]
     if not paths:
         return
-    rows = _read(paths, wanted(config, assets), assets)
-    check_times(rows, assets)
-    panel = _ahead(build({"train": rows}, rows, from_asset(assets["frequency"])), config.horizon)
+    reach = max(config.horizon, own_horizon(config, assets))
+    further = check_horizon(config, assets)
+    rows = _read(paths, config, assets)
+    panel = _ahead(build({"train": rows}, rows, from_asset(assets["frequency"])), reach)
+    if rows.single and len(assets["series"]) == 1 and not is_foreign(panel, assets):
+        panel = replace(panel, series=assets["series"])
     unreadable = [problem for problem in panel.bad if config.on_bad == "fail"]
     panel = close(panel, config.fill)
     origins = panel.ends["train"]
-    features = covariates.encode(panel, assets)
-    fitted = Fitted(
-        replace(panel, values=np.ascontiguousarray(panel.values)),
-        scaling.known(assets, panel.series, scaling.fit(panel, origins, config.scaler)),
-        None,
-        features,
-        1,
-    )
-    store = WindowStore(
-        fitted, Windows(np.maximum(origins, 1), np.ones_like(origins), 1), config.lookback, config.horizon, ahead=True
-    )
-    refused = _refused(panel, config, assets)
+    met = meet(panel, origins, config, assets)
+    for note in filter(None, (met.note, further)):
+        Console().say(f"note: {note}")
+    panel = replace(panel, values=np.ascontiguousarray(panel.values))
+    windows = Windows(np.maximum(origins, 1), np.ones_like(origins), 1)
+    fitted = Fitted(panel, met.scaler, None, met.features, met.season)
+    store = WindowStore(fitted, windows, config.lookback, config.horizon, ahead=reach)
+    refused = _refused(panel, config, assets, reach)
     for first in range(0, len(store), config.batch_size):
         indices = np.arange(first, min(first + config.batch_size, len(store)))
         yield store.ids(indices), {**store.fetch(indices), "name": refused[indices]}
@@ -69,26 +70,15 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
         yield _unreadable(unreadable, store)
 
 
-def _read(paths: Sequence[str], how: Wanted, assets: Assets) -> Rows:
-    """All tables as one; a wide one is the series that the model knows, if it knows one, else that of its file."""
-    places: list[Place] = []
-    for path in paths:
-        places += _places(path)
+def _read(paths: Sequence[str], config: Config, assets: Assets) -> Rows:
+    """All tables as one, each wide one a series of its own."""
+    how = wanted(config.model_copy(update={"group_by": None}), assets)
+    places = [place for path in paths for place in _places(path)]
     parts = []
     for place in places:
         rows = read_rows(place, how)
-        if rows.single:
-            known = assets["series"][0] if len(assets["series"]) == 1 and len(places) == 1 else None
-            rows = renamed(rows, known or (stem(place.path) if len(places) > 1 else rows.series[0]))
-        parts.append(rows)
-    together = joined(parts)
-    if together.channels != assets["channels"]:
-        odd = [name for name in assets["channels"] if name not in together.channels] or together.channels
-        raise DataError(
-            f"the model forecasts {', '.join(assets['channels'])}, and the data hold {', '.join(together.channels)}: "
-            f"map {odd[0]!r}, or give the columns that it was trained on."
-        )
-    return together
+        parts.append(renamed(rows, stem(place.path)) if rows.single and len(places) > 1 else rows)
+    return with_channels(joined(parts), config, assets)
 
 
 def _places(path: str) -> list[Place]:
@@ -141,16 +131,16 @@ def _longer(column: Covariate, place: np.ndarray, total: int) -> Covariate:
     return cells
 
 
-def _refused(panel: Panel, config: Config, assets: Assets) -> np.ndarray:
+def _refused(panel: Panel, config: Config, assets: Assets, reach: int) -> np.ndarray:
     """object [series], of bytes: the name, or NUL and why there is no forecast."""
     found = np.empty(len(panel.series), object)
     for series, name in enumerate(panel.series):
-        why = _why_not(panel, series, config, assets)
+        why = _why_not(panel, series, config, assets, reach)
         found[series] = name.encode("utf-8", "surrogateescape") if why is None else b"\0" + why.encode()
     return found
 
 
-def _why_not(panel: Panel, series: int, config: Config, assets: Assets) -> str | None:
+def _why_not(panel: Panel, series: int, config: Config, assets: Assets, reach: int) -> str | None:
     start, origin = int(panel.starts[series]), int(panel.ends["train"][series])
     if origin < 1:
         return "it has no value to forecast from"
@@ -162,7 +152,7 @@ def _why_not(panel: Panel, series: int, config: Config, assets: Assets) -> str |
         step, channel = (int(one) for one in np.argwhere(missing)[0])
         when = panel.written(np.array([series]), np.array([first + step]))[0]
         return f"it has no value of {panel.channels[channel]!r} at {when}, which the model would see"
-    for role, last in (("known", origin + config.horizon), ("past", origin)):
+    for role, last in (("known", origin + reach), ("past", origin)):
         for one in assets["coding"][role]:
             if one["kind"] == "calendar":
                 continue

@@ -10,7 +10,7 @@ from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.rows import COVARIATES, Covariate, Rows, taken
-from tasks.time_series_forecasting.frequency import STEP, Frequency, fit_ends, infer, parse, precision, written
+from tasks.time_series_forecasting.frequency import STEP, Frequency, fit_ends, infer, keep, parse, precision, written
 
 _SPARSE = 20
 """Steps for each row above which the frequency must be wrong."""
@@ -95,7 +95,7 @@ def build(pieces: dict[str, Rows], together: Rows, frequency: str | Frequency) -
     Args:
         pieces: train, valid, test: in the order of time.
         together: all of them joined, in that order.
-        frequency: by name, or auto.
+        frequency: by name, or auto; that of a finished model gives way where the rows keep to another.
 
     Raises:
         DataError: rows do not follow each other by any frequency.
@@ -182,7 +182,7 @@ def _shown(rows: Rows) -> str:
 
 def _frequency(rows: Rows, name: str | Frequency) -> Frequency:
     if isinstance(name, Frequency):
-        return name if rows.moments else Frequency("number", 1, name.name)
+        return _as_before(rows, name)
     if rows.moments is None:
         known = parse(rows.hint or "") if name == "auto" else parse(name)
         return Frequency("number", 1, known.name if known else STEP)
@@ -197,6 +197,14 @@ def _frequency(rows: Rows, name: str | Frequency) -> Frequency:
         size = known.size if known.unit == "number" else infer(rows.of, times, False).size
         return Frequency("number", size, known.name)
     return fit_ends(known, times)
+
+
+def _as_before(rows: Rows, before: Frequency) -> Frequency:
+    """That of a finished model, unless the rows keep to another."""
+    if rows.moments is not None:
+        return keep(before, rows.of, rows.moments.values, rows.moments.are_times)
+    named = parse(rows.hint or "")
+    return Frequency("number", 1, named.name if named else before.name if before.unit == "number" else STEP)
 
 
 Placed = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -41,8 +41,8 @@ class WindowStore:
     windows: Windows
     lookback: int
     horizon: int
-    ahead: bool = False
-    """The future is not known yet: predict."""
+    ahead: int | None = None
+    """In predict, where the future is not known yet: the steps that covariates are known ahead for."""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -73,8 +73,7 @@ class WindowStore:
             start = self.of.panel.starts[series] + origins - self.lookback
             past = _without_hindsight(past, _taken(self.of.panel.guessed, start, self.lookback))
         raw = self._seen("past", past)
-        if not self.ahead:
-            raw |= self._future(series, origins)
+        raw |= {"time": self._times(series, origins)} if self.ahead is not None else self._future(series, origins)
         return raw | self._scaling(series) | self._covariates(series, origins)
 
     def truth(self, indices: np.ndarray) -> Raw:
@@ -111,6 +110,12 @@ class WindowStore:
             values[before] = np.nan
         return values
 
+    def _times(self, series: np.ndarray, origins: np.ndarray) -> np.ndarray:
+        """object [n, horizon], of bytes: the time of each step ahead."""
+        steps = (origins[:, None] + np.arange(self.horizon)).ravel()
+        written = self.of.panel.written(np.repeat(series, self.horizon), steps)
+        return np.array([time.encode() for time in written], object).reshape(-1, self.horizon)
+
     def _future(self, series: np.ndarray, origins: np.ndarray) -> Raw:
         start, guessed = self.of.panel.starts[series] + origins, self.of.panel.guessed
         future = _taken(self.of.panel.values, start, self.horizon)
@@ -131,7 +136,7 @@ class WindowStore:
         start, before = self.of.panel.starts[series] + origins - self.lookback, _before(origins, self.lookback)
         for name, column, length in (
             ("past_covariates", features.past, self.lookback),
-            ("known_covariates", features.known, self.lookback + self.horizon),
+            ("known_covariates", features.known, self.lookback + (self.ahead or self.horizon)),
         ):
             if column is not None:
                 found[name] = _taken(column, start, length)

@@ -32,6 +32,8 @@ class Wanted:
     zone: str | None = None
     channels: tuple[str, ...] = ()
     """The columns that a finished model forecasts; none: those that are mapped, or all that are left."""
+    inherited: bool = False
+    """The mapping is a finished model's: a ragged table, which has no columns to map, may come in place of its."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def read_rows(place: Place, wanted: Wanted) -> Rows:
     names = tuple(name for role in wanted.columns for name in _several(wanted.columns[role]))
     place = replace(place, encoding=wanted.encoding, positions=names)
     first = head(place)
-    if _is_ragged(place.path, first, wanted.columns):
+    mapped = bool(names) and not (wanted.inherited and not set(names) & set(first.names))
+    if not mapped and _is_ragged(place.path, first):
         return _read_ragged(place)
     layout = _layout(place.path, first, wanted)
     columns = read_columns(place, layout.kinds, first)
@@ -162,9 +165,9 @@ def _looks_like_time(first: Head) -> str | None:
     return first.names[0] if cells and all(_HOLDS_A_TIME.fullmatch(cell) for cell in cells) else None
 
 
-def _is_ragged(path: Path, first: Head, columns: dict[str, str]) -> bool:
+def _is_ragged(path: Path, first: Head) -> bool:
     """Whether each line is a series: a name and then its values, of which some have more than others."""
-    if columns or table_suffix(path).removesuffix(".gz") not in (".csv", ".tsv") or len(first.names) < 3:
+    if table_suffix(path).removesuffix(".gz") not in (".csv", ".tsv") or len(first.names) < 3:
         return False
     if _called(_TIMES, first) or _called(_SERIES, first):
         return False
