@@ -84,7 +84,7 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
 
 def references(store: Store) -> Raw:
     """The truth about every window of a split: future, future_seen, center, scale, as fetched; series and origin (the
-    number of the first step ahead), int64 [n]; naive_error and naive_squared, float32 [n, C], of the value a season
+    number of the first step ahead), int64 [n]; naive_error and naive_squared, float64 [n, C], of the value a season
     before, in the training steps; last_season float32 [n, season, C], the steps before the origin; and group_by, where
     scores are told apart."""
     return cast(WindowStore, store).truth(np.arange(len(store)))

@@ -164,8 +164,9 @@ def limited(windows: Windows, limit: int | None) -> Windows:
 
 def untested(panel: Panel, windows: Mapping[str, Windows]) -> list[Problem]:
     """A warning of series that are too short to be in every split, or that nobody gave anything to train on."""
-    absent = panel.ends["train"] == 0
-    found = [(absent, "not in the data to train on, so left out")]
+    absent, empty = panel.ends["train"] == 0, panel.observed == 0
+    found = [(empty, "without a single value, so left out")]
+    found.append((absent & ~empty, "not in the data to train on, so left out"))
     for name, what in (("train", "trained on"), ("valid", "validated on"), ("test", "tested on")):
         found.append(((windows[name].counts == 0) & ~absent, f"too short to be {what}"))
     problems = []
