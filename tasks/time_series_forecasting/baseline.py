@@ -33,19 +33,21 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
     del frozen
     season = data.assets["frequency"]["season"]
     repeated = f"the last {season:,} steps once more" if season > 1 else "the last value, as there is no season"
+    store = cast(WindowStore, data.splits["valid"])
+    if (store.windows.first < season)[store.windows.counts > 0].any():
+        repeated += "; the last value of series that have no season yet"
     ridge = Ridge.fit(config, data)
     kinds = [
         _Kind("ridge regression on lags", ridge.note, ridge.forecast, lambda store, indices: store.fetch(indices)),
         _Kind("seasonal naive", repeated, lambda raw: seasonal_naive(raw["last_season"], config.horizon), _last_season),
     ]
-    store = cast(WindowStore, data.splits["valid"])
     judged = [_calibrated(kind, store, data.assets, config) for kind in kinds]
     (_, best), *others = sorted(judged, key=lambda pair: pair[0])
     return replace(best, others=tuple(one for _, one in others))
 
 
 def seasonal_naive(last_season: np.ndarray, horizon: int) -> np.ndarray:
-    """The last season [..., m, channels] again and again: [..., horizon, channels]."""
+    """The last season [..., m, channels], or as much of it as is needed, again and again: [..., horizon, channels]."""
     return last_season[..., np.arange(horizon) % last_season.shape[-2], :]
 
 

@@ -169,7 +169,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
     }
     naive = scaling.naive(panel, end, season)
     fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, compared)
-    warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
+    warnings = examined.warnings + untested(panel, windows, config.lookback) + covariates.unknown(panel, assets)
     warnings += covariates.unseen(config, assets)
     protocol = _protocol(config, panel, spans, windows)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
