@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import DataError
 from tasks.time_series_forecasting.config import Config
-from tasks.time_series_forecasting.data import check_data, load_data
+from tasks.time_series_forecasting.data import check_data, load_data, load_test
 from tasks.time_series_forecasting.data.stores import WindowStore
 
 SMALL: dict[str, Any] = {"lookback": 4, "horizon": 2}
@@ -165,6 +165,21 @@ def test_missing_covariates_and_statics_that_vary(tmp_path: Path) -> None:
     coding, known = data.assets["coding"]["known"][0], cast(WindowStore, data.splits["train"]).of.features.known
     assert known is not None
     np.testing.assert_allclose(known[5:9, 0] * coding["scale"] + coding["center"], [1, 0, 0, 0], atol=1e-6)
+
+
+def test_a_text_in_a_covariate_of_numbers_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+
+    def write(last: str) -> None:
+        lines = [f"a,{day},{step},{last if step == 39 else step % 2}" for step, day in enumerate(days())]
+        path.write_text("series,time,value,promo\n" + "\n".join(lines) + "\n")
+
+    write("1")
+    asked = config(str(path), columns={"known": "promo"})
+    assets = load_data(asked).assets
+    write("yes")
+    with pytest.raises(DataError, match="column 'promo' holds 'yes', and the model was trained on numbers in it"):
+        load_test(asked, assets)
 
 
 def test_ragged_lines(tmp_path: Path) -> None:

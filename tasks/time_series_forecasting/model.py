@@ -11,7 +11,7 @@ from pipelines.prediction import batched_predictor
 from pipelines.task import Assets, Built, Encoder, Metric, Predictor, Record
 from pipelines.task import Head as Top
 from tasks.time_series_forecasting import conformal, heads
-from tasks.time_series_forecasting.answers import answer
+from tasks.time_series_forecasting.answers import Answer
 from tasks.time_series_forecasting.backbones import build_features
 from tasks.time_series_forecasting.config import COUNTS, Config
 from tasks.time_series_forecasting.encoding import encode, normalization, widths
@@ -80,7 +80,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         return conformal.apply(heads.forecasts(head, parameters, *bare), assets, config, scale)
 
     def record(name: str, output: np.ndarray) -> Record:
-        return Record(name, answer(name, output, assets["channels"]), output)
+        return Record(name, Answer(name, output, assets["channels"]), output)
 
     return batched_predictor(_with_scaler(encode(config, assets, training=False)), outputs, record)
 

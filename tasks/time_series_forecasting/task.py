@@ -3,6 +3,7 @@
 from pipelines.task import Batching, Data, Pretraining, Task
 from tasks.time_series_forecasting import data as series_data
 from tasks.time_series_forecasting import encoding, model, pretraining, scores
+from tasks.time_series_forecasting.answers import FIELDS
 from tasks.time_series_forecasting.config import Config
 from tasks.time_series_forecasting.implied import decide, imply
 
@@ -14,7 +15,7 @@ def batching(config: Config) -> Batching:
 
 def answer(config: Config) -> tuple[str, ...]:
     """What a record says of a window."""
-    return ("series", "start", "forecast", "intervals")
+    return FIELDS
 
 
 def load_data(config: Config) -> Data:
