@@ -147,7 +147,7 @@ class Record:
     """The answer for one input."""
 
     id: str
-    answer: dict[str, Any]
+    answer: Mapping[str, Any]
     """What a person reads, as JSON values."""
     output: np.ndarray | None = None
     """What `score` needs beyond the answer, for instance the probability of each class [classes]."""
@@ -339,7 +339,7 @@ class Task:
     references: "Callable[[Store], Raw]"
     """The truth about every example of a split, without its inputs; where scores are told apart, with the column
     `group_by`, object [examples], of texts."""
-    targets: "Callable[[Raw, Assets], list[Any]]"
+    targets: "Callable[[Raw, Assets], Sequence[Any]]"
     """(references, assets) -> the truth about each example as a person reads it, in JSON values."""
     score: "Callable[[Sequence[Record], Raw, Any, Assets], Scores]"
     """(records, references, config, assets) -> scores. NumPy only: the model, its baseline and its exports go

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import DataError
 from tasks.time_series_forecasting.config import Config
-from tasks.time_series_forecasting.data import check_data, load_data
+from tasks.time_series_forecasting.data import check_data, load_data, load_test
 from tasks.time_series_forecasting.data.stores import WindowStore
 
 SMALL: dict[str, Any] = {"lookback": 4, "horizon": 2}
@@ -167,6 +167,21 @@ def test_missing_covariates_and_statics_that_vary(tmp_path: Path) -> None:
     np.testing.assert_allclose(known[5:9, 0] * coding["scale"] + coding["center"], [1, 0, 0, 0], atol=1e-6)
 
 
+def test_a_text_in_a_covariate_of_numbers_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+
+    def write(last: str) -> None:
+        lines = [f"a,{day},{step},{last if step == 39 else step % 2}" for step, day in enumerate(days())]
+        path.write_text("series,time,value,promo\n" + "\n".join(lines) + "\n")
+
+    write("1")
+    asked = config(str(path), columns={"known": "promo"})
+    assets = load_data(asked).assets
+    write("yes")
+    with pytest.raises(DataError, match="column 'promo' holds 'yes', and the model was trained on numbers in it"):
+        load_test(asked, assets)
+
+
 def test_ragged_lines(tmp_path: Path) -> None:
     path = tmp_path / "Daily-train.csv"
     rows = {"D1": list(range(20)), "D2": [5.5] * 12, "D3": [1, 2, "", *range(4, 16)]}
@@ -223,6 +238,18 @@ def test_folders_of_splits(tmp_path: Path) -> None:
         ("a.csv", "time\n2020-01-01\n", None, "holds no column of values"),
         ("a.csv", "time,x\n", None, "has no rows"),
         ("a.csv", "time,x\n2020-01-01,1\n", None, "no series has two steps"),
+        ("a.csv", "time;x\n2020-01-01;1,5\n", None, "parts its columns by semicolons, and a .csv is read by commas"),
+        ("a.csv", "time\tx\n2020-01-01\t1\n", None, "parts its columns by tabs"),
+        ("a.csv", 'time,x\n2020-01-01,"1,5"\n', None, r"numbers with commas in 'x' \('1,5'\): write a point"),
+        ("a.csv", 'time,series,y\n2020-01-01,a,"1,500"\n', None, r"numbers with commas in 'y' \('1,500'\)"),
+        ("a.csv", 'time,x\n2020-01-01,"1.500,5"\n', {"value": "x"}, r"numbers with commas in 'x'"),
+        ("a.csv", "time,series,y\n2020-01-01,a,two\n", None, "texts in 'y' .'two'., where numbers belong"),
+        ("a.csv", "x,day\n1,2020-01-01\n2,2020-01-02\n", None, "holds times in 'day' .*: map columns time=day"),
+        ("a.csv", "2020-01-01,7\n2020-01-02,8\n", None, r"line 1 holds values where the names .*\(2020-01-01, 7\)"),
+        ("a.csv", "7.5,3\n8,4\n", None, "line 1 holds values where the names"),
+        ("a.csv", "H1,5,3,4\nH2,1,2,3\nH3,5,6,\n", None, "line 1 holds values where the names"),
+        ("a.csv", "id,a,b\nx,1\ny,2\n", None, "can be used, as .* line 2: has 2 values where the table has 3 columns"),
+        ("a.csv", "time,x\n01/31/24,1\n02/01/24,2\n", None, "are no times that can be read"),
         ("a.txt", "time,x\n2020-01-01,1\n", None, "is of no known kind"),
     ],
 )
@@ -233,6 +260,107 @@ def test_tables_that_cannot_be_read(
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         load_data(config(str(path), columns=columns))
+
+
+@pytest.mark.parametrize("names", ["0,1,2", "date,300,20", "id,1,2"])
+def test_names_that_are_numbers(tmp_path: Path, names: str) -> None:
+    path = tmp_path / "wide.csv"
+    dated = names.startswith("date")
+    lines = [f"{days()[step] if dated else step * 0.5},{step},{step % 7}" for step in range(40)]
+    path.write_text(names + "\n" + "\n".join(lines) + "\n")
+    assert load_data(config(str(path))).summary["channels"] == names.split(",")[dated:]
+
+
+def test_dates_without_marks_of_which_one_is_wrong(tmp_path: Path) -> None:
+    path = long(tmp_path / "sales.csv", lambda lines: [line.replace("-", "") for line in lines])
+    assert load_data(config(path)).summary["frequency"] == "day (inferred)"
+    path = long(tmp_path / "sales.csv", lambda lines: ["a,2020010,0", *(line.replace("-", "") for line in lines[1:])])
+    assert "line 2: has the time '2020010', which is none like the others" in refusal(path)
+
+
+def test_numbers_of_steps_that_may_be_times(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("time,load\n" + "".join(f"{1_704_067_200 + 3600 * step},{step}\n" for step in range(40)))
+    (problem,) = check_data(config(str(path))).problems
+    assert (problem.level, problem.where) == ("warning", f"{path} line 2")
+    assert "has 1704067200 as its time, which is read as a number of steps" in problem.message
+    path.write_text("time,load\n" + "".join(f"{1900 + step},{step}\n" for step in range(40)))
+    assert not check_data(config(str(path))).problems
+
+
+def test_what_is_finer_than_32_bits(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+
+    def problems(**columns: list[float]) -> list[str]:
+        lines = [
+            f"{day}," + ",".join(f"{column[at]!r}" for column in columns.values()) for at, day in enumerate(days())
+        ]
+        path.write_text(f"time,{','.join(columns)}\n" + "\n".join(lines) + "\n")
+        return [f"{problem.kind} {problem.message}" for problem in check_data(config(str(path))).problems]
+
+    steps = [float(step % 7) for step in range(40)]
+    assert not problems(large=[1e12 * step for step in steps], same=[0.1] * 40, level=[1e5 + step for step in steps])
+    (said,) = problems(fine=[1e9 + step for step in steps], small=[1e-30 * step for step in steps])
+    assert said.startswith("too-fine begins 'wide', whose numbers in 'fine' differ by less than 32 bits can tell")
+    assert problems(smallest=[1e-44 * step for step in steps])
+    ragged = tmp_path / "m4.csv"
+    cells = [",".join(str(1e9 * name + step) for step in steps[: 40 - name]) + "," * name for name in range(3)]
+    ragged.write_text(
+        "id,"
+        + ",".join(f"V{at}" for at in range(40))
+        + "\n"
+        + "".join(f"s{at},{row}\n" for at, row in enumerate(cells))
+    )
+    assert [problem.where for problem in check_data(config(str(ragged))).problems if problem.kind == "too-fine"] == [
+        f"{ragged} line 3", f"{ragged} line 4",
+    ]  # fmt: skip
+
+
+def test_squares_of_large_values_stay_finite(tmp_path: Path) -> None:
+    path = long(tmp_path / "sales.csv", lambda lines: [line + "e30" for line in lines])
+    store = cast(WindowStore, load_data(config(path)).splits["test"])
+    assert np.isfinite(store.truth(np.array([0]))["naive_squared"]).all()
+
+
+def test_hours_at_which_clocks_are_set(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+
+    def said(start: str, change: Any) -> str:
+        hours = change((np.datetime64(start, "s") + np.arange(60) * np.timedelta64(1, "h")).astype(str).tolist())
+        path.write_text("time,load\n" + "".join(f"{hour},{at}\n" for at, hour in enumerate(hours)))
+        return refusal(str(path))
+
+    spring, autumn, other = "2024-03-30T00:00:00", "2024-10-26T00:00:00", "2024-10-22T00:00:00"
+    skipped, twice = lambda hours: hours[:26] + hours[27:], lambda hours: [*hours[:27], *hours[26:]]
+    assert "missing from 2024-03-31T02:00 on: where clocks were set forward then, name the --time-zone" in said(
+        spring, skipped
+    )
+    assert "keep one, or, where clocks were set back then, name the --time-zone" in said(autumn, twice)
+    assert "--time-zone" not in said(other, skipped) + said(other, twice)
+
+
+def test_days_of_a_zone_with_summer_time(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("time,load\n" + "".join(f"{day},{at}\n" for at, day in enumerate(days(200))))
+    assert "write dates, without offset or --time-zone" in refusal(str(path), time_zone="Europe/Berlin")
+
+
+def test_a_series_without_a_value(tmp_path: Path) -> None:
+    path = long(tmp_path / "sales.csv", empty(*range(40)))
+    assert [problem.message for problem in check_data(config(path)).problems] == [
+        "a: without a single value, so left out."
+    ]
+
+
+def test_counts_are_whole_and_not_below_0(tmp_path: Path) -> None:
+    path = long(tmp_path / "sales.csv", lambda lines: [*lines[:3], "a,2020-01-04,-2", *lines[4:]])
+    assert f"{path} line 5 holds -2 in 'value', which is below 0, and head negative-binomial is for counts" in refusal(
+        path, head="negative-binomial"
+    )
+    assert load_data(config(path))
+    path = long(tmp_path / "sales.csv", lambda lines: [*lines[:3], "a,2020-01-04,2.5", *lines[4:]])
+    (said,) = load_data(config(path, head="negative-binomial")).summary["warnings"]
+    assert said.startswith(f"{path} line 5: holds 2.5 in 'value', which is no whole number")
 
 
 def test_tensorflow_data_sets_are_refused() -> None:

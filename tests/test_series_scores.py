@@ -13,7 +13,7 @@ from pipelines.errors import DataError
 from pipelines.evaluation import judge
 from pipelines.task import Figure, Record
 from tasks.time_series_forecasting import conformal, scores
-from tasks.time_series_forecasting.answers import six_digits
+from tasks.time_series_forecasting.answers import Answer, six_digits
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.measures import Measured, each_series
 
@@ -274,11 +274,28 @@ def test_groups_go_through_the_same_scores() -> None:
     assert set(groups) == {"north", "south"}
 
 
+def test_answers_are_made_when_they_are_read() -> None:
+    output = np.arange(12, dtype=np.float32).reshape(2, 1, 6) / 3
+    answer = Answer("a@b@2020-01-01", output, ["units"])
+    assert dict(answer) == {
+        "series": "a@b",
+        "start": "2020-01-01",
+        "forecast": {"units": [0.0, 2.0]},
+        "intervals": {
+            "80": {"units": [[0.666667, 1.33333], [2.66667, 3.33333]]},
+            "95": {"units": [[0.333333, 1.66667], [2.33333, 3.66667]]},
+        },
+    }
+    assert (len(answer), list(answer)) == (4, list(answer.keys()))
+    with pytest.raises(KeyError):
+        answer["path"]
+
+
 def test_targets_are_what_came() -> None:
     references, _, _, _ = split(1, 1, 2, 2)
     references["future"] = np.array([[[1.23456789, -2e-9], [0.0, 123456789.0]]], np.float32)
     references["future_seen"] = np.array([[[1, 1], [0, 1]]], np.uint8)
-    assert scores.targets(references, assets(2)) == [{"c0": [1.23457, None], "c1": [-2e-9, 123457000.0]}]
+    assert list(scores.targets(references, assets(2))) == [{"c0": [1.23457, None], "c1": [-2e-9, 123457000.0]}]
     assert six_digits(np.array([0.1, -1e12, 0.0, 7.654321e-5])).tolist() == [0.1, -1e12, 0.0, 7.65432e-5]
 
 

@@ -87,9 +87,31 @@ def test_references_hold_the_naive_error_of_training_and_the_last_season(tmp_pat
     difference = np.abs(values[4:30] - values[:26])
     np.testing.assert_allclose(found["naive_error"][0], difference.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found["naive_squared"][0], (difference**2).mean(axis=0), rtol=1e-5)
-    np.testing.assert_array_equal(found["last_season"], [values[at - 4 : at] for at in range(40, 48)])
+    np.testing.assert_array_equal(found["last_season"], [values[at - 4 : at - 1] for at in range(40, 48)])
     assert found["origin"].tolist() == list(range(40, 48))
     assert found["name"].tolist() == ["load"] * 8
+
+
+def test_a_season_that_is_longer_than_what_there_is(tmp_path: Path) -> None:
+    values = random(50)
+    path = wide(tmp_path / "load.csv", values)
+    data = load_data(Config(data=path, split=(30, 10, 10), season=42, **SMALL))
+    found = references(data.splits["test"])
+    # As the naive error that MASE divides by: of the step before, where there is no season before.
+    np.testing.assert_allclose(found["naive_error"][0], np.abs(np.diff(values[:30], axis=0)).mean(axis=0), rtol=1e-5)
+    for at, last in zip(range(40, 48), found["last_season"], strict=True):
+        expected = values[at - 42 : at - 39] if at >= 42 else np.repeat(values[at - 1 : at], 3, axis=0)
+        np.testing.assert_array_equal(last, expected)
+    # A season of a day in seconds takes no more than the horizon does.
+    data = load_data(Config(data=path, split=(30, 10, 10), season=86_400, **SMALL))
+    assert references(data.splits["test"])["last_season"].shape == (8, 3, values.shape[1])
+
+
+def test_a_lookback_that_no_series_fills_is_said(tmp_path: Path) -> None:
+    path = wide(tmp_path / "load.csv", random(50))
+    (said,) = load_data(Config(data=path, lookback=33, horizon=3)).summary["warnings"]
+    assert said.startswith("lookback 33: is more than any series has to train on: the longest past is of 32 steps")
+    assert not load_data(Config(data=path, lookback=32, horizon=3)).summary["warnings"]
 
 
 def test_stride_origins_and_limit(tmp_path: Path) -> None:

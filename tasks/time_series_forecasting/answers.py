@@ -1,6 +1,7 @@
 """What a person reads of a forecast."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,45 @@ import numpy as np
 from pipelines.task import Assets, Record, Table
 from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
 
+FIELDS = ("series", "start", "forecast", "intervals")
+"""Of an answer."""
 
-def answer(name: str, output: np.ndarray, channels: Sequence[str]) -> dict[str, Any]:
-    """Series, first step, and by channel the forecast and its intervals of each level, of Record.output [horizon,
-    channels, 1 + quantiles] of the window called "series@first step"; numbers of 6 digits."""
-    series, _, start = name.rpartition("@")
-    numbers = six_digits(output).transpose(1, 0, 2)
-    ends = {level: np.stack([low, high], axis=-1) for level, low, high in intervals(numbers[..., 1:])}
-    return {
-        "series": series,
-        "start": start,
-        "forecast": dict(zip(channels, numbers[..., 0].tolist(), strict=True)),
-        "intervals": {str(level): dict(zip(channels, ends[level].tolist(), strict=True)) for level in LEVELS},
-    }
+
+@dataclass(frozen=True, eq=False)
+class Answer(Mapping[str, Any]):
+    """Series, first step, and by channel the forecast and its intervals of each level; numbers of 6 digits.
+
+    They are made whenever they are read: as numbers of Python they take ten times the array's memory, and most records
+    are only scored.
+    """
+
+    name: str
+    """Of the window: "series@first step"."""
+    output: np.ndarray
+    """[horizon, channels, 1 + quantiles]."""
+    channels: Sequence[str]
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "series":
+            return self.name.rpartition("@")[0]
+        if key == "start":
+            return self.name.rpartition("@")[2]
+        if key == "forecast":
+            return self._by_channel(six_digits(self.output[..., 0]))
+        if key == "intervals":
+            ends = intervals(six_digits(self.output[..., 1:]))
+            return {str(level): self._by_channel(np.stack([low, high], axis=-1)) for level, low, high in ends}
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIELDS)
+
+    def __len__(self) -> int:
+        return len(FIELDS)
+
+    def _by_channel(self, numbers: np.ndarray) -> dict[str, list[Any]]:
+        """Of [horizon, channels, ...]."""
+        return {name: numbers[:, at].tolist() for at, name in enumerate(self.channels)}
 
 
 def table(config: Config, assets: Assets) -> Table:

@@ -51,13 +51,15 @@ def naive(config: Config, data: Data) -> Baseline:
 def _naive(config: Config, store: WindowStore) -> _Kind:
     season = store.of.season
     repeated = f"the last {season:,} steps once more" if season > 1 else "the last value, as there is no season"
+    if (store.windows.first < season)[store.windows.counts > 0].any():
+        repeated += "; the last value of series that have no season yet"
     return _Kind(
         "seasonal naive", repeated, lambda raw: seasonal_naive(raw["last_season"], config.horizon), _last_season
     )
 
 
 def seasonal_naive(last_season: np.ndarray, horizon: int) -> np.ndarray:
-    """The last season [..., m, channels] again and again: [..., horizon, channels]."""
+    """The last season [..., m, channels], or as much of it as is needed, again and again: [..., horizon, channels]."""
     return last_season[..., np.arange(horizon) % last_season.shape[-2], :]
 
 

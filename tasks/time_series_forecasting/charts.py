@@ -97,7 +97,7 @@ def errors(model: Sequence[float | None], naive: Sequence[float | None]) -> Figu
         _line(axes, naive, charts.AMBER, "seasonal naive", _DASHED)
         _line(axes, model, charts.BLUE, "model")
         axes.set(xlabel="step ahead", ylabel="mean absolute error, scaled")
-        axes.set_ylim(0, 1.25 * max((value for value in (*model, *naive) if value is not None), default=1.0))
+        axes.set_ylim(0, 1.25 * max((value for value in (*model, *naive) if value is not None), default=0.0) or 1.0)
         axes.legend(frameon=False, ncols=2, loc="upper left")
 
     caption = "How far off the forecasts of each step ahead are, in standard deviations of each series' training steps."

@@ -73,8 +73,8 @@ class Config(RunConfig):
     )
     scaler: Literal["standard", "mean", "none"] = setting(
         "standard",
-        "Of its training steps, each series less its mean, over its deviation (standard), or over its mean size, so that "
-        "errors count as shares of it (mean).",
+        "Of its training steps, each series less its mean, over its deviation (standard), or over its mean size, so "
+        "that errors count as shares of it (mean).",
         group="data",
     )
     calendar: bool = setting(

@@ -11,13 +11,14 @@ from pipelines.errors import DataError
 Unit = Literal["time", "month", "month end", "business day", "number"]
 
 _MICRO = 1_000_000
-_DAY = 86_400 * _MICRO
+HOUR = 3_600 * _MICRO
+DAY = 24 * HOUR
 _NAMED = {
     "second": _MICRO,
     "minute": 60 * _MICRO,
-    "hour": 3_600 * _MICRO,
-    "day": _DAY,
-    "week": 7 * _DAY,
+    "hour": HOUR,
+    "day": DAY,
+    "week": 7 * DAY,
 }
 """Microseconds of each."""
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
@@ -47,7 +48,7 @@ _SHORT = {
     "quarterly": "quarter",
     "yearly": "year",
 }
-_WRITTEN = {"D": _DAY, "m": 60 * _MICRO, "s": _MICRO, "us": 1}
+_WRITTEN = {"D": DAY, "m": 60 * _MICRO, "s": _MICRO, "us": 1}
 _SEASONS = {"hour": 24, "day": 7, "business day": 5, "week": 52, "month": 12, "quarter": 4, "year": 1}
 _REGULAR = 0.9
 """Share of neighbours that must be one step apart, where data are to have another frequency than a model."""
@@ -71,8 +72,8 @@ class Frequency:
         if self.name in _SEASONS:
             return _SEASONS[self.name]
         known = parse(self.name)
-        if known is not None and known.unit == "time" and known.size < _DAY and not _DAY % known.size:
-            return _DAY // known.size
+        if known is not None and known.unit == "time" and known.size < DAY and not DAY % known.size:
+            return DAY // known.size
         if known is not None and known.unit.startswith("month") and known.size < 12 and not 12 % known.size:
             return 12 // known.size
         return 1
@@ -89,7 +90,7 @@ class Frequency:
         """int64 [n]: the time of each step after `first`, the other way round."""
         if self.unit in ("time", "number"):
             return np.asarray(first + steps * self.size)
-        day = first // _DAY * _DAY
+        day = first // DAY * DAY
         if self.unit == "business day":
             dates = np.busday_offset(_dates(first), steps * self.size, roll="forward")
             return np.asarray(_micro(dates) + first - day)
@@ -181,12 +182,12 @@ def infer(series: np.ndarray, times: np.ndarray, are_times: bool) -> Frequency:
     usual = _usual(gaps)
     if not are_times:
         return Frequency("number", usual, STEP)
-    days = usual // _DAY
+    days = usual // DAY
     if 28 <= days <= 31 or 89 <= days <= 92 or 365 <= days <= 366 or (days >= 28 and _calendar(series, times)):
         months = _usual(np.diff(_month(times))[np.diff(series) == 0])
-        if months > 0 and (_calendar(series, times) or 7 * _DAY * (days // 7) != usual):
+        if months > 0 and (_calendar(series, times) or 7 * DAY * (days // 7) != usual):
             return _of_months(months, ends=_all_ends(times))
-    if usual == _DAY and _only_business_days(times):
+    if usual == DAY and _only_business_days(times):
         return Frequency("business day", 1, "business day")
     return Frequency("time", usual, spell(usual))
 
@@ -225,6 +226,12 @@ def fit_ends(frequency: Frequency, times: np.ndarray) -> Frequency:
     return frequency
 
 
+def may_be_clock(times: np.ndarray) -> np.ndarray:
+    """bool [n]: whether clocks are set forward or back then in some countries: a Sunday's first hours."""
+    days = times // DAY
+    return np.asarray(((days + 3) % 7 == 6) & (times - days * DAY < 4 * HOUR))  # 1970-01-01: a Thursday
+
+
 def _of_months(months: int, ends: bool = False) -> Frequency:
     word = next(name for name, size in (("year", 12), ("quarter", 3), ("month", 1)) if not months % size)
     return Frequency("month end" if ends else "month", months, _spell(months // _MONTHS[word], word))
@@ -248,7 +255,7 @@ def _only_business_days(times: np.ndarray) -> bool:
     """Five days of each week, over more than one."""
     if len(times) > 28 and not _only_business_days(times[:28]):
         return False
-    days = times // _DAY
+    days = times // DAY
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
     return bool((weekday < 5).all()) and int(days.max() - days.min()) >= 7
 
@@ -259,7 +266,7 @@ def _usual(gaps: np.ndarray) -> int:
 
 
 def _dates(micro: np.ndarray) -> np.ndarray:
-    return (np.asarray(micro) // _DAY).astype("M8[D]")
+    return (np.asarray(micro) // DAY).astype("M8[D]")
 
 
 def _month(micro: np.ndarray) -> np.ndarray:
@@ -267,7 +274,7 @@ def _month(micro: np.ndarray) -> np.ndarray:
 
 
 def _micro(dates: np.ndarray) -> np.ndarray:
-    return dates.astype("M8[D]").astype(np.int64) * _DAY
+    return dates.astype("M8[D]").astype(np.int64) * DAY
 
 
 def _spell(count: int, name: str) -> str:
@@ -278,7 +285,7 @@ def precision(first: np.ndarray, frequency: Frequency) -> str:
     """How much of a time is written: D, m, s or us, the least that tells all steps apart; '' for numbers."""
     if frequency.unit == "number":
         return ""
-    step = frequency.size if frequency.unit == "time" else _DAY
+    step = frequency.size if frequency.unit == "time" else DAY
     return next(unit for unit, size in _WRITTEN.items() if not step % size and not (first % size).any())
 
 

@@ -12,7 +12,7 @@ from pipelines.prediction import batched_predictor
 from pipelines.task import Assets, Built, Encoder, Metric, Predictor, Raw, Record
 from pipelines.task import Head as Top
 from tasks.time_series_forecasting import conformal, heads
-from tasks.time_series_forecasting.answers import answer
+from tasks.time_series_forecasting.answers import Answer
 from tasks.time_series_forecasting.backbones import build_features
 from tasks.time_series_forecasting.config import COUNTS, Config
 from tasks.time_series_forecasting.encoding import encode, normalization, widths
@@ -105,7 +105,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
 
     def record(name: str, found: tuple[np.ndarray, Any]) -> Record:
         output, times = found
-        return Record(name, answer(name, output, assets["channels"]), output, beside=times)
+        return Record(name, Answer(name, output, assets["channels"]), output, beside=times)
 
     kept = _UNITS + _SEEN if asked > config.horizon else _UNITS
     return batched_predictor(_with_units(encoder, config, kept), outputs, record)

@@ -5,6 +5,7 @@ and the figures lie beside.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,27 @@ _MOST_SERIES = 100
 """Series that are listed by name: the worst."""
 
 
-def targets(references: Raw, assets: Assets) -> list[Any]:
+@dataclass(frozen=True)
+class _Targets(Sequence[Any]):
+    """Made whenever they are read, as answers are."""
+
+    references: Raw
+    channels: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.references["future"])
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[at] for at in range(len(self))[place]]
+        rounded = six_digits(self.references["future"][place]).astype(object)
+        rounded[self.references["future_seen"][place] == 0] = None
+        return dict(zip(self.channels, rounded.T.tolist(), strict=True))
+
+
+def targets(references: Raw, assets: Assets) -> Sequence[Any]:
     """What came: of each channel the values of all steps, None where none was observed."""
-    rounded = six_digits(references["future"]).astype(object)
-    rounded[references["future_seen"] == 0] = None
-    return [dict(zip(assets["channels"], window.T.tolist(), strict=True)) for window in rounded]
+    return _Targets(references, assets["channels"])
 
 
 def calibrate(config: Any, assets: Assets, records: Sequence[Record], references: Raw) -> Assets:

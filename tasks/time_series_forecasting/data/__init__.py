@@ -78,14 +78,14 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     except DataError as error:
         problems = [Problem("error", "split", printable(config.data), str(error)), *problems, *examined.warnings]
         return CheckReport(problems, summarise(config, examined, {}))
-    warnings = examined.warnings + untested(examined.panel, windows)
+    warnings = examined.warnings + untested(examined.panel, windows, config.lookback)
     data = assemble(config, examined, spans, windows)
     return CheckReport(problems + warnings, data.summary)
 
 
 def references(store: Store) -> Raw:
     """The truth about every window of a split: future, future_seen, center, scale, as fetched; series and origin (the
-    number of the first step ahead), int64 [n]; naive_error and naive_squared, float32 [n, C], of the value a season
-    before, in the training steps; last_season float32 [n, season, C], the steps before the origin; and group_by, where
-    scores are told apart."""
+    number of the first step ahead), int64 [n]; naive_error and naive_squared, float64 [n, C], of the value a season
+    before, in the training steps; last_season float32 [n, m, C], what a seasonal naive forecast says of the first m
+    steps, m the shorter of season and horizon; and group_by, where scores are told apart."""
     return cast(WindowStore, store).truth(np.arange(len(store)))

@@ -12,7 +12,7 @@ from pipelines.labelled.parts import Meter
 from pipelines.sources.columns import Texts
 from pipelines.sources.folders import printable
 from pipelines.task import Assets, Data, Problem
-from tasks.time_series_forecasting.config import Config
+from tasks.time_series_forecasting.config import COUNTS, Config
 from tasks.time_series_forecasting.data import covariates, scaling
 from tasks.time_series_forecasting.data.foreign import meet, with_channels
 from tasks.time_series_forecasting.data.gaps import close
@@ -100,6 +100,8 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     panel = close(build(pieces, together, frequency), config.fill)
     meter(len(together))
     warnings = [problem for reading in readings for problem in reading.warnings] + panel.warnings + _ends(panel)
+    if config.head == COUNTS:
+        warnings += _not_counts(panel)
     # What the rows were is not needed any more.
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
 
@@ -152,7 +154,7 @@ def assemble(config: Config, examined: Examined, spans: Spans, windows: dict[str
     }
     naive = scaling.naive(panel, end, season)
     fitted = Fitted(panel, scaler, naive, covariates.encode(panel, assets), season, compared)
-    warnings = examined.warnings + untested(panel, windows) + covariates.unknown(panel, assets)
+    warnings = examined.warnings + untested(panel, windows, config.lookback) + covariates.unknown(panel, assets)
     warnings += covariates.unseen(config, assets)
     protocol = _protocol(config, panel, spans, windows)
     return _data(config, examined, fitted, windows, (assets, warnings, protocol))
@@ -291,11 +293,35 @@ def _ends(panel: Panel) -> list[Problem]:
     if not panel.are_times or len(panel.series) < 2 or len(panel.ends) > 1:
         return []
     last = panel.times(np.arange(len(panel.series)), panel.observed - 1)
-    early = int((last < last.max()).sum())
-    if not early:
+    early = np.flatnonzero((last < last.max()) & (panel.observed > 0))
+    if not len(early):
         return []
-    message = f"end before the others do, as {panel.series[int(np.argmin(last))]}: every series is cut at its own end."
-    return [Problem("warning", "ends-differ", f"{early:,} series", message)]
+    name = panel.series[int(early[np.argmin(last[early])])]
+    ends = "ends before the others do:" if len(early) == 1 else "end before the others do,"
+    where, ends = ("series " + name, ends) if len(early) == 1 else (f"{len(early):,} series", f"{ends} as {name}:")
+    return [Problem("warning", "ends-differ", where, f"{ends} every series is cut at its own end.")]
+
+
+def _not_counts(panel: Panel) -> list[Problem]:
+    """A warning where values are no whole numbers, which counts are.
+
+    Raises:
+        DataError: some are below 0.
+    """
+    steps, channels = np.nonzero(panel.values < 0)
+    if len(steps):
+        more = f", as {len(steps) - 1:,} more are" if len(steps) > 1 else ""
+        value, channel = panel.values[steps[0], channels[0]], panel.channels[int(channels[0])]
+        raise DataError(
+            f"{panel.rows(int(steps[0]))} holds {value:g} in {channel!r}, which is below 0{more}, and head {COUNTS} is "
+            "for counts: choose another --head."
+        )
+    steps, channels = np.nonzero(panel.values % 1 > 0)
+    if not len(steps):
+        return []
+    what = f"holds {panel.values[steps[0], channels[0]]:g} in {panel.channels[int(channels[0])]!r}"
+    message = f"{what}, which is no whole number, as head {COUNTS} expects: another --head may do better."
+    return [Problem("warning", "no-count", panel.rows(int(steps[0])), message)]
 
 
 def _without(panel: Panel, config: Config) -> Panel:

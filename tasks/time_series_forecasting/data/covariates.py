@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.sources.columns import Texts
+from pipelines.sources.columns import Texts, is_number
 from pipelines.task import Assets, Problem
 from tasks.time_series_forecasting.config import SEES, Config
 from tasks.time_series_forecasting.data.panel import Panel
@@ -128,7 +128,7 @@ def _encode_column(panel: Panel, role: str, one: dict[str, Any]) -> np.ndarray:
         )
     if one["kind"] == "number":
         if isinstance(column, Texts):
-            odd = column.names[0] if column.names else ""
+            odd = next((text for text in column.names if not is_number(text)), "")
             raise DataError(f"column {one['name']!r} holds {odd!r:.40}, and the model was trained on numbers in it.")
         scaled = (column.astype(np.float64) - one["center"]) / one["scale"]
         return np.asarray(np.nan_to_num(scaled).astype(np.float32)[:, None])

@@ -8,6 +8,7 @@ from pipelines.sources.columns import Texts
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.panel import Panel
 from tasks.time_series_forecasting.data.rows import Covariate
+from tasks.time_series_forecasting.frequency import HOUR, may_be_clock
 
 
 def close(panel: Panel, fill: str) -> Panel:
@@ -78,7 +79,9 @@ def _problems(panel: Panel, missing: np.ndarray, names: list[str], kind: str, fi
     """One for each run of missing steps, and of missing cells beside others."""
     gone = missing.all(axis=1) & ~panel.there
     found = [
-        _problem(panel, start, "missing-step", f"{_steps(length)} {'is' if length == 1 else 'are'} missing", fill)
+        _problem(
+            panel, start, "missing-step", f"{_steps(length)} {'is' if length == 1 else 'are'} missing", fill, length
+        )
         for start, length in _runs(panel, gone)
     ]
     for channel, name in enumerate(names):
@@ -93,13 +96,23 @@ def _steps(length: int) -> str:
     return f"{length:,} step{'' if length == 1 else 's'}"
 
 
-def _problem(panel: Panel, start: int, kind: str, what: str, fill: str) -> Problem:
+def _problem(panel: Panel, start: int, kind: str, what: str, fill: str, length: int = 0) -> Problem:
     series = int(np.searchsorted(panel.starts, start, side="right")) - 1
     time = panel.written(np.array([series]), np.array([start - panel.starts[series]]))[0]
     row = "after " if kind == "missing-step" else ""
     where = f"series {panel.series[series]!r}, {row}{panel.rows(start)}"
     why = ", before its first value, where nothing can be carried on" if fill in ("forward", "linear") else ""
-    return Problem("error", kind, where, f"{what} from {time} on{why}.")
+    clock = (
+        ": where clocks were set forward then, name the --time-zone" if _by_clock(panel, series, start, length) else ""
+    )
+    return Problem("error", kind, where, f"{what} from {time} on{why}{clock}.")
+
+
+def _by_clock(panel: Panel, series: int, start: int, length: int) -> bool:
+    """Whether so many missing steps may be the hour that clocks skip in spring."""
+    if panel.zoned or panel.frequency.unit != "time" or length * panel.frequency.size != HOUR:
+        return False
+    return bool(may_be_clock(panel.times(np.array([series]), np.array([start - panel.starts[series]])))[0])
 
 
 def _runs(panel: Panel, missing: np.ndarray) -> list[tuple[int, int]]:

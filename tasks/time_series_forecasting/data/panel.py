@@ -10,10 +10,23 @@ from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.rows import COVARIATES, Covariate, Rows, taken
-from tasks.time_series_forecasting.frequency import STEP, Frequency, fit_ends, infer, keep, parse, precision, written
+from tasks.time_series_forecasting.frequency import (
+    DAY,
+    STEP,
+    Frequency,
+    fit_ends,
+    infer,
+    keep,
+    may_be_clock,
+    parse,
+    precision,
+    written,
+)
 
 _SPARSE = 20
 """Steps for each row above which the frequency must be wrong."""
+_MOST_STEPS = 10_000_000
+"""Numbers above which they are seconds since 1970, or dates without marks, rather than steps."""
 _SPOKEN = {"valid": "validation", "test": "test"}
 
 
@@ -104,12 +117,14 @@ def build(pieces: dict[str, Rows], together: Rows, frequency: str | Frequency) -
     bad = list(together.bad)
     rows, piece = _usable(together, piece, bad)
     if not len(rows):
-        raise DataError("no row of the data has a series and a time: nothing to read.")
+        why = f", as {bad[0].where}: {bad[0].message}" if bad else ": nothing to read."
+        raise DataError(f"no row of the data can be used{why}")
     warnings: list[Problem] = []
     order = _order(rows, warnings)
     if (np.diff(order) != 1).any():
         rows, piece = taken(rows, order), piece[order]
     _check_order(rows, piece, list(pieces))
+    warnings += _large_numbers(rows)
     rows, piece = _without_twice(rows, piece, bad)
     found = _frequency(rows, frequency)
     series, of = np.unique(rows.of, return_inverse=True)
@@ -160,6 +175,15 @@ def _check_order(rows: Rows, piece: np.ndarray, names: list[str]) -> None:
     )
 
 
+def _large_numbers(rows: Rows) -> list[Problem]:
+    """A warning where what are read as numbers of steps may be times."""
+    if rows.moments is None or rows.moments.are_times or abs(int(rows.moments.values[0])) < _MOST_STEPS:
+        return []
+    number = int(rows.moments.values[0])
+    message = f"has {number} as its time, which is read as a number of steps: write 2020-12-31 23:59 if it is a time."
+    return [Problem("warning", "large-steps", rows.where(0), message)]
+
+
 def _without_twice(rows: Rows, piece: np.ndarray, bad: list[Problem]) -> tuple[Rows, np.ndarray]:
     """Without rows of a step that stands before."""
     if rows.moments is None:
@@ -168,8 +192,10 @@ def _without_twice(rows: Rows, piece: np.ndarray, bad: list[Problem]) -> tuple[R
     if not len(twice):
         return rows, piece
     when = written(rows.moments.values[twice], _shown(rows))
-    for row, time in zip(twice.tolist(), when, strict=True):
-        message = f"is the second of {rows.series[rows.of[row]]!r} at {time}, after {rows.where(row - 1)}: keep one."
+    by_clock = may_be_clock(rows.moments.values[twice]) & (rows.moments.are_times and not rows.moments.zoned)
+    for row, time, back in zip(twice.tolist(), when, by_clock.tolist(), strict=True):
+        remedy = "keep one, or, where clocks were set back then, name the --time-zone" if back else "keep one"
+        message = f"is the second of {rows.series[rows.of[row]]!r} at {time}, after {rows.where(row - 1)}: {remedy}."
         bad.append(Problem("error", "duplicate-step", rows.where(row), message))
     kept = np.setdiff1d(np.arange(len(rows)), twice)
     return taken(rows, kept), piece[kept]
@@ -222,10 +248,14 @@ def _on_grid(
     if not len(odd):
         return rows, steps, of, piece
     if 2 * len(odd) > len(rows):
+        remedy = "name another --frequency, or bring them to regular times."
+        if rows.moments.zoned and frequency.unit == "time" and not frequency.size % DAY:
+            remedy = (
+                "days of a zone with summer time are not all as long, so write dates, without offset or --time-zone."
+            )
         raise DataError(
             f"the times are irregular: of {len(rows):,} rows {len(odd):,} are not a whole number of steps "
-            f"({frequency.name}) after their series' first, as {rows.where(int(odd[0]))}: name another --frequency, or "
-            "bring them to regular times."
+            f"({frequency.name}) after their series' first, as {rows.where(int(odd[0]))}: {remedy}"
         )
     when = written(rows.moments.values[odd], _shown(rows))
     for row, time in zip(odd.tolist(), when, strict=True):

@@ -88,7 +88,8 @@ def _alike(first: Rows, other: Rows) -> None:
         missing = [name for name in first.channels if name not in other.channels]
         odd = missing or [name for name in other.channels if name not in first.channels] or other.channels
         raise DataError(
-            f"{place} belongs to a table of other columns than the first: {odd[0]!r} is only in one of the two."
+            f"{place} belongs to a table of other columns than the first: {odd[0]!r} is only in one of the two. Give "
+            "them the same names."
         )
     if (first.moments is None) != (other.moments is None):
         raise DataError(f"{place} belongs to a table with times, and others have none: map time in all of them.")
@@ -124,6 +125,33 @@ def _stacked(columns: Sequence[Covariate]) -> Covariate:
         table = np.array([*(names.setdefault(name, len(names)) for name in text.names), -1], np.int32)
         codes.append(table[text.codes])
     return Texts(np.concatenate(codes), list(names))
+
+
+def too_fine(exact: np.ndarray, kept: np.ndarray, of: np.ndarray, series: int) -> list[int]:
+    """The first row of each series of which float32 leaves little: rounding is more than a twentieth of what varies.
+
+    Args:
+        exact: float64 [n].
+        kept: the same in float32.
+        of: int32 [n]: of each row its series; -1 for none.
+        series: how many there are.
+    """
+    rows = np.flatnonzero(np.isfinite(kept) & (of >= 0))
+    codes, first = np.unique(of[rows], return_index=True)
+    start = np.zeros(series)
+    start[codes] = exact[rows[first]]
+    # From the first value, so that what does not vary at all is 0; over the largest, as squares of tiny numbers are 0.
+    of = of[rows]
+    apart = exact[rows] - start[of]
+    # Below the normal ones processors may take numbers for 0.
+    held = np.where(np.abs(kept[rows]) < np.finfo(np.float32).tiny, 0, kept[rows])
+    lost = exact[rows] - held.astype(np.float64)
+    largest = max(float(np.abs(apart).max(initial=0)), np.finfo(np.float64).tiny)
+    counts = np.maximum(np.bincount(of, minlength=series), 1)
+    apart -= (np.bincount(of, apart, series) / counts)[of]
+    varied, rounding = (np.bincount(of, (part / largest) ** 2, series) for part in (apart, lost))
+    found = (varied > 0) & (rounding > varied / 400)
+    return rows[first[found[codes]]].tolist()  # type: ignore[no-any-return]
 
 
 def as_texts(column: np.ndarray) -> Texts:

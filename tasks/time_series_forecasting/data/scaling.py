@@ -24,9 +24,9 @@ class Naive:
     """In-sample errors of the value a season before: what MASE and RMSSE are relative to."""
 
     error: np.ndarray
-    """float32 [series, channels]: mean absolute; NaN where there are no two such steps."""
+    """float64 [series, channels]: mean absolute; NaN where there are no two such steps."""
     squared: np.ndarray
-    """float32 [series, channels]: mean square."""
+    """float64 [series, channels]: mean square, which of large values is beyond float32."""
 
 
 def fit(panel: Panel, until: np.ndarray, kind: str) -> Scaler:
@@ -64,7 +64,7 @@ def naive(panel: Panel, until: np.ndarray, season: int) -> Naive:
         if again.any():
             of_one = _naive(panel, until, 1)
             error, squared = np.where(again, of_one[0], error), np.where(again, of_one[1], squared)
-    return Naive(error.astype(np.float32), squared.astype(np.float32))
+    return Naive(error, squared)
 
 
 def told(scaler: Scaler) -> dict[str, Any]:

@@ -89,7 +89,10 @@ def _read_folder(source: Source, wanted: Wanted) -> Reading:
         if not tables:
             raise DataError(f"{folders[split]} holds no table (.csv, .tsv, .jsonl, .parquet, each also .gz).")
         if others:
-            message = f"{len(others):,} files that are no tables were not read, as {others[0].name}."
+            what = (
+                "1 file that is no table was" if len(others) == 1 else f"{len(others):,} files that are no tables were"
+            )
+            message = f"{what} not read, as {others[0].name}."
             warnings.append(Problem("warning", "not-read", printable(str(folders[split])), message))
         pieces[split] = read_tables(tables, wanted)
     return Reading(source, pieces, warnings)

@@ -162,10 +162,12 @@ def limited(windows: Windows, limit: int | None) -> Windows:
     return Windows(windows.first, windows.counts, windows.stride, chosen)
 
 
-def untested(panel: Panel, windows: Mapping[str, Windows]) -> list[Problem]:
-    """A warning of series that are too short to be in every split, or that nobody gave anything to train on."""
-    absent = panel.ends["train"] == 0
-    found = [(absent, "not in the data to train on, so left out")]
+def untested(panel: Panel, windows: Mapping[str, Windows], lookback: int) -> list[Problem]:
+    """A warning of series that are too short to be in every split, or that nobody gave anything to train on; and of a
+    lookback that no series fills."""
+    absent, empty = panel.ends["train"] == 0, panel.observed == 0
+    found = [(empty, "without a single value, so left out")]
+    found.append((absent & ~empty, "not in the data to train on, so left out"))
     for name, what in (("train", "trained on"), ("valid", "validated on"), ("test", "tested on")):
         found.append(((windows[name].counts == 0) & ~absent, f"too short to be {what}"))
     problems = []
@@ -176,6 +178,11 @@ def untested(panel: Panel, windows: Mapping[str, Windows]) -> list[Problem]:
             more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
             where = f"{len(missing):,} of {len(panel.series):,} series"
             problems.append(Problem("warning", "short-series", where, f"{names}{more}: {what}."))
+    train = windows["train"]
+    longest = int((train.first + train.stride * (train.counts - 1))[train.counts > 0].max(initial=0))
+    if longest < lookback:
+        message = f"is more than any series has to train on: the longest past is of {longest:,} steps, the rest unseen."
+        problems.append(Problem("warning", "long-lookback", f"lookback {lookback:,}", message))
     return problems
 
 

@@ -88,7 +88,7 @@ class WindowStore:
             "origin": origins.astype(np.int64),
             "naive_error": self.of.naive.error[series],
             "naive_squared": self.of.naive.squared[series],
-            "last_season": _carried(self._cut(series, origins, self.of.season)),
+            "last_season": self._last_season(series, origins),
         }
         return found if self.of.compared is None else {**found, "group_by": self.of.compared[series]}
 
@@ -101,6 +101,16 @@ class WindowStore:
         with np.errstate(over="ignore"):
             rolled = _mix((of.sums[last] - of.sums[first]) * _powers(len(of.sums) - 1, _INVERSE)[first])
         return np.asarray(rolled ^ _mix((last - first).astype(np.uint64)) ^ of.static[series])
+
+    def _last_season(self, series: np.ndarray, origins: np.ndarray) -> np.ndarray:
+        """float32 [n, m, channels], m the shorter of season and horizon: a season before the origin, and after; the
+        last value again and again where a series has no whole season yet, as within the training steps."""
+        length = min(self.of.season, self.horizon)
+        values = self._cut(series, origins - self.of.season + length, length)
+        early = origins < self.of.season
+        if early.any():
+            values[early] = _carried(self._cut(series[early], origins[early], length))[:, -1:]
+        return _carried(values)
 
     def _cut(self, series: np.ndarray, origins: np.ndarray, length: int) -> np.ndarray:
         """float32 [n, length, channels] up to the origins; NaN where there is nothing."""

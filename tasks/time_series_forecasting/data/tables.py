@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipelines.errors import DataError
 from pipelines.sources.columns import Columns, Head, Kind, Place, Texts, head, is_number, opened, read_columns
 from pipelines.sources.tables import as_text, table_suffix
 from pipelines.task import Problem
-from tasks.time_series_forecasting.data.rows import COVARIATES, Rows
+from tasks.time_series_forecasting.data.rows import COVARIATES, Rows, too_fine
 from tasks.time_series_forecasting.data.times import read_times
 
 _TIMES = ("time", "date", "ds", "timestamp", "datetime")
@@ -21,6 +22,9 @@ _VALUES = ("value", "y")
 """What columns are often called, where nobody maps them."""
 _PERIODS = ("hourly", "daily", "weekly", "monthly", "quarterly", "yearly")
 _HOLDS_A_TIME = re.compile(r"\s*\d{4}\W?\d{1,2}\W?\d{1,2}.*|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{4}-?[Qq]?\d{1,2}")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_COMMAS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?|[-+]?\d*,\d+|[-+]?\d{1,3}(\.\d{3})+,\d*")
+"""Numbers as they are written in some countries, and read by nothing here."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ def read_rows(place: Place, wanted: Wanted) -> Rows:
     place = replace(place, encoding=wanted.encoding, positions=names)
     first = head(place)
     mapped = bool(names) and not (wanted.inherited and not set(names) & set(first.names))
-    if not mapped and _is_ragged(place.path, first):
+    ragged = not mapped and _is_ragged(place.path, first)
+    _check_first_line(place.path, first, ragged)
+    if ragged:
         return _read_ragged(place)
     layout = _layout(place.path, first, wanted)
     columns = read_columns(place, layout.kinds, first)
@@ -89,11 +95,23 @@ def _as_rows(path: Path, columns: Columns, layout: Layout, wanted: Wanted) -> Ro
     values = np.empty((len(columns), len(layout.values)), np.float32)
     with np.errstate(over="ignore"):
         for at, column in enumerate(layout.values):
-            values[:, at] = columns.cells[column]  # type: ignore[assignment]
+            exact = columns.cells[column]
+            assert isinstance(exact, np.ndarray)
+            values[:, at] = exact
+            lost = too_fine(exact, values[:, at], texts.codes, len(texts.names))
+            bad += [_too_fine(columns.where(row), column, texts.names[texts.codes[row]]) for row in lost]
     covariates = {role: {one: columns.cells[one] for one in names} for role, names in layout.covariates.items()}
     return Rows(
         texts.names, texts.codes, list(layout.values), values, moments, columns.where, covariates, bad, single=single  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _too_fine(where: str, column: str, series: str) -> Problem:
+    message = (
+        f"begins {series!r}, whose numbers in {column!r} differ by less than 32 bits can tell: take the same amount "
+        "off all of them, or write them in another unit."
+    )
+    return Problem("error", "too-fine", where, message)
 
 
 def stem(path: Path) -> str:
@@ -142,15 +160,62 @@ def _check(path: Path, first: Head, layout: Layout, *, mapped: bool) -> None:
     twice = [name for name in used if used.count(name) > 1]
     if twice:
         raise DataError(f"columns maps {twice[0]!r} of {path} to two roles: keep one.")
+    for name in layout.values:
+        if cells := _texts_in(first, name):
+            _check_texts(f"{path} holds", name, cells, layout, mapped)
+
+
+def _check_texts(where: str, name: str, cells: list[str], layout: Layout, mapped: bool) -> None:
+    """A column of values without a single number."""
+    shown = f"in {name!r} ({cells[0]!r:.40})"
+    if all(_COMMAS.fullmatch(cell) for cell in cells):
+        raise DataError(
+            f"{where} numbers with commas {shown}: write a point before decimals, and nothing between thousands."
+        )
     if mapped:
         return
-    for name in layout.values:
-        cells = [row[first.names.index(name)] for row in first.rows]
-        if cells and not any(is_number(cell) for cell in cells) and any(as_text(cell).strip() for cell in cells):
-            raise DataError(
-                f"{path} holds texts in {name!r} ({as_text(cells[0])!r:.40}), and every column of a wide table is a "
-                "series: map it as known, past or static, or name the series with columns value=COLUMN,COLUMN."
-            )
+    if layout.time is None and all(_HOLDS_A_TIME.fullmatch(cell) for cell in cells):
+        raise DataError(f"{where} times {shown}: map columns time={name}.")
+    if layout.series is not None:
+        raise DataError(f"{where} texts {shown}, where numbers belong: map columns value=COLUMN.")
+    raise DataError(
+        f"{where} texts {shown}, and every column of a wide table is a series: map it as what it is (time, series, "
+        "known, past or static), or name the series with columns value=COLUMN,COLUMN."
+    )
+
+
+def _texts_in(first: Head, name: str) -> list[str]:
+    """What a column holds in the first rows, where none of it is a number."""
+    cells = [row[first.names.index(name)] for row in first.rows]
+    return [] if any(is_number(cell) for cell in cells) else [text for cell in cells if (text := as_text(cell).strip())]
+
+
+def _check_first_line(path: Path, first: Head, ragged: bool) -> None:
+    """See that a text table is parted where it should be, and that its first line holds names."""
+    suffix = table_suffix(path).removesuffix(".gz")
+    mark = next((mark for mark in _SEPARATORS if mark in first.names[0]), None)
+    if suffix == ".csv" and len(first.names) == 1 and mark is not None:
+        raise DataError(
+            f"{path} parts its columns by {_SEPARATORS[mark]}, and a .csv is read by commas: write commas between "
+            "columns, and points before decimals."
+        )
+    if suffix in (".csv", ".tsv") and not first.bare and _are_values(first.names, ragged):
+        raise DataError(
+            f"{path} line 1 holds values where the names of the columns belong ({', '.join(first.names[:3])}): put a "
+            "line of names before it, or map columns by position, as in time=0 value=1."
+        )
+
+
+def _are_values(names: list[str], ragged: bool) -> bool:
+    """Whether they are values: numbers behind a time, or numbers alone (of a ragged table behind a name), unless these
+    are whole and ascend, as names may well."""
+    if _HOLDS_A_TIME.fullmatch(names[0]) and not is_number(names[0]):
+        return all(is_number(name) for name in names[1:])
+    numbers = names[1:] if ragged else names
+    if not all(is_number(name) for name in numbers):
+        return False
+    whole = all(name.strip().isdecimal() for name in numbers)
+    return not whole or any(int(later) <= int(name) for name, later in pairwise(numbers))
 
 
 def _called(known: Sequence[str], first: Head) -> str | None:
@@ -197,7 +262,11 @@ def _read_ragged(place: Place) -> Rows:
             known.add(name)
             names.append(name)
             numbers.append(number)
-            values.append(_numbers(place.path, number, row, bad))
+            exact = _numbers(place.path, number, row, bad)
+            with np.errstate(over="ignore"):
+                values.append(exact.astype(np.float32))
+            if too_fine(exact, values[-1], np.zeros(len(exact), np.int32), 1):
+                bad.append(_too_fine(f"{place.path} line {number}", "value", name))
     lengths = np.array([len(one) for one in values], np.int64)
     of = np.repeat(np.arange(len(names), dtype=np.int32), lengths)
     starts = np.cumsum(lengths) - lengths
@@ -215,10 +284,9 @@ def _numbers(path: Path, line: int, row: list[str], bad: list[Problem]) -> np.nd
     last = next((at for at in range(len(row) - 1, 0, -1) if row[at].strip()), 0)
     cells = row[1 : last + 1]
     try:
-        with np.errstate(over="ignore"):
-            return np.array(cells, np.float64).astype(np.float32)
+        return np.array(cells, np.float64)
     except ValueError:
-        found = np.full(len(cells), np.nan, np.float32)
+        found = np.full(len(cells), np.nan)
         for at, cell in enumerate(cells):
             if is_number(cell):
                 found[at] = float(cell)

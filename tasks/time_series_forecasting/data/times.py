@@ -21,6 +21,7 @@ _FORMATS = (
 _SLASHED = ("%d/%m/%Y", "%m/%d/%Y")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
 _EMPTY = "has no time: fill it in."
+_YEAR_1000 = int(np.datetime64("1000-01-01", "us").astype(np.int64))
 _OFFSET = r"[T:].*([Zz]|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -100,7 +101,7 @@ def _parsed(names: list[str]) -> tuple[np.ndarray, np.ndarray, bool | None]:
     if missing.mean() > 0.5:
         raise DataError(
             f"{names[int(np.argmax(missing))]!r:.40} and others like it are no times that can be read: write "
-            "2020-12-31, 2020-12-31 23:59, 2020-12, 2020Q4 or numbers of steps."
+            "2020-12-31, 2020-12-31 23:59, 2020-12, 2020Q4 or whole numbers of steps."
         )
     return values, missing, False
 
@@ -108,8 +109,8 @@ def _parsed(names: list[str]) -> tuple[np.ndarray, np.ndarray, bool | None]:
 def _whole(names: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Numbers, where most are; but not dates of eight digits."""
     digits = np.array([name.lstrip("-").isdecimal() and len(name) < 19 for name in names], bool)
-    dates = all(len(name) == 8 and name[:2] in ("18", "19", "20") and "01" <= name[4:6] <= "12" for name in names)
-    if digits.mean() <= 0.5 or dates:
+    dates = [len(name) == 8 and name[:2] in ("18", "19", "20") and "01" <= name[4:6] <= "12" for name in names]
+    if digits.mean() <= 0.5 or np.mean(dates) > 0.5:
         return None
     values = [int(name) if whole else 0 for name, whole in zip(names, digits.tolist(), strict=True)]
     return np.array(values, np.int64), ~digits
@@ -162,9 +163,11 @@ def _one(name: str, zone: str | None) -> Any:
 
 
 def _with_format(column: Any, format: str) -> tuple[np.ndarray, np.ndarray]:
+    """A year of two digits is none: %Y would take 24 for the year 24."""
     import pyarrow.compute as pc
 
-    return _micro(pc.strptime(column, format=format, unit="us", error_is_null=True))
+    values, missing = _micro(pc.strptime(column, format=format, unit="us", error_is_null=True))
+    return values, missing | (values < _YEAR_1000)
 
 
 def _slashed(column: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
