@@ -140,9 +140,9 @@ def _tables(config: Config) -> tuple[dict[str, features.Table], list[Problem]]:
         if spec is not None
     }
     if config.data == "sample":
-        from tasks.recommendation.data.sample import sample_items
+        from tasks.recommendation.data.sample import sample_items, sample_users
 
-        tables.setdefault("item", sample_items())
+        tables = {"user": sample_users(), "item": sample_items(), **tables}
     return tables, []
 
 

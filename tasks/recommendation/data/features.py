@@ -79,7 +79,7 @@ def code(table: Table, role: str, names: list[str]) -> tuple[dict[str, Any], lis
     for name, cells in table.columns.items():
         found = _number(cells, row) if isinstance(cells, np.ndarray) else _texts(cells, row)  # type: ignore[arg-type]
         if found is None:
-            message = f"{name!r} is another in nearly every row, as an id or an address: it is not used."
+            message = f"{name!r} is empty, or another in nearly every row, as an id or an address: it is not used."
             warnings.append(Problem("warning", "unused-feature", printable(str(table.path)), message))
         else:
             coded.append({"name": name, **found})
@@ -140,6 +140,8 @@ def _texts(cells: Texts, row: np.ndarray) -> dict[str, Any] | None:
     used = int((codes >= 0).sum())
     if any(_SET in name for name in cells.names):
         return _sets(cells.names, codes)
+    if not used:
+        return None
     different = len(np.unique(codes[codes >= 0]))
     many = different > max(_FEW_CATEGORIES, used // 2) or different > _MOST_CATEGORIES
     if not many:
