@@ -81,7 +81,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{', '.join(given)}: these say how to read other data; name it with data.")
     config = loaded.config.model_copy(update=given)
     if other:
-        has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
+        has_columns = locate(given["data"], lines=True).kind in ("table", "tables", "tfds", "lines")
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
         config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
         # What the task itself knows about reading (several labels an image, say) is as in the run.

@@ -13,7 +13,7 @@ from pipelines.sources.columns import Columns, Head, Kind, Place, Texts, head, i
 from pipelines.sources.tables import as_text, table_suffix
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.rows import COVARIATES, Rows
-from tasks.time_series_forecasting.data.times import read_times
+from pipelines.sources.times import read_times
 
 _TIMES = ("time", "date", "ds", "timestamp", "datetime")
 _SERIES = ("series", "unique_id")
