@@ -75,6 +75,13 @@ def test_a_list_shorter_than_the_cutoff_is_measured_at_the_cutoff() -> None:
     assert at["map"] == 0.5
 
 
+def test_held_out_items_that_the_model_does_not_know_are_missed() -> None:
+    lists = np.array([[2, 1], [2, -1]], np.int32)
+    found = Found.of(lists, *ragged([[1, -1], [-1]]))
+    assert found.hits.tolist() == [[False, True], [False, False]]
+    assert found.at(2)["recall"].tolist() == [0.5, 0]
+
+
 def test_what_lists_are_made_of_by_hand() -> None:
     counts = np.array([8, 4, 2, 1, 0, 1])
     lists = np.array([[0, 1], [0, 2], [0, -1]], np.int32)

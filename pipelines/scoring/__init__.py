@@ -29,7 +29,7 @@ from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, ver
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 from pipelines.scoring.names import label
 from pipelines.scoring.quarters import by_quarter
-from pipelines.scoring.records import outputs_of
+from pipelines.scoring.records import outputs_of, rows_of
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -59,6 +59,7 @@ __all__ = [
     "per_class",
     "reliability_bins",
     "resampled_blocks",
+    "rows_of",
     "sigmoid",
     "softmax",
     "top_k_accuracy",

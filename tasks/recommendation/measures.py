@@ -1,12 +1,11 @@
 """What is measured of recommended lists, in NumPy: whether they hold what users went on to take, and what they are made
 of. And of predicted ratings how far off they are.
 
-Lists are int32 [users, K] codes of items, best first, -1 where there are fewer; what was held out of each user is ragged:
-codes [targets] with splits int64 [users + 1], distinct within a user. Nothing here can see scores, so ties are none of
-its business: whoever makes the lists breaks them without knowing the truth.
+Lists are int32 [users, K] codes of items, best first, -1 where there are fewer; what was held out of each user is
+ragged: codes [targets] with splits int64 [users + 1], distinct within a user. Nothing here can see scores, so ties are
+none of its business: whoever makes the lists breaks them without knowing the truth (see `ranking`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -29,11 +28,13 @@ class Found:
 
     @classmethod
     def of(cls, lists: np.ndarray, target: np.ndarray, target_splits: np.ndarray) -> Self:
-        """Those of lists [users, K] and held-out items [targets] with splits [users + 1]."""
+        """Those of lists [users, K] and held-out items [targets] with splits [users + 1]; a held-out item of -1, which
+        the model does not know, is missed."""
         count = np.diff(target_splits)
-        span = int(max(lists.max(initial=0), target.max(initial=0))) + 1
-        wanted = np.sort(np.repeat(np.arange(len(count)), count) * span + target)
-        keys = np.arange(len(count))[:, None] * span + lists
+        # One number for each user and item; that of unknown items, -1, is apart from all others.
+        span = int(max(lists.max(initial=0), target.max(initial=0))) + 2
+        wanted = np.sort(np.repeat(np.arange(len(count)), count) * span + target + 1)
+        keys = np.arange(len(count))[:, None] * span + lists + 1
         place = np.searchsorted(wanted, keys)
         hits = wanted[np.minimum(place, len(wanted) - 1)] == keys
         return cls(hits & (lists >= 0), count)
@@ -135,8 +136,3 @@ def errors_by_user(rating: np.ndarray, predicted: np.ndarray, user: np.ndarray) 
         "squared": np.bincount(who, error**2),
         "absolute": np.bincount(who, np.abs(error)),
     }
-
-
-def cutoffs(usual: Sequence[int], k: int, depth: int) -> list[int]:
-    """The list lengths to score, ascending: the usual ones, k, and all of it."""
-    return sorted({min(one, depth) for one in (*usual, k, depth)})
