@@ -36,7 +36,9 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if rate is not None and "rating" in raw:
-                yield from (Record(name, {"rating": float(one)}, one[None]) for name, one in zip(ids, rate(raw), strict=True))
+                yield from (
+                    Record(name, {"rating": float(one)}, one[None]) for name, one in zip(ids, rate(raw), strict=True)
+                )
             else:
                 yield from _lists(ids, raw, scorer, (config, assets, options))
 
