@@ -128,11 +128,11 @@ def _sasrec(history: Any, item: Any, config: Config, assets: Assets) -> Any:
     code."""
     items = _table(len(assets["items"]), config.width, ITEMS, _SPREAD)
     positions = _table(config.max_history, config.width, "sequence_position", _SPREAD)
-    place = keras.ops.cumsum(keras.ops.ones_like(history[:1]), axis=1) - 1
+    place = _places(history)
     x = _norm("norm")(items(_rows(history)) + positions(place))
     x = _dropout(x, config, "dropout")
     real = keras.ops.expand_dims(history >= 0, 1)
-    before = keras.ops.expand_dims(keras.ops.transpose(place) >= place, 0)
+    before = keras.ops.expand_dims(keras.ops.expand_dims(place, 1) >= place, 0)
     hidden = keras.ops.expand_dims(keras.ops.where(keras.ops.logical_and(real, before), 0.0, -1e4), 1)
     for number in range(1, config.layers + 1):
         x = _attention(x, hidden, config, f"layer_{number}")
@@ -156,10 +156,14 @@ def _attention(x: Any, hidden: Any, config: Config, name: str) -> Any:
 def _next(states: Any, history: Any, items: Any) -> Any:
     """The product of items and the state at the end of each history."""
     states = keras.layers.Identity(name=STATES)(states)
-    real = keras.ops.cast(history >= 0, "int32")
-    behind = keras.ops.pad(real[:, 1:], ((0, 0), (0, 1)))
-    last = keras.ops.cast(real - behind, states.dtype)
+    count = keras.ops.sum(keras.ops.cast(history >= 0, "int32"), axis=1, keepdims=True)
+    last = keras.ops.cast(keras.ops.equal(_places(history), count - 1), states.dtype)
     return _product(keras.ops.sum(states * keras.ops.expand_dims(last, -1), axis=1), items)
+
+
+def _places(history: Any) -> Any:
+    """int32 [T]: 0, 1, 2, ..."""
+    return keras.ops.cumsum(keras.ops.ones_like(history[0])) - 1
 
 
 def _dropout(x: Any, config: Config, name: str) -> Any:
@@ -194,8 +198,8 @@ _NETWORKS = {
 
 
 def towers(network: keras.Model, query: str = QUERY) -> tuple[keras.Model, keras.Model]:
-    """The two sides of a network that multiplies: `user` or `history` to the layer `query`, and `item` to the vectors of
-    the items asked for."""
+    """The two sides of a network that multiplies: `user` or `history` to the layer `query`, and `item` to the vectors
+    of the items asked for."""
     given = {name: one for name, one in network.input.items() if name != "item"}
     item = {"item": network.input["item"]}
     return keras.Model(given, network.get_layer(query).output), keras.Model(item, network.get_layer(CANDIDATE).output)
