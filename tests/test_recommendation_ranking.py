@@ -71,3 +71,16 @@ def test_a_model_that_scores_all_items_alike_gets_the_random_score(candidates: i
     assert found["hr"].mean() == pytest.approx(chance, abs=4 * np.sqrt(chance * (1 - chance) / users))
     gain = np.mean(1 / np.log2(np.arange(2, 12)))
     assert found["ndcg"].mean() == pytest.approx(chance * gain, rel=0.2)
+
+
+def test_few_are_ordered_of_many_and_no_equal_is_missed() -> None:
+    """Scores of a few values each, so that equals lie on both sides of the list's end."""
+    rng = np.random.default_rng(3)
+    users = np.arange(200)
+    scores = rng.integers(0, rng.integers(2, 400, size=(200, 1)), size=(200, 500)).astype(np.float32)
+    taken = [rng.choice(500, 30, replace=False).tolist() for _ in users]
+    items, _ = ranked(scores, users, 10, ragged(taken))
+    hashes = tie_breakers(users, 500)
+    for row, left_out in enumerate(taken):
+        order = np.lexsort((hashes[row], scores[row]))[::-1]
+        assert items[row].tolist() == [item for item in order.tolist() if item not in left_out][:10]

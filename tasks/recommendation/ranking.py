@@ -29,28 +29,50 @@ def ranked(
     open_ = np.ones(values.shape, bool) if among is None else _marked(among, values.shape)
     if excluded is not None:
         open_ &= ~_marked(excluded, values.shape)
-    keys = np.where(open_, (_ordered(values) << _HALF) | tie_breakers(users, values.shape[1]), np.uint64(0))
-    return _best(keys, values, min(k, values.shape[1]), k)
+    best, unsure = _contenders(np.where(open_, values, -np.inf), k)
+    found = np.full((len(values), k), -1, np.int32), np.full((len(values), k), -np.inf, np.float32)
+    everything = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    for rows, columns in ((~unsure, best), (unsure, everything)):
+        if rows.any():
+            _fill(found, rows, (values[rows], open_[rows], users[rows], columns[rows]))
+    return found
 
 
-def _best(keys: np.ndarray, values: np.ndarray, kept: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """By their keys uint64 [rows, items], of which 0 stands for none; filled up to k."""
-    chosen = np.argpartition(keys, -kept, axis=1)[:, -kept:] if kept < keys.shape[1] else np.arange(kept)[None]
-    chosen = np.broadcast_to(chosen, (len(keys), kept))
+def _contenders(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [rows, 2 k], the items of the highest values, so that little is left to be ordered; and bool [rows], where
+    an equal of the k-th may be missing among them."""
+    wide, items = 2 * k, values.shape[1]
+    if wide >= items:
+        return np.zeros((len(values), 0), np.int64), np.ones(len(values), bool)
+    chosen = np.argpartition(values, items - wide, axis=1)[:, items - wide :]
+    highest = np.sort(np.take_along_axis(values, chosen, axis=1), axis=1)
+    return chosen, highest[:, wide - k] <= highest[:, 0]
+
+
+def _fill(found: tuple[np.ndarray, np.ndarray], rows: np.ndarray, of: tuple[np.ndarray, ...]) -> None:
+    """Some rows of the lists [rows, k] and their scores, from values, what is open, users, and the columns that they
+    are among."""
+    values, open_, users, columns = of
+    values, open_ = (np.take_along_axis(one, columns, axis=1) for one in (values, open_))
+    keys = np.where(open_, (_ordered(values) << _HALF) | _mixed(users, columns), np.uint64(0))
+    kept = min(found[0].shape[1], keys.shape[1])
+    chosen = np.argpartition(keys, -kept, axis=1)[:, -kept:]
     order = np.argsort(np.take_along_axis(keys, chosen, axis=1), axis=1)[:, ::-1]
     chosen = np.take_along_axis(chosen, order, axis=1)
     there = np.take_along_axis(keys, chosen, axis=1) > 0
-    items = np.full((len(keys), k), -1, np.int32)
-    best = np.full((len(keys), k), -np.inf, np.float32)
-    items[:, :kept] = np.where(there, chosen, -1)
-    best[:, :kept] = np.where(there, np.take_along_axis(values, chosen, axis=1), -np.inf)
-    return items, best
+    found[0][rows, :kept] = np.where(there, np.take_along_axis(columns, chosen, axis=1), -1)
+    found[1][rows, :kept] = np.where(there, np.take_along_axis(values, chosen, axis=1), -np.inf)
 
 
 def tie_breakers(users: np.ndarray, items: int) -> np.ndarray:
     """uint64 [rows, items] below 2**32, well mixed of user and item."""
+    return _mixed(users, np.arange(items)[None])
+
+
+def _mixed(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The same of some items [rows or 1, any]."""
     # Twice, as a user and an item of one code must not cancel out.
-    rows, columns = mix(mix(users.astype(np.int64).view(np.uint64))), mix(np.arange(items, dtype=np.uint64))
+    rows, columns = mix(mix(users.astype(np.int64).view(np.uint64))), mix(items.astype(np.uint64))
     with np.errstate(over="ignore"):
         mixed = (rows[:, None] ^ columns) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(29)
