@@ -12,7 +12,7 @@ from pipelines.artefact import load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.fingerprints import learned_from
-from pipelines.scoring import by_group
+from pipelines.scoring import by_group, rows_of
 from pipelines.sources import locate
 from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
 
@@ -113,8 +113,7 @@ def judge(task: Task, records: Sequence[Record], store: Store, config: Any, asse
         return scores
 
     def score(rows: np.ndarray) -> Scores:
-        part = {name: column[rows] for name, column in references.items()}
-        return task.score([records[row] for row in rows], part, config, assets)
+        return task.score([records[row] for row in rows], rows_of(references, rows), config, assets)
 
     groups = by_group(references["group_by"], config.group_by, score)
     return replace(scores, breakdowns={**scores.breakdowns, "by_group": groups})
