@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines import devices, registry
 from pipelines.config import load_config
+from pipelines.config.options import own_options
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, find_run
 from pipelines.state import replacing
@@ -34,6 +35,7 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
 
     Raises:
         StateError: the folder is none, or its model is missing, changed or damaged.
+        ConfigError: an option is one of other tasks.
     """
     run = find_run(run_dir)
     name = run.manifest()["task"]
@@ -43,9 +45,10 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
     devices.import_backend(config.backend)
     task = registry.task(name)
     model, assets = load_model(run)
-    given = {key: value for key, value in options.items() if value is not None}
+    own = own_options(name, options)
+    given = {key: value for key, value in options.items() if value is not None and key not in own}
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
-    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, given))
+    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, {**given, **own}))
 
 
 def read_settings(run: Run, task_name: str) -> Any:

@@ -142,7 +142,7 @@ def test_help_lists_every_field_with_its_default_in_groups(task: str, capsys: py
         ("evaluate", "Missing argument 'RUN'; see `sixfold evaluate --help`."),
         ("evaluate x --columns y", "--columns y: write name=column pairs, as in image=path label=class; 'y' is none."),
         ("predict x", "Missing argument 'INPUT...'; see `sixfold predict --help`."),
-        ("predict x y --top-k 0", "Invalid value for '--top-k': 0 is not in the range x>=1; "
+        ("predict x y --top-k 0", "Invalid value for '--top-k' / '-k': 0 is not in the range x>=1; "
          "see `sixfold predict --help`."),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
+from pipelines.cli.predicting import PredictCommand
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -170,9 +171,13 @@ def _encoding(name: str) -> str:
 def _predict(
     run: Path, input: tuple[str, ...], format: str, output: Path | None, max_bad: float, **options: Any
 ) -> None:
+    from pipelines.config.options import further_inputs
+
     options["columns"] = _columns(options["columns"])
     options["encoding"] = _encoding(options["encoding"])
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if not input and not further_inputs(given):
+        raise click.UsageError("Missing argument 'INPUT...'", click.get_current_context())
     from pipelines.prediction import predict
 
     output = None if output == Path("-") else output
@@ -182,7 +187,7 @@ def _predict(
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
 
 
-predict = PairsCommand(
+predict = PredictCommand(
     "predict",
     callback=_predict,
     help="Predict for files, folders, tables, or - for standard input: a record each, in order. On standard "
@@ -190,7 +195,7 @@ predict = PairsCommand(
     "A bad input becomes a record with an error. Exit 3 where their share is above --max-bad.",
     params=[
         RUN,
-        click.Argument(["input"], nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="INPUT..."),
+        click.Argument(["input"], nargs=-1, type=click.Path(allow_dash=True), metavar="INPUT..."),
         click.Option(
             ["--format"],
             type=click.Choice(["jsonl", "csv"]),
@@ -205,7 +210,7 @@ predict = PairsCommand(
             help="Where to write; default: standard output.",
         ),
         click.Option(
-            ["--top-k"],
+            ["--top-k", "-k"],
             type=click.IntRange(min=1),
             metavar="INTEGER",
             help="How many answers to list for an input; default: as the run.",

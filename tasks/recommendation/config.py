@@ -7,6 +7,7 @@ from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
 from pipelines.config.fields import Columns, Split
+from pipelines.config.options import Options, option
 from pipelines.sources.texts import check_encoding
 
 ROLES = ("user", "item", "rating", "time")
@@ -17,6 +18,22 @@ DRAWING = ("sampled-softmax", "bpr", "pointwise")
 """Losses that draw items which a user did not take."""
 CUTOFFS = (5, 10, 20)
 """List lengths that are scored, besides k."""
+
+
+class PredictOptions(Options):
+    """What predict takes of recommendation."""
+
+    users: tuple[str, ...] = option((), "A file of user ids, a line each; the same as INPUT.", kind="input")
+    history: tuple[str, ...] = option(
+        (),
+        'Users by what they took, also such as were never seen: JSON lines {"user": …, "items": […]}, or a table of '
+        "interactions; the same as INPUT.",
+        kind="input",
+    )
+    exclude_seen: bool = option(True, "Leave out what a user took before.", kind="flag", off="keep-seen")
+    allow: tuple[str, ...] | None = option(
+        None, "A file of item ids, a line each: recommend these alone.", kind="names"
+    )
 
 
 class Config(RunConfig):
@@ -94,7 +111,19 @@ class Config(RunConfig):
         64, "Items drawn that a user did not take: for an update, of bpr and pointwise for each taken one.",
         group="training", ge=1, le=1_000_000,
     )  # fmt: skip
-    k: int = setting(10, "Length of the list that the headline scores.", group="training", ge=1, le=1_000)
+    top_k: int = setting(
+        10,
+        "Length of the lists: of that which the headline scores, and of those that predict gives.",
+        group="training",
+        aliases=("k",),
+        ge=1,
+        le=1_000,
+    )
+
+    @property
+    def k(self) -> int:
+        """As top_k, by its usual name."""
+        return self.top_k
 
     @property
     def rates(self) -> bool:

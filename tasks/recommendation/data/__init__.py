@@ -12,9 +12,10 @@ know. What a store fetches for n examples:
                                            candidates, candidates_splits where the protocol gives them, the targets
                                            among them
     valid, test of ratings                 as train of pairs
-    predict                                user, history, history_splits; name, object [n] of bytes: NUL and the reason
+    predict of lists                       user, history, history_splits; name, object [n] of bytes: NUL and the reason
                                            where an input is refused; unknown, object [n] of bytes: JSON of the items
                                            of a history that the model does not know
+    predict of ratings                     user, item [n]; name as above
 """
 
 from collections.abc import Callable
@@ -27,23 +28,19 @@ from pipelines.errors import DataError
 from pipelines.sources.folders import printable
 from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.recommendation.config import Config
-from tasks.recommendation.data.assembly import (
-    assemble,
-    assemble_test,
-    examine,
-    logged,
-    refuse_bad,
-    summarise,
-)
+from tasks.recommendation.data.assembly import assemble, assemble_test, summarise
+from tasks.recommendation.data.coding import logged
 from tasks.recommendation.data.decided import decide
+from tasks.recommendation.data.examining import examine, refuse_bad
+from tasks.recommendation.data.inputs import allowed, inputs
 from tasks.recommendation.data.packing import unpacked
 
-__all__ = ["check_data", "decide", "load_data", "load_test", "references", "seen", "unpacked"]
+__all__ = ["allowed", "check_data", "decide", "inputs", "load_data", "load_test", "references", "seen", "unpacked"]
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
-    """The data of a run: train, valid and test, and the assets users, items, trained, counts, seen, origin; rating where
-    there are ratings; features where tables of users or items are given.
+    """The data of a run: train, valid and test, and the assets users, items, trained, counts, seen, origin; rating
+    where there are ratings; features where tables of users or items are given.
 
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) a part of it.
@@ -60,6 +57,9 @@ def load_test(config: Config, assets: Assets) -> Data:
     Raises:
         DataError: as load_data.
     """
+    # What is said of users and items is among the assets; a table of users tells scores apart at most.
+    users = config.users if config.group_by is not None else None
+    config = config.model_copy(update={"items": None, "users": users})
     examined = examine(config, None)
     refuse_bad(config, examined)
     if (config.protocol == "given") != examined.given:

@@ -56,14 +56,16 @@ def read_features(spec: str, role: str, encoding: str) -> Table:
     others = [name for name in first.names if name != key]
     if not others:
         raise DataError(f"{source.path} holds ids alone ({key!r}): give columns that say something of {role}s.")
-    read = read_columns(place, {key: "text", **dict.fromkeys(others, "either")}, first)  # type: ignore[dict-item]
+    read = read_columns(place, {key: "text", **dict.fromkeys(others, "either")}, first)
     names = read.cells[key]
     assert isinstance(names, Texts)
     keep, bad = _once(names, role, read.where)
     columns = {name: _rows(read.cells[name], keep) for name in others}
     titles = [name for name in _TITLES for column in others if column.lower() == name]
     title = next((column for name in titles for column in others if column.lower() == name), None)
-    return Table(source.path, [names.names[code] for code in names.codes[keep].tolist()], columns, title, read.bad + bad)
+    return Table(
+        source.path, [names.names[code] for code in names.codes[keep].tolist()], columns, title, read.bad + bad
+    )
 
 
 def code(table: Table, role: str, names: list[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -101,7 +103,7 @@ def values_of(table: Table, column: str, names: list[str]) -> np.ndarray:
             f"{table.path} has {len(set(texts)):,} values in {column!r}, by which group_by would tell scores apart: "
             "choose a column of at most 100."
         )
-    place = {name: text for name, text in zip(table.names, texts, strict=True)}
+    place = dict(zip(table.names, texts, strict=True))
     found = np.empty(len(names), object)
     found[:] = [place.get(name, "") for name in names]
     return found
@@ -116,10 +118,9 @@ def _once(names: Texts, role: str, where: Any) -> tuple[np.ndarray, list[Problem
         Problem("error", f"empty-{role}", where(int(row)), f"names no {role}: fill it in.")
         for row in np.flatnonzero(names.codes < 0).tolist()
     ]
-    bad += [
-        Problem("error", f"duplicate-{role}", where(row), f"is the second of {names.names[names.codes[row]]!r:.40}: keep one.")
-        for row in np.setdiff1d(there, keep).tolist()
-    ]  # fmt: skip
+    for row in np.setdiff1d(there, keep).tolist():
+        message = f"is the second of {names.names[names.codes[row]]!r:.40}: keep one."
+        bad.append(Problem("error", f"duplicate-{role}", where(row), message))
     return keep, bad
 
 

@@ -40,10 +40,11 @@ def read_lists(path: Path, encoding: str = "utf-8") -> Interactions:
     def where(row: int) -> str:
         return f"{path} line {int(at[row]) + 1}"
 
+    empty = zip(lines[first][lengths == 0].tolist(), owner[lengths == 0].tolist(), strict=True)
     bad = [
-        Problem("error", "empty-list", f"{path} line {int(line) + 1}", f"names {names[code]!r:.40} and no item: mend it.")
-        for line, code in zip(lines[first][lengths == 0].tolist(), owner[lengths == 0].tolist(), strict=True)
-    ]  # fmt: skip
+        Problem("error", "empty-list", f"{path} line {line + 1}", f"names {names[code]!r:.40} and no item: mend it.")
+        for line, code in empty
+    ]
     return Interactions(users, items, user, item, None, None, False, True, where, bad)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.sources.columns import Texts
+from pipelines.sources.columns import Cells, Texts
 from pipelines.sources.philox import numbers
 from tasks.recommendation.data.features import Table
 from tasks.recommendation.data.interactions import Interactions
@@ -71,7 +71,7 @@ def sample_users() -> Table:
     chance = _chance("user", USERS, 8)
     early = (chance[:, 0] * len(_GENRES)).astype(int)
     region = np.where(chance[:, 5] < 0.5, early // 2, (chance[:, 6] * len(_REGIONS)).astype(int))
-    columns = {"region": Texts(region.astype(np.int32), list(_REGIONS))}
+    columns: dict[str, Cells] = {"region": Texts(region.astype(np.int32), list(_REGIONS))}
     return Table(Path("sample"), [f"u{number:03}" for number in range(USERS)], columns, None, [])
 
 
@@ -115,7 +115,7 @@ def _rated(user: np.ndarray, item: np.ndarray) -> np.ndarray:
     liked = np.where((kinds == _genre()[item][:, None]).any(axis=1), 0.7, -0.7)
     noise = _chance("rating", len(user), 4)[:, :3].sum(axis=1) - 1.5
     score = 3.2 + 1.2 * (quality[item, 2] - 0.5) + 1.2 * (tastes[user, 7] - 0.5) + liked + 0.8 * noise
-    return np.clip(np.round(score), 1, 5).astype(np.float32)
+    return np.asarray(np.clip(np.round(score), 1, 5), np.float32)
 
 
 def _popularity() -> np.ndarray:
@@ -128,9 +128,9 @@ def _genre() -> np.ndarray:
 
 
 def _out() -> np.ndarray:
-    """float [items] in [0, 1): when an item comes out; the new ones in the last fifth, and at once as good as others."""
+    """float [items] in [0, 1): when an item comes out; the new ones in the last fifth."""
     chance = _chance("item", ITEMS, 4)[:, 0]
-    return np.where(np.arange(ITEMS) % _NEW == _NEW - 1, 0.8 + 0.2 * chance, 0.0)
+    return np.asarray(np.where(np.arange(ITEMS) % _NEW == _NEW - 1, 0.8 + 0.2 * chance, 0.0))
 
 
 @lru_cache(maxsize=8)

@@ -101,7 +101,8 @@ def _read_folder(source: Source, wanted: Wanted, beside: frozenset[Path]) -> Rea
     others = [path for path in files if path not in usable]
     warnings = []
     if others:
-        message = f"not read: {_listed(others)} ({len(others):,} beside the {'tables' if table_suffix(usable[0]) else 'lists'})."
+        what = "tables" if table_suffix(usable[0]) else "lists"
+        message = f"not read: {_listed(others)} ({len(others):,} beside the {what})."
         warnings.append(Problem("warning", "not-read", printable(str(source.path)), message))
     splits = {path: SPLIT_NAMES.get(_split_name(path, source.path), "train") for path in usable}
     if "train" not in splits.values():

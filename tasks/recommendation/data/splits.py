@@ -7,6 +7,7 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.task import Problem
+from tasks.recommendation.config import Config
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
@@ -110,7 +111,9 @@ def counts(total: int, split: tuple[float, float, float]) -> tuple[int, int, int
     if sum(split) > 1.5:
         train, valid, test = (int(count) for count in split)
         if train + valid + test > total:
-            raise DataError(f"split asks for {train + valid + test:,} interactions and there are {total:,}: ask for fewer.")
+            raise DataError(
+                f"split asks for {train + valid + test:,} interactions and there are {total:,}: ask for fewer."
+            )
     else:
         valid, test = (round(total * share) for share in split[1:])
         train = total - valid - test
@@ -118,6 +121,49 @@ def counts(total: int, split: tuple[float, float, float]) -> tuple[int, int, int
         if count < 1:
             raise DataError(f"the {name} split would be empty: {total:,} interactions are too few for this split.")
     return train, valid, test
+
+
+def divided(config: Config, rows: Rows, piece: np.ndarray) -> Parts:
+    protocol = config.protocol
+    if protocol == "given":
+        return _as_given(config, rows, piece)
+    if piece.any():
+        raise DataError(f"a test is given, and protocol {protocol} would hold out another: drop one of the two.")
+    if protocol == "time":
+        if rows.time is None:
+            raise DataError(
+                "protocol time needs times: map them with --columns time=COLUMN, or choose another protocol."
+            )
+        parts = by_time(rows, config.split)
+    elif protocol == "random":
+        parts = at_random(rows, config.split)
+    else:
+        parts = leave_last_out(rows)
+        if not (parts.part == TEST).any():
+            raise DataError(f"no user has {LEAST} interactions, so that none can be held out: give more data.")
+    return parts
+
+
+def _as_given(config: Config, rows: Rows, piece: np.ndarray) -> Parts:
+    """The test as given; the validation too, or cut from what is trained on in the way that the test looks like."""
+    if not (piece == TEST).any():
+        raise DataError("protocol given needs a test: name one with test, or choose another protocol.")
+    if (piece == VALID).any():
+        return Parts(piece, "the given test; validation is as given too (given)")
+    mine = np.flatnonzero(piece == TRAIN)
+    train = Rows(rows.user[mine], None if rows.time is None else rows.time[mine], rows.dated, rows.key[mine])
+    part = piece.copy()
+    single = np.bincount(rows.user[piece == TEST]).max() == 1
+    if not config.rates and single:
+        part[mine[one_at_random(train)]] = VALID
+        return Parts(part, "the given test; validation is one training interaction of each user, by hash (given)")
+    share = config.split[1] / (config.split[0] + config.split[1]) if sum(config.split) < 1.5 else config.split[1]
+    count = round(len(mine) * share) if share < 1 else int(share)
+    place = np.argsort(np.argsort(train.key, kind="stable"), kind="stable")
+    part[mine[place < count]] = VALID
+    if not 0 < count < len(mine):
+        raise DataError(f"the validation split would be empty, or all of training: {len(mine):,} interactions.")
+    return Parts(part, "the given test; validation is drawn from training by a hash of user and item (given)")
 
 
 def leak(rows: Rows, part: np.ndarray, protocol: str) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 import difflib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.columns import (
     Cells,
-    Columns,
     Head,
     Kind,
     Place,
@@ -26,13 +25,13 @@ from pipelines.sources.times import read_times
 from pipelines.task import Problem
 from tasks.recommendation.data.interactions import Interactions
 
-_CALLED = {
+ROLES_CALLED = {
     "user": ("user", "user_id", "userid", "uid", "customer", "customer_id", "reviewerid", "visitorid", "session_id"),
     "item": (
         *("item", "item_id", "itemid", "iid", "sku", "product_id", "productid", "movie_id", "movieid", "book_id"),
         *("artist_id", "artistid", "track_id", "asin", "parent_asin", "business_id"),
     ),
-    "rating": ("rating", "stars", "score", "overall"),
+    "rating": ("rating", "user_rating", "stars", "score", "overall"),
     "time": ("time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "event_time"),
 }
 """What columns are often called, where nobody maps them."""
@@ -67,7 +66,9 @@ def read_rows(place: Place, wanted: Wanted) -> Interactions:
         kinds[layout["rating"]] = "number"
     if "time" in layout:
         kinds[layout["time"]] = _kind_of_time(first, layout["time"])
-    return _as_rows(read_columns(place, kinds, first), layout)
+    columns = read_columns(place, kinds, first)
+    cells = {role: columns.cells[name] for role, name in layout.items()}
+    return from_cells(cells, layout, columns.where, columns.bad)
 
 
 def look(place: Place, columns: tuple[str, ...] = ()) -> tuple[Place, Head]:
@@ -103,14 +104,14 @@ def as_table(path: Path) -> Place:
 
 def _recognised(place: Place, first: Head) -> dict[str, str]:
     """By the names of the columns; of a file that is no table by name, by position."""
-    found = {role: name for role in _CALLED if (name := called(role, first)) is not None}
+    found = {role: name for role in ROLES_CALLED if (name := called(role, first)) is not None}
     if "user" in found and "item" in found:
         return found
     width = len(first.names)
     if not table_suffix(place.path) and 2 <= width <= 4 and all(is_number(name) for name in first.names[2:]):
         return {role: str(at) for at, role in enumerate(("user", "item", "rating", "time")[:width])}
     missing = "user" if "user" not in found else "item"
-    places = " ".join(f"{role}={at}" for at, role in enumerate(_CALLED) if at < width)
+    places = " ".join(f"{role}={at}" for at, role in enumerate(ROLES_CALLED) if at < width)
     raise DataError(
         f"{place.path} has no column called {missing!r} or the like ({', '.join(first.names[:8])}): map it with "
         f"--columns user=COLUMN item=COLUMN, by position where there is no line of names (--columns {places})."
@@ -120,7 +121,7 @@ def _recognised(place: Place, first: Head) -> dict[str, str]:
 def called(role: str, first: Head) -> str | None:
     """A column of a name that the role often has, however it is capitalised; RecBole writes the type behind it."""
     known = {name.partition(":")[0].strip().lower(): name for name in reversed(first.names)}
-    return next((known[name] for name in _CALLED[role] if name in known), None)
+    return next((known[name] for name in ROLES_CALLED[role] if name in known), None)
 
 
 def _check(path: Path, first: Head, layout: dict[str, str]) -> None:
@@ -154,25 +155,33 @@ def _eight_digits(cells: Sequence[object]) -> bool:
     return all(len(text) == 8 and text[:2] in ("18", "19", "20") and "01" <= text[4:6] <= "12" for text in texts)
 
 
-def _as_rows(columns: Columns, layout: dict[str, str]) -> Interactions:
-    users, items = columns.cells[layout["user"]], columns.cells[layout["item"]]
+def from_cells(
+    cells: Mapping[str, Cells], names: Mapping[str, str], where: Callable[[int], str], bad: list[Problem]
+) -> Interactions:
+    """Columns by role as interactions.
+
+    Args:
+        cells: of user and item texts, of rating numbers, of time numbers, texts or times.
+        names: what the columns are called.
+        where: the place of a row.
+        bad: what is already known to be wrong.
+    """
+    users, items = cells["user"], cells["item"]
     assert isinstance(users, Texts)
     assert isinstance(items, Texts)
     wrong: dict[str, np.ndarray] = {"user": users.codes < 0, "item": items.codes < 0}
     rating = time = None
     dated = False
     told: dict[int, str] = {}
-    if "rating" in layout:
-        cells = columns.cells[layout["rating"]]
-        assert isinstance(cells, np.ndarray)
-        rating = cells.astype(np.float32)
+    if "rating" in cells:
+        rating = np.asarray(cells["rating"]).astype(np.float32)
         wrong["rating"] = ~np.isfinite(rating)
-    if "time" in layout:
-        time, dated, told = _times(columns.cells[layout["time"]], users.codes)
-        wrong["time"] = np.isnan(time)
-    bad, refused = _refused(columns, layout, wrong, told)
+    if "time" in cells:
+        time, dated, told = _times(cells["time"], users.codes)
+        wrong["time"] = ~np.isfinite(time)
+    bad, refused = _refused(where, names, wrong, told, bad)
     return Interactions(
-        users.names, items.names, users.codes, items.codes, rating, time, dated, False, columns.where, bad, refused
+        users.names, items.names, users.codes, items.codes, rating, time, dated, False, where, bad, refused
     )
 
 
@@ -201,19 +210,23 @@ def _unit(values: np.ndarray) -> float | None:
 
 
 def _refused(
-    columns: Columns, layout: dict[str, str], wrong: dict[str, np.ndarray], told: dict[int, str]
+    where: Callable[[int], str],
+    names: Mapping[str, str],
+    wrong: dict[str, np.ndarray],
+    told: dict[int, str],
+    known: list[Problem],
 ) -> tuple[list[Problem], np.ndarray | None]:
     """What is wrong with which rows, each once, and where they are."""
     refused: np.ndarray = np.logical_or.reduce(list(wrong.values()))
-    bad = list(columns.bad)
+    bad = list(known)
     if not refused.any():
         return bad, None
     named = {problem.where for problem in bad}
     for row in np.flatnonzero(refused).tolist():
-        where = columns.where(row)
-        if where in named:
+        place = where(row)
+        if place in named:
             continue
         role = next(role for role, rows in wrong.items() if rows[row])
         message = told.get(row, "") if role == "time" else ""
-        bad.append(Problem("error", f"empty-{role}", where, message or f"has no {layout[role]!r}: fill it in."))
+        bad.append(Problem("error", f"empty-{role}", place, message or f"has no {names[role]!r}: fill it in."))
     return bad, refused
