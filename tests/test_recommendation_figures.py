@@ -84,7 +84,7 @@ def test_the_report_shows_popularity_new_items_examples_and_a_map(backbone: str)
     assert list(found) == ["popularity_bias", "new_items", "new_items_by_name", "examples", "item_map"]
     assert "2 of 60 items have no interaction in training" in found["new_items"].caption
     assert [passage.heading for passage in found["new_items_by_name"].passages] == ["Title 58", "Title 59"]
-    assert text_of(found["new_items_by_name"], 0).startswith("held out of 20 users, recommended to ")
+    assert text_of(found["new_items_by_name"], 0).startswith("taken by 20 users, recommended to ")
     assert "58 items" in found["item_map"].caption
     assert "Colour: genre" in found["item_map"].caption
 

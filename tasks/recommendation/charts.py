@@ -111,6 +111,7 @@ def item_map(
             bar.set_ticks([np.log10(1 + 10**tick) for tick in ticks], labels=[f"{10**tick:,}" for tick in ticks])
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines[:].set_visible(False)
         axes.set_aspect("equal", adjustable="datalim")
 
     return Figure("item_map", "Where the model sees the items", caption, charts.render(draw, (7.4, 5.0)))

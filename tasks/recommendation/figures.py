@@ -21,7 +21,7 @@ _EACH = 2
 """Examples of users of a kind."""
 _HISTORY = 12
 """Items of a history that are shown, the latest."""
-_NEW_ITEMS = 8
+_NEW_ITEMS = 5
 _ON_THE_MAP = 4_000
 """Items, chosen by the seed."""
 _MOST_COLOURS = 10
@@ -129,7 +129,7 @@ def _named(
     passages = []
     for item in chosen.tolist():
         found = int((shown[user[target == item]] == item).any(axis=1).sum())
-        text = f"held out of {taken[item]:,} users, recommended to {times[item]:,}, found for {found:,}"
+        text = f"taken by {taken[item]:,} users, recommended to {times[item]:,}, found for {found:,}"
         passages.append(Passage(_name(item, assets), ((text, 0.0),)))
     caption = "Those that most users took in the test, though nobody had before."
     return [Passages("new_items_by_name", "New items by name", caption, tuple(passages))]

@@ -20,6 +20,8 @@ from tasks.recommendation.measures import ACCURACY, Found, ratio_of_means
 
 __all__ = ["baseline", "calibrate", "figures", "score", "targets"]
 
+_CALLED = {name: "average_precision" if name == "map" else name for name in ACCURACY}
+"""In tables without a cutoff in the name, where map would be read as that over classes."""
 _MOST_RATINGS = 12
 """Different ratings that are told apart."""
 
@@ -73,10 +75,12 @@ def _of_lists(lists: np.ndarray, references: Raw, config: Config, assets: Assets
     if made_of:
         scores |= {f"coverage@{k}": Interval(measures.coverage(shown, len(counts)))}
         scores |= {f"gini@{k}": Interval(measures.gini(shown, len(counts)))} | {name: each[name] for name in made_of}
-    own = {name: columns[f"{name}@{k}"] for name in ACCURACY}
+    own = {called: columns[f"{name}@{k}"] for name, called in _CALLED.items()}
     by_kind = measures.found_by_kind(shown, references["target"], references["target_splits"], counts)
     breakdowns = {
-        "cutoffs": {f"top {at:,}": {name: vars(each[f"{name}@{at}"]) for name in ACCURACY} for at in lengths},
+        "cutoffs": {
+            f"top {at:,}": {called: vars(each[f"{name}@{at}"]) for name, called in _CALLED.items()} for at in lengths
+        },
         "activity": _by_activity(references["activity"], own, "items taken before", config.seed),
         "held_out_items": by_kind,
     }
