@@ -44,7 +44,7 @@ def split(users: int = 80, seed: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
 
 def test_scores_at_k_come_first_with_intervals_over_users() -> None:
     lists, truth = split()
-    found = scores.score(records(lists), truth, Config(k=7), assets())
+    found = scores.score(records(lists), truth, Config(top_k=7), assets())
     names = ["ndcg@7", "hr@7", "recall@7", "mrr@7", "map@7", "coverage@7", "gini@7", "novelty@7", "tail_share@7"]
     assert list(found.scores) == names
     assert found.headline == "ndcg@7"
@@ -65,7 +65,7 @@ def test_scores_at_k_come_first_with_intervals_over_users() -> None:
 
 def test_tables_tell_scores_apart_by_cutoff_activity_and_popularity() -> None:
     lists, truth = split()
-    tables = scores.score(records(lists), truth, Config(k=7), assets()).breakdowns
+    tables = scores.score(records(lists), truth, Config(top_k=7), assets()).breakdowns
     assert list(tables["cutoffs"]) == ["top 5", "top 7", "top 10", "top 20", "top 30"]
     values = [row["recall"]["value"] for row in tables["cutoffs"].values()]
     assert values == sorted(values)
@@ -88,7 +88,7 @@ def test_tables_tell_scores_apart_by_cutoff_activity_and_popularity() -> None:
 
 def test_what_the_model_does_not_know_is_missed_and_told() -> None:
     lists = np.array([[0, 1, -1], [1, 0, 2]], np.int32)
-    found = scores.score(records(lists), references([[-1, 1], [-1]]), Config(k=3), assets())
+    found = scores.score(records(lists), references([[-1, 1], [-1]]), Config(top_k=3), assets())
     assert found.scores["recall@3"].value == pytest.approx(0.25)
     assert found.breakdowns["held_out_items"]["unknown to the model"]["held_out"] == 2
 
@@ -111,7 +111,7 @@ def test_the_same_score_for_every_item_is_the_random_score(sampled: bool) -> Non
         among = ragged([[*one, *(5 + rng.permutation(ITEMS - 5)[:19]).tolist()] for one in wanted])
         truth |= {"candidates": among[0], "candidates_splits": among[1]}
     lists, _ = ranked(np.zeros((users, ITEMS), np.float32), truth["user"], 30, None, among)
-    found = scores.score(records(lists), truth, Config(k=10), assets()).scores
+    found = scores.score(records(lists), truth, Config(top_k=10), assets()).scores
     chance = 10 / (20 if sampled else ITEMS)
     for name, expected in (
         ("hr@10", chance),
@@ -177,7 +177,12 @@ def test_ratings_are_judged_by_their_errors_with_intervals_over_users() -> None:
 
 def test_what_scores_are_called_and_which_way_is_better() -> None:
     names = {"ndcg@10": "NDCG@10", "hr@5": "HR@5", "mrr@10": "MRR@10", "map@10": "MAP@10", "map": "mAP"}
-    names |= {"tail_share@10": "tail share@10", "rmse_by_user": "RMSE by user", "coverage@10": "coverage@10"}
+    names |= {
+        "tail_share@10": "tail share@10",
+        "rmse_by_user": "RMSE by user",
+        "coverage@10": "coverage@10",
+        "gini@10": "Gini@10",
+    }
     assert {name: label(name) for name in names} == names
     assert direction("gini@10") == direction("coverage@10") == "neither is better"
     assert direction("ndcg@10") == "higher is better"

@@ -9,6 +9,7 @@ def label(name: str) -> str:
     interval. map is mAP, the mean over classes; map@10 is MAP@10, that over lists."""
     words = [part.upper() if part.partition("@")[0] in _ACRONYMS else part for part in name.split("_")]
     words = ["mAP" if word == "map" else word.upper() if word.startswith("map@") else word for word in words]
+    words = [word.replace("gini", "Gini") for word in words]
     if words[0] in ("coverage", "width") and words[-1].isdigit():
         return f"{words[0]} of the {words[-1]} % interval"
     if len(words) == 2 and words[1] == "units":

@@ -15,7 +15,7 @@ from tasks.recommendation.data.stores import HistoryStore, PairStore
 from tasks.recommendation.ease import MOST_ITEMS, Ease
 from tasks.recommendation.measures import Found
 from tasks.recommendation.neighbours import Neighbours, matrix
-from tasks.recommendation.ranking import Ragged, ranked
+from tasks.recommendation.ranking import ranked
 
 DEPTH = 100
 """Length of the lists that are scored, where k is not longer."""
@@ -144,12 +144,11 @@ def _lists(score: Scorer, raw: Raw, k: int, items: int) -> np.ndarray:
     found = []
     for start in range(0, len(raw["user"]), step):
         part = rows_of(raw, np.arange(start, min(start + step, len(raw["user"]))))
-        found.append(ranked(score(part), part["user"], k, _ragged(part, "history"), _ragged(part, "candidates"))[0])
+        # Given candidates are all ranked, those that the user took before too, or the score would flatter.
+        history = None if "candidates" in part else (part["history"], part["history_splits"])
+        among = (part["candidates"], part["candidates_splits"]) if "candidates" in part else None
+        found.append(ranked(score(part), part["user"], k, history, among)[0])
     return np.concatenate(found)
-
-
-def _ragged(raw: Raw, name: str) -> Ragged | None:
-    return (raw[name], raw[f"{name}_splits"]) if name in raw else None
 
 
 def _predictor(score: Scorer, config: Config, items: int) -> Predictor:

@@ -7,7 +7,7 @@ none of its business: whoever makes the lists breaks them without knowing the tr
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,8 @@ ACCURACY = ("ndcg", "hr", "recall", "mrr", "map")
 """What is measured of each user's list at a cutoff."""
 HEAD = 0.2
 """Share of the items, the most popular ones, that are no tail."""
+_PART = 1_000_000
+"""Held-out items that are looked for at once."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,36 @@ def tail(counts: np.ndarray) -> np.ndarray:
     found = np.ones(len(counts), bool)
     found[by_popularity(counts)[: int(np.ceil(HEAD * len(counts)))]] = False
     return found
+
+
+def kinds_of_items(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """bool [items] of each kind, of their training interactions [items]: the most popular, the others, and those that
+    nobody took yet."""
+    new, rare = counts == 0, tail(counts)
+    return {f"the most popular {HEAD:.0%}": ~rare & ~new, "the tail": rare & ~new, "new items": new}
+
+
+def found_by_kind(
+    lists: np.ndarray, target: np.ndarray, target_splits: np.ndarray, counts: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Rows for a table: of each kind of items how many there are and how many are held out, what share of these stands
+    in their user's list, and what share of all lists the kind has."""
+    row = np.repeat(np.arange(len(lists)), np.diff(target_splits))
+    parts = (slice(start, start + _PART) for start in range(0, len(row), _PART))
+    listed = np.concatenate([(lists[row[part]] == target[part, None]).any(axis=1) for part in parts]) & (target >= 0)
+    there = lists[lists >= 0]
+    table: dict[str, dict[str, Any]] = {}
+    for name, kind in kinds_of_items(counts).items():
+        of_kind = (target >= 0) & kind[np.maximum(target, 0)]
+        table[name] = {
+            "items": int(kind.sum()),
+            "held_out": int(of_kind.sum()),
+            "found": float(listed[of_kind].mean()) if of_kind.any() else None,
+            "share_of_lists": float(kind[there].mean()) if len(there) else None,
+        }
+    if unknown := int((target < 0).sum()):
+        table["unknown to the model"] = {"items": None, "held_out": unknown, "found": 0.0, "share_of_lists": 0.0}
+    return table
 
 
 def errors_by_user(rating: np.ndarray, predicted: np.ndarray, user: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.recommendation.data.stores import mix
+from tasks.recommendation.data.log import mix
 
 Ragged = tuple[np.ndarray, np.ndarray]
 """Codes int32 [all], and where each row's begin, int64 [rows + 1]; codes below 0 are of none."""

@@ -15,10 +15,13 @@ from pipelines.task import Assets, Interval, Raw, Record, Scores
 from tasks.recommendation import measures
 from tasks.recommendation.baseline import baseline
 from tasks.recommendation.config import CUTOFFS, Config
+from tasks.recommendation.figures import figures
 from tasks.recommendation.measures import ACCURACY, Found, ratio_of_means
 
-__all__ = ["baseline", "calibrate", "score", "targets"]
+__all__ = ["baseline", "calibrate", "figures", "score", "targets"]
 
+_CALLED = {name: "average_precision" if name == "map" else name for name in ACCURACY}
+"""In tables without a cutoff in the name, where map would be read as that over classes."""
 _MOST_RATINGS = 12
 """Different ratings that are told apart."""
 
@@ -72,11 +75,14 @@ def _of_lists(lists: np.ndarray, references: Raw, config: Config, assets: Assets
     if made_of:
         scores |= {f"coverage@{k}": Interval(measures.coverage(shown, len(counts)))}
         scores |= {f"gini@{k}": Interval(measures.gini(shown, len(counts)))} | {name: each[name] for name in made_of}
-    own = {name: columns[f"{name}@{k}"] for name in ACCURACY}
+    own = {called: columns[f"{name}@{k}"] for name, called in _CALLED.items()}
+    by_kind = measures.found_by_kind(shown, references["target"], references["target_splits"], counts)
     breakdowns = {
-        "cutoffs": {f"top {at:,}": {name: vars(each[f"{name}@{at}"]) for name in ACCURACY} for at in lengths},
+        "cutoffs": {
+            f"top {at:,}": {called: vars(each[f"{name}@{at}"]) for name, called in _CALLED.items()} for at in lengths
+        },
         "activity": _by_activity(references["activity"], own, "items taken before", config.seed),
-        "held_out_items": _by_popularity(lists[:, :k], references, counts),
+        "held_out_items": by_kind,
     }
     return Scores(f"ndcg@{k}", scores, breakdowns)
 
@@ -92,45 +98,11 @@ def _by_activity(
     return rows
 
 
-def kinds_of_items(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """bool [items] of each kind, of their training interactions [items]: those that most take, the others, and those
-    that nobody took yet."""
-    new = counts == 0
-    tail = measures.tail(counts)
-    return {f"the most popular {measures.HEAD:.0%}": ~tail & ~new, "the tail": tail & ~new, "new items": new}
-
-
-def _by_popularity(shown: np.ndarray, references: Raw, counts: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Rows for a table: how many held-out items of each kind there are, how many of them stand in their user's list,
-    and how much of all lists the kind has."""
-    target = references["target"]
-    row = np.repeat(np.arange(len(shown)), np.diff(references["target_splits"]))
-    listed = np.concatenate(
-        [(shown[row[at : at + _PART]] == target[at : at + _PART, None]).any(axis=1) for at in range(0, len(row), _PART)]
-    ) & (target >= 0)
-    there = shown[shown >= 0]
-    table = {}
-    for name, kind in kinds_of_items(counts).items():
-        of_kind = (target >= 0) & kind[np.maximum(target, 0)]
-        table[name] = {
-            "items": int(kind.sum()),
-            "held_out": int(of_kind.sum()),
-            "found": float(listed[of_kind].mean()) if of_kind.any() else None,
-            "share_of_lists": float(kind[there].mean()) if len(there) else None,
-        }
-    if (unknown := int((target < 0).sum())) > 0:
-        table["unknown to the model"] = {"items": None, "held_out": unknown, "found": 0.0, "share_of_lists": 0.0}
-    return table
-
-
-_PART = 1_000_000
-
-
 def _of_ratings(predicted: np.ndarray, references: Raw, config: Config, assets: Assets) -> Scores:
     user, rating = references["user"], references["rating"]
     scores = _errors(predicted, rating, user, config.seed)
     counts, item = np.asarray(assets["counts"]), references["item"]
-    kinds = {name: (item >= 0) & kind[np.maximum(item, 0)] for name, kind in kinds_of_items(counts).items()}
+    kinds = {name: (item >= 0) & kind[np.maximum(item, 0)] for name, kind in measures.kinds_of_items(counts).items()}
     activity = np.bincount(user[user >= 0], minlength=int(user.max(initial=0)) + 1)[np.maximum(user, 0)]
     parts = {
         "activity": scoring.quarters(np.where(user >= 0, activity, 0), "ratings in the test"),

@@ -65,7 +65,9 @@ class _Lists:
         """A list for each row; one whose user was refused becomes an error."""
         scores, known = scorer(raw)
         scores = np.where(known[:, None], scores, np.asarray(self.assets["counts"], np.float32))
-        excluded = (raw["history"], raw["history_splits"]) if self.options.get("exclude_seen", True) else None
+        # Candidates that a protocol gives are all ranked, those taken before too, or the score would flatter.
+        excluding = self.options.get("exclude_seen", True) and "candidates" not in raw
+        excluded = (raw["history"], raw["history_splits"]) if excluding else None
         kept = min(max(LEAST_KEPT, self.config.k), len(self.assets["items"]))
         items, values = ranked(scores, raw["user"], kept, excluded, self._among(raw, len(ids)))
         for row, name in enumerate(ids):
