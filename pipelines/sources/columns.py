@@ -26,6 +26,7 @@ Kind = Literal["number", "text", "either", "time"]
 EMPTY = ("", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None")
 """How tables write that there is no value, in columns of numbers and times."""
 _PEEK = 200
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,24 @@ class Columns:
             return self.rows
         if ".parquet" in self.place.path.name.lower():
             return np.arange(1, len(self) + 1)
+        if (lines := self._line_each()) is not None:
+            return lines
         with opened(self.place) as table:
             found = (number for number, row in table.rows([]) if not isinstance(row, Problem))
             return np.fromiter(found, np.int64)
+
+
+    def _line_each(self) -> np.ndarray | None:
+        """The numbers of rows that are a line each, as they are where there are as many lines as rows and names: both
+        blank lines and rows of several would make them more."""
+        with opened(self.place) as table:
+            names = 0 if table.bare else 1
+        lines, last = 0, b""
+        with _file(self.place) as file:
+            while block := file.read(_BLOCK):
+                lines, last = lines + block.count(b"\n"), block[-1:]
+        lines += last not in (b"", b"\n")
+        return np.arange(1 + names, 1 + names + len(self)) if lines == len(self) + names else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tasks.recommendation.config import Config
 from tasks.recommendation.data.core import in_order
 from tasks.recommendation.data.examining import Examined
 from tasks.recommendation.data.filters import filtered, nothing_left
-from tasks.recommendation.data.log import Lists, Log, mix
+from tasks.recommendation.data.log import Lists, Log
 from tasks.recommendation.data.splits import TEST, TRAIN, UNUSED, Rows, divided, leak
 
 _UNKNOWN = content_hash(b"an item that the model does not know")
@@ -56,9 +56,7 @@ def logged(config: Config, examined: Examined, known: Assets | None = None) -> L
         raise DataError(nothing_left(config))
     user, item = rows.user[order], rows.item[order]
     keys = _keys(rows.users, rows.items)
-    with np.errstate(over="ignore"):
-        key = mix(mix(keys[0][user]) + keys[1][item])
-    ranked = Rows(user, None if rows.time is None else rows.time[order], rows.dated, key)
+    ranked = Rows(user, item, None if rows.time is None else rows.time[order], rows.dated, keys)
     parts = divided(config, ranked, piece[order])
     warnings += leak(ranked, parts.part, config.protocol)
     used = parts.part != UNUSED
@@ -92,8 +90,8 @@ def _coded(
         item_table = np.array([place.get(name, -1) for name in rows.items], np.int32)
     new = user_table[user]
     again = np.argsort(new, kind="stable")
-    item_keys = np.array([*(content_hash(_bytes(name)) for name in items), _UNKNOWN], np.uint64)
-    user_keys = np.array([content_hash(_bytes(name)) for name in users], np.uint64)
+    user_keys = _rekeyed(keys[0], user_table, users)
+    item_keys = np.append(_rekeyed(keys[1], item_table, items), np.uint64(_UNKNOWN))
     rating = None if rows.rating is None else rows.rating[order][again]
     log = Log(users, items, new[again], item_table[item[again]], rating, part[again], (user_keys, item_keys))
     return _Coded(log, _among(examined, log), {"users": trained_users, "items": trained_items})
@@ -134,6 +132,17 @@ def _among(examined: Examined, log: Log) -> Lists | None:
     owner, items_of = np.divmod(pair, len(log.items))
     splits = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owner, minlength=len(log.users)))])
     return Lists(splits, items_of.astype(np.int32))
+
+
+def _rekeyed(keys: np.ndarray, table: np.ndarray, names: list[str]) -> np.ndarray:
+    """uint64 [names], of the names in their new order: most are known under their old codes."""
+    found = np.zeros(len(names), np.uint64)
+    there = np.zeros(len(names), bool)
+    old = np.flatnonzero(table >= 0)
+    found[table[old]], there[table[old]] = keys[old], True
+    for code in np.flatnonzero(~there).tolist():
+        found[code] = content_hash(_bytes(names[code]))
+    return found
 
 
 def _keys(users: list[str], items: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.task import Problem
 from tasks.recommendation.config import Config
+from tasks.recommendation.data.log import mix
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
@@ -21,12 +23,25 @@ class Rows:
 
     user: np.ndarray
     """int [n], ascending."""
+    item: np.ndarray
+    """int [n]."""
     time: np.ndarray | None
     """float64 [n]."""
     dated: bool
     """The times are seconds since 1970."""
-    key: np.ndarray
-    """uint64 [n]: well mixed, of user and item."""
+    keys: tuple[np.ndarray, np.ndarray]
+    """uint64 [users], uint64 [items]: of their names."""
+
+    @cached_property
+    def key(self) -> np.ndarray:
+        """uint64 [n]: well mixed, of user and item."""
+        with np.errstate(over="ignore"):
+            return mix(mix(self.keys[0][self.user]) + self.keys[1][self.item])
+
+    def some(self, which: np.ndarray) -> "Rows":
+        """Those at int64 [m], ascending."""
+        time = None if self.time is None else self.time[which]
+        return Rows(self.user[which], self.item[which], time, self.dated, self.keys)
 
     @property
     def from_end(self) -> np.ndarray:
@@ -151,7 +166,7 @@ def _as_given(config: Config, rows: Rows, piece: np.ndarray) -> Parts:
     if (piece == VALID).any():
         return Parts(piece, "the given test; validation is as given too (given)")
     mine = np.flatnonzero(piece == TRAIN)
-    train = Rows(rows.user[mine], None if rows.time is None else rows.time[mine], rows.dated, rows.key[mine])
+    train = rows.some(mine)
     part = piece.copy()
     single = np.bincount(rows.user[piece == TEST]).max() == 1
     if not config.rates and single:
