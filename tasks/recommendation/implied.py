@@ -10,6 +10,9 @@ from tasks.recommendation.data import decide
 
 _OF_THE_MODEL = ("backbone", "width", "layers", "heads", "max_history")
 
+_MOST_ITEMS = 20_000
+"""Of a softmax over all."""
+
 
 def imply(config: Config) -> Config:
     """The config with the model of the run that `pretrained` names, where it was not set."""
@@ -21,5 +24,15 @@ def imply(config: Config) -> Config:
 
 
 def resolve(config: Config, data: Data) -> Config:
-    """What the run to start from decides is filled in first, then what the data decide."""
-    return decide(imply(config), data.assets["origin"])
+    """What the run to start from decides is filled in first, then what the data decide, then the loss."""
+    config = decide(imply(config), data.assets["origin"])
+    if config.loss != "auto":
+        return config
+    return config.model_copy(update={"loss": _loss(config, len(data.assets["items"]))})
+
+
+def _loss(config: Config, items: int) -> str:
+    """Over all items as long as a batch's scores of them all are no burden."""
+    if config.backbone == "neumf":
+        return "pointwise"
+    return "softmax" if items <= _MOST_ITEMS else "sampled-softmax"

@@ -2,7 +2,7 @@
 
 from pipelines.task import Batching, Data, Task
 from tasks.recommendation import data as interactions
-from tasks.recommendation import encoding, implied, model, topk
+from tasks.recommendation import encoding, implied, model, scores, topk
 from tasks.recommendation.config import SEQUENTIAL, Config
 
 
@@ -23,3 +23,23 @@ def answer(config: Config) -> tuple[str, ...]:
 def load_data(config: Config) -> Data:
     """The model is that of the run to start from, where nothing else is said."""
     return interactions.load_data(implied.imply(config))
+
+
+TASK = Task(
+    unit="user",
+    answer=answer,
+    load_data=load_data,
+    load_test=interactions.load_test,
+    resolve=implied.resolve,
+    encode=encoding.encode,
+    batching=batching,
+    build_model=model.build_model,
+    baseline=scores.baseline,
+    calibrate=scores.calibrate,
+    predictor=topk.predictor,
+    references=interactions.references,
+    targets=scores.targets,
+    score=scores.score,
+    figures=scores.figures,
+    inputs=interactions.inputs,
+)
