@@ -357,6 +357,9 @@ def test_a_finished_model_is_scored_on_other_data(tmp_path: Path) -> None:
     place = before.assets["items"].index
     assert raw["history"].tolist() == [place("x"), place("y"), -1, place("w"), place("x")]
     assert raw["target"].tolist() == [place("w"), place("z")]
+    foreign = put(tmp_path, "c.txt", "zoe 1 2 3\nbob 4 5 6\n")
+    with pytest.raises(DataError, match="knows none of the items"):
+        data.load_test(Config(data=foreign), before.assets)
 
 
 def test_a_change_of_one_rating_changes_one_hash(tmp_path: Path) -> None:

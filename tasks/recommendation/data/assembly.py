@@ -33,7 +33,12 @@ def assemble_test(config: Config, examined: Examined, found: Logged, assets: Ass
     place = {name: code for code, name in enumerate(assets["users"])}
     known = np.array([place.get(name, -1) for name in found.log.users], np.int32)
     store = _stores(config, examined, found, ["test"])["test"]
-    unknown = int((found.log.item[found.log.part == TEST] < 0).sum())
+    missing = found.log.item[found.log.part == TEST] < 0
+    if missing.all():
+        raise DataError(
+            f"the model knows none of the items that {printable(config.data)} holds out: name data of its own."
+        )
+    unknown = int(missing.sum())
     warnings = list(found.warnings)
     if unknown:
         message = (
