@@ -38,7 +38,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if "item" in raw:
-                yield from _rated(ids, rate(raw))
+                yield from _rated(ids, raw, rate(raw))
             else:
                 rows = max(_SCORES_AT_ONCE // max(len(assets["items"]), 1), 1)
                 for start in range(0, len(ids), rows):
@@ -48,9 +48,12 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     return predict
 
 
-def _rated(ids: Sequence[str], ratings: np.ndarray) -> Iterator[Record]:
-    for name, rating in zip(ids, ratings, strict=True):
-        yield Record(name, {"rating": round(float(rating), 4)}, rating[None])
+def _rated(ids: Sequence[str], raw: Raw, ratings: np.ndarray) -> Iterator[Record]:
+    for row, (name, rating) in enumerate(zip(ids, ratings, strict=True)):
+        if (why := _refusal(raw, row)) is not None:
+            yield Record(name, {}, error=why)
+        else:
+            yield Record(name, {"rating": round(float(rating), 4)}, rating[None])
 
 
 @dataclass(frozen=True)
