@@ -10,13 +10,15 @@ import zlib
 from typing import Any
 
 import keras
-import numpy as np
 
 from pipelines.task import Assets
 from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.described import feature_table
 
 ITEMS, USERS = "items", "users"
 """Embeddings: a row for each item, and for each user."""
+FEATURES = "_features"
+"""Behind these names: what tables say of them, which is not learnt."""
 STATES, QUERY, CANDIDATE = "states", "query", "candidate"
 """Layers: what is known after each item of a history [rows, T, width]; of all of it [rows, width]; the items asked for
 [rows, P, width]."""
@@ -85,31 +87,28 @@ def _neumf(user: Any, item: Any, config: Config, assets: Assets) -> Any:
 
 
 def _two_tower(user: Any, item: Any, config: Config, assets: Assets) -> Any:
-    """Dense layers over id and features on both sides (Covington et al., 2016; Yi et al., 2019): an item that nobody
-    took yet has features all the same."""
+    """Dense layers over id and features on both sides (Covington et al., 2016; Yi et al., 2019)."""
     return _product(_tower(user, USERS, config, assets), _tower(item, ITEMS, config, assets))
 
 
 def _tower(numbers: Any, side: str, config: Config, assets: Assets) -> Any:
-    count = len(assets[side])
-    embedded = _table(count, config.width, side, _SPREAD)(_rows(numbers))
-    parts = [_dropout(embedded, config, f"{side}_dropout")]
-    table = feature_table(assets, side)
+    """A vector of each user or item. Ids without training interactions say nothing, and where there are features ids
+    are dropped as a whole, so that the tower learns what features alone mean: what is new has them all the same."""
+    count, table = len(assets[side]), feature_table(assets, side)
+    learnt = keras.ops.cast(numbers < assets["trained"][side], "float32")
+    x = _table(count, config.width, side, _SPREAD)(_rows(numbers))
+    x = x * keras.ops.cast(keras.ops.expand_dims(learnt, -1), x.dtype)
+    whole = None if table is None else (*(None for _ in numbers.shape), 1)
+    x = _dropout(x, config, f"{side}_dropout", noise_shape=whole)
     if table is not None:
-        known = keras.layers.Embedding(count, table.shape[1], trainable=False, name=f"{side}_features")
+        known = keras.layers.Embedding(count, table.shape[1], trainable=False, name=f"{side}{FEATURES}")
         known.build()
         known.embeddings.assign(table)
-        parts.append(keras.layers.Dense(config.width, name=f"{side}_described")(known(_rows(numbers))))
-    x = keras.ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+        described = keras.layers.Dense(config.width, name=f"{side}_described")(known(_rows(numbers)))
+        x = keras.ops.concatenate([x, described], axis=-1)
     for number in range(1, config.layers):
         x = keras.layers.Dense(2 * config.width, activation="relu", name=f"{side}_dense_{number}")(x)
     return keras.layers.Dense(config.width, name=f"{side}_vector")(x)
-
-
-def feature_table(assets: Assets, side: str) -> np.ndarray | None:
-    """float32 [users or items, numbers]: their features as the towers see them; None where there are none."""
-    table = assets.get("features", {}).get(side)
-    return None if table is None else np.asarray(table, np.float32)
 
 
 def _gru4rec(history: Any, item: Any, config: Config, assets: Assets) -> Any:
@@ -166,10 +165,10 @@ def _places(history: Any) -> Any:
     return keras.ops.cumsum(keras.ops.ones_like(history[0])) - 1
 
 
-def _dropout(x: Any, config: Config, name: str) -> Any:
+def _dropout(x: Any, config: Config, name: str, **settings: Any) -> Any:
     """With a seed of its own: of one seed, all layers would drop the same places."""
     seed = zlib.crc32(f"{config.seed} {name}".encode()) % 2**31
-    return keras.layers.Dropout(config.dropout, seed=seed, name=name)(x)
+    return keras.layers.Dropout(config.dropout, seed=seed, name=name, **settings)(x)
 
 
 def _dense(units: int, name: str, **settings: Any) -> keras.layers.Dense:

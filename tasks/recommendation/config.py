@@ -140,6 +140,11 @@ class Config(RunConfig):
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: choose one that is")
         if self.rates and self.backbone in SEQUENTIAL:
             raise ValueError(f"backbone {self.backbone} ranks what comes next and loss mse predicts ratings: choose mf")
+        if self.backbone == "neumf" and self.loss in ("softmax", "sampled-softmax", "in-batch"):
+            raise ValueError(
+                f"backbone neumf scores pairs one by one, not all at once as loss {self.loss} does: choose "
+                "pointwise or bpr, or another backbone"
+            )
         if self.rates and self.min_rating is not None:
             raise ValueError("min_rating makes likes of ratings, which loss mse predicts: drop one of the two")
         if self.protocol == "given" and self.test is None and self.data.startswith("sample"):

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets, Built, Head, Metric
-from tasks.recommendation.backbones import ITEMS, USERS, build_network
+from tasks.recommendation.backbones import FEATURES, ITEMS, USERS, build_network
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
 from tasks.recommendation.losses import squared_loss
 from tasks.recommendation.objective import Objective
@@ -22,7 +22,9 @@ def build_model(config: Config, assets: Assets) -> Built:
     model = keras.Model(inputs, outputs, name=config.backbone)
     tables = {ITEMS: "items", **({} if sequential else {USERS: "users"})}
     loss, metrics = _RATING if config.rates else (_output("loss"), _ranking(config))
-    return Built(model, loss, metrics, head=Head(tuple(tables), units=None), tables=tables, whole=network)
+    # What tables say is the data's own: a warm start must not bring that of other data.
+    head = Head((*tables, *(name + FEATURES for name in tables)), units=None)
+    return Built(model, loss, metrics, head=head, tables=tables, whole=network)
 
 
 def _output(name: str) -> Callable[[Any, Any], Any]:

@@ -128,7 +128,7 @@ class Objective(keras.layers.Layer):
         if queries is not None:
             table = keras.ops.cast(self._table(), "float32")
             return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
-        everything = np.arange(self._count, dtype=np.int32)[None]
+        everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
         return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
 
 
