@@ -52,12 +52,14 @@ def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:
     return score(Path(folder), settings)
 
 
-def predict(folder: str | Path, inputs: Iterable[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
+def predict(folder: str | Path, inputs: Iterable[str | Path] = (), **options: Any) -> Iterator[dict[str, Any]]:
     """A record for each input (files, folders, tables), in order; a broken one has an `error`. Texts are UTF-8 where no
-    `encoding` is given, whatever those of the run were in."""
+    `encoding` is given, whatever those of the run were in. Options are those of the command line, by name."""
     from pipelines.artefact import load_predictor
+    from pipelines.config.options import further_inputs
     from pipelines.prediction import as_json
 
     loaded = load_predictor(Path(folder), {"encoding": "utf-8", **options})
-    records = loaded.predictor(loaded.task.inputs([str(one) for one in inputs], loaded.config, loaded.assets))
+    named = [*map(str, inputs), *further_inputs(options)]
+    records = loaded.predictor(loaded.task.inputs(named, loaded.config, loaded.assets))
     return (as_json(record) for record in records)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines import devices, registry
 from pipelines.config import load_config
+from pipelines.config.options import own_options
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, find_run
 from pipelines.state import replacing
@@ -44,13 +45,14 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
     devices.import_backend(config.backend)
     task = registry.task(name)
     model, assets = load_model(run)
-    given = {key: value for key, value in options.items() if value is not None}
+    own = own_options(name, options)
+    given = {key: value for key, value in options.items() if value is not None and key not in own}
     # Of what is set without having been asked for, the encoding of texts, a task takes what it has.
     unknown = sorted(given.keys() - type(config).model_fields.keys() - {"encoding"})
     if unknown:
         raise ConfigError(f"{name} has no {unknown[0]}, so there is nothing to set: leave it out.")
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
-    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, given))
+    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, {**given, **own}))
 
 
 def read_settings(run: Run, task_name: str) -> Any:

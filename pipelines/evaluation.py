@@ -12,7 +12,7 @@ from pipelines.artefact import load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.fingerprints import learned_from
-from pipelines.scoring import by_group
+from pipelines.scoring import by_group, rows_of
 from pipelines.sources import locate
 from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
 
@@ -82,7 +82,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{', '.join(given)}: these say how to read other data; name it with data.")
     config = loaded.config.model_copy(update=given)
     if other:
-        has_columns = locate(given["data"]).kind in ("table", "tables", "tfds")
+        has_columns = locate(given["data"], lines=True).kind in ("table", "tables", "tfds", "lines")
         inherited = {"columns": config.columns} if has_columns and config.columns else {}
         config = load_config(loaded.task_name, options={**inherited, **given}, typed=True).config
         # What the task itself knows about reading (several labels an image, say) is as in the run.
@@ -118,8 +118,7 @@ def judge(task: Task, records: Sequence[Record], store: Store, config: Any, asse
         return scores
 
     def score(rows: np.ndarray) -> Scores:
-        part = {name: column[rows] for name, column in references.items()}
-        return task.score([records[row] for row in rows], part, config, assets)
+        return task.score([records[row] for row in rows], rows_of(references, rows), config, assets)
 
     groups = by_group(references["group_by"], config.group_by, score)
     return replace(scores, breakdowns={**scores.breakdowns, "by_group": groups})

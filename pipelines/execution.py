@@ -299,7 +299,9 @@ class Execution:
         built: Built = self.task.build_model(config, self.data.assets)
         origin = transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
         transfer.check_origin(self.run.manifest().get("pretrained"), origin)
-        return devices.forward(split_model(built.model, built.head)[0]) if built.head else None
+        if built.head is None or built.tables:
+            return None
+        return devices.forward(split_model(built.model, built.head)[0])
 
     def score(self) -> None:
         """Score the best epoch on the test split, calibrated on validation."""
@@ -319,16 +321,16 @@ class Execution:
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
             write_records(records, file, targets)
-        model = self.built.model
+        model = self.kept
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
 
     def export(self) -> None:
         """Save the model with its assets, load it again, and see that it says the same."""
-        save_model(self.run, self.built.model, self.assets)
+        save_model(self.run, self.kept, self.assets)
         model, assets = load_model(self.run)
         store = Head(self.data.splits["test"], _PARITY_EXAMPLES)
-        before = predict_store(self.task.predictor(self.built.model, self.config, self.assets, {}), store)
+        before = predict_store(self.task.predictor(self.kept, self.config, self.assets, {}), store)
         again = predict_store(self.task.predictor(model, self.config, assets, {}), store)
         for old, new in zip(before, again, strict=True):
             if not np.allclose(np.asarray(old.output), np.asarray(new.output), rtol=_PARITY, atol=_PARITY):
@@ -375,6 +377,13 @@ class Execution:
         return self._built
 
     @property
+    def kept(self) -> Any:
+        """The model that is left, and predicts."""
+        from pipelines.devices.steps import kept_model
+
+        return kept_model(self.built)
+
+    @property
     def assets(self) -> Assets:
         """The data's assets and what is fitted after training (on the validation split)."""
         if self._assets is None:
@@ -386,7 +395,7 @@ class Execution:
     def predict(self, split: str, assets: Assets | None = None) -> list[Record]:
         """The best model's records for a split."""
         self._load_best()
-        predictor = self.task.predictor(self.built.model, self.config, assets or self.assets, {})
+        predictor = self.task.predictor(self.kept, self.config, assets or self.assets, {})
         return predict_store(predictor, self.data.splits[split])
 
     def status(self) -> str:
@@ -403,7 +412,7 @@ class Execution:
         best = self.run.last("trained")["best"]
         file = self.run.path / "state" / best["file"]
         weights = load_best(file, best["sha256"])
-        for name, variable in named(self.built.model.variables).items():
+        for name, variable in named(self.kept.variables).items():
             if name not in weights or weights[name].shape != tuple(variable.shape):
                 raise StateError(
                     f"{file} does not fit the model ({name} differs): start again with sixfold run --overwrite."
@@ -429,7 +438,7 @@ class Execution:
         steps, jit = config.steps_per_execution, config.jit
         if stage.is_final and not stage.number and config.pretrain_on is None:
             self._change(jit=jit, steps_per_execution=steps)
-        whole = self.built.model
+        whole = self.kept
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
         about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)

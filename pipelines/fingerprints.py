@@ -3,24 +3,35 @@
 import gzip
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.errors import StateError
-from pipelines.state import write_bytes
+from pipelines.state import replacing
 from pipelines.task import Data
 
 FILE = "state/examples.jsonl.gz"
 """In the run folder: one line an example, [split, hash, id]."""
+_BLOCK = 1 << 14
 UNLABELLED = "state/unlabelled.jsonl.gz"
 """The same of the examples of --pretrain-on."""
 
 
 def save_examples(folder: Path, data: Data, file: str = FILE) -> None:
     """Write down every example of every split."""
-    lines = "".join(f"{json.dumps(one)}\n" for one in _examples(data))
-    write_bytes(folder / file, gzip.compress(lines.encode(), compresslevel=1, mtime=0))
+    path = folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A block at a time: of millions of examples, the text would be larger than the data.
+    with (
+        replacing(path) as aside,
+        aside.open("wb") as plain,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=plain, mtime=0) as packed,
+    ):
+        examples = _examples(data)
+        while block := "".join(f"{json.dumps(one)}\n" for one in islice(examples, _BLOCK)):
+            packed.write(block.encode())
 
 
 def describe_change(folder: Path, data: Data, file: str = FILE) -> str:
@@ -74,6 +85,7 @@ def _tell(names: list[str], change: str) -> str:
 
 def _examples(data: Data) -> Iterator[tuple[str, str, str]]:
     for split, store in data.splits.items():
-        names = store.ids(np.arange(len(store)))
-        for content, name in zip(data.hashes[split].tolist(), names, strict=True):
-            yield split, f"{content:016x}", name
+        for start in range(0, len(store), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(store)))
+            for content, name in zip(data.hashes[split][rows].tolist(), store.ids(rows), strict=True):
+                yield split, f"{content:016x}", name

@@ -42,8 +42,10 @@ def predict(
         DataError: the share of bad inputs is above max_bad; the records are written all the same.
     """
     from pipelines.artefact import load_predictor
+    from pipelines.config.options import further_inputs
 
     loaded = load_predictor(run_dir, options)
+    inputs = [*inputs, *further_inputs(options)]
     with _opened(output) as file:
         records = loaded.predictor(loaded.task.inputs(inputs, loaded.config, loaded.assets))
         counts = (

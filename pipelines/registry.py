@@ -10,12 +10,14 @@ from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.config import RunConfig
+    from pipelines.config.options import Options
     from pipelines.task import Task
 
 TASKS = {
     "image-classification": "Assign one of N labels to an image.",
     "text-sentiment": "Assign one of N labels to a text.",
     "time-series-forecasting": "Forecast the next steps of series, with intervals.",
+    "recommendation": "Rank items for a user, or predict ratings.",
 }
 
 
@@ -23,6 +25,14 @@ def config_class(name: str) -> "type[RunConfig]":
     """The settings of a task: cheap, imports no TensorFlow."""
     config: type[RunConfig] = _part(name, "config").Config
     return config
+
+
+def options_class(name: str) -> "type[Options]":
+    """What a task takes in predict besides what all tasks take; nothing where it declares nothing."""
+    from pipelines.config.options import Options
+
+    found: type[Options] = getattr(_part(name, "config"), "PredictOptions", Options)
+    return found
 
 
 def load_data_module(name: str) -> ModuleType:

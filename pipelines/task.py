@@ -76,6 +76,8 @@ class Metric:
     function: Callable[[Any, Any], Any]
     """(y, outputs) -> [rows], in keras.ops."""
     higher_is_better: bool = True
+    in_training: bool = True
+    """Whether the training split shows it too; if not, the model need not compute it while it is trained."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ class Built:
     cacheable: bool = False
     """Whether the backbone sees an example alike in every epoch, so that what a frozen one makes of it is computed
     once."""
+    tables: "Mapping[str, str]" = field(default_factory=dict)
+    """Embeddings whose rows stand for something that has a name: the layer -> the asset with the names. A warm start
+    takes the rows over by them."""
     whole: "keras.Model | None" = None
-    """The model whose weights are kept, where `model` is only what is trained of it or around it."""
+    """The model that is kept, and predicts, where `model` is only what is trained of it or around it."""
     gains_by_xla: bool = True
     """Whether XLA speeds training up on a CPU, unless its layers are known to be slow there."""
     lora: tuple[str, ...] = ()

@@ -277,7 +277,7 @@ def validate(trainer: Trainer, progress: Progress) -> None:
     split, and no best epoch."""
     valid = _validated(trainer) if trainer.valid else None
     values = {
-        "train": means(np.array(progress.totals), trainer.built),
+        "train": means(np.array(progress.totals), trainer.built, training=True),
         **({} if valid is None else {"valid": valid}),
         "learning_rate": float(trainer.rates(progress.step - 1, 1, progress.factor)[0]),
     }
@@ -329,12 +329,12 @@ def evaluate(
     return means(totals, built)
 
 
-def means(sums: np.ndarray, built: Built) -> dict[str, float]:
-    """Weighted sums [loss, 1, metrics...] as means by name."""
+def means(sums: np.ndarray, built: Built, *, training: bool = False) -> dict[str, float]:
+    """Weighted sums [loss, 1, metrics...] as means by name; in training without the metrics that are none of it."""
     weight = max(float(sums[1]), 1e-12)
-    return {
-        name: float(value) / weight for name, value in zip(["loss", *built.metrics], [sums[0], *sums[2:]], strict=True)
-    }
+    left_out = {name for name, metric in built.metrics.items() if training and not metric.in_training}
+    named = zip(["loss", *built.metrics], [sums[0], *sums[2:]], strict=True)
+    return {name: float(value) / weight for name, value in named if name not in left_out}
 
 
 def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> None:
@@ -357,7 +357,7 @@ def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> Non
 def _record_step(trainer: Trainer, progress: Progress, sums: np.ndarray, rates: np.ndarray, count: int) -> None:
     every = max(1, trainer.train.steps_per_epoch // _STEP_EVENTS_PER_EPOCH)
     if trainer.valid and progress.step // every != (progress.step - count) // every:
-        values = means(sums, trainer.built)
+        values = means(sums, trainer.built, training=True)
         trainer.run.record("step", step=progress.step, epoch=progress.epoch, **values, learning_rate=float(rates[-1]))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
-from tasks.time_series_forecasting.data.times import read_times
+from pipelines.sources.times import read_times
 from tasks.time_series_forecasting.frequency import Frequency, check, from_asset, infer, parse, precision, written
 
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pipelines import registry
 from pipelines.cli import cli
 from pipelines.cli.commands import TaskGroup
-from pipelines.config import GROUPS, allowed, group_of, option_name, shown
+from pipelines.config import GROUPS, aliases_of, allowed, group_of, option_name, shown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
@@ -105,7 +105,7 @@ def _settings(task: str) -> Iterator[str]:
 def _option(name: str, field: FieldInfo) -> str:
     """Both of a pair where the option itself says yes or no; a file says it by a value."""
     names = [option_name(name), option_name(name, False)] if allowed(field).kind == "flag" else [option_name(name)]
-    return ", ".join(f"`{each}`" for each in names)
+    return ", ".join(f"`{each}`" for each in [*names, *map(option_name, aliases_of(field))])
 
 
 def _cell(text: str) -> str:

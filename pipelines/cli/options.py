@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from pipelines import registry
-from pipelines.config import Allowed, allowed, group_of, list_recipes, option_name, shown
+from pipelines.config import Allowed, aliases_of, allowed, group_of, list_recipes, option_name, shown
 
 METAVARS = {"whole": "INTEGER", "number": "NUMBER", "text": "TEXT", "list": "N,N,...", "pairs": "NAME=COLUMN..."}
 
@@ -26,7 +26,7 @@ class SettingOption(click.Option):
             declaration = option_name(name)
             settings |= {"type": str, "metavar": metavar(rule), "multiple": rule.kind == "pairs"}
             settings["shell_complete"] = lambda ctx, param, incomplete: complete(rule, incomplete)
-        super().__init__([name, declaration], **settings)
+        super().__init__([name, declaration, *map(option_name, aliases_of(field))], **settings)
 
 
 def metavar(rule: Allowed) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
+from pipelines.cli.predicting import PredictCommand
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -176,14 +177,16 @@ def _predict(
     max_bad: float,
     **options: Any,
 ) -> None:
+    from pipelines.config.options import further_inputs
+
     context = click.get_current_context()
     if input and data:
         raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
-    if not input and not data:
-        raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
     options["columns"] = _columns(options["columns"])
     options["encoding"] = _encoding(options["encoding"])
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if not input and not data and not further_inputs(given):
+        raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
     from pipelines.prediction import predict
 
     output = None if output == Path("-") else output
@@ -193,7 +196,7 @@ def _predict(
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
 
 
-predict = PairsCommand(
+predict = PredictCommand(
     "predict",
     callback=_predict,
     help="Predict for files, folders, tables, or - for standard input: a record each, in order. On standard "
@@ -223,10 +226,10 @@ predict = PairsCommand(
             help="Where to write; default: standard output.",
         ),
         click.Option(
-            ["--top-k"],
+            ["--top-k", "-k"],
             type=click.IntRange(min=1),
             metavar="INTEGER",
-            help="Of classes: how many a JSON line lists; default: as the run.",
+            help="Of classes and recommendations: how many are listed for each; default: as the run.",
         ),
         click.Option(
             ["--horizon"],

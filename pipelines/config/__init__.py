@@ -5,7 +5,16 @@
 """
 
 from pipelines.config.allowed import Allowed, allowed
-from pipelines.config.fields import GROUPS, RunConfig, group_of, parse_columns, resuming_of, save_interval, setting
+from pipelines.config.fields import (
+    GROUPS,
+    RunConfig,
+    aliases_of,
+    group_of,
+    parse_columns,
+    resuming_of,
+    save_interval,
+    setting,
+)
 from pipelines.config.loading import Loaded, load_config, option_name
 from pipelines.config.recipes import Recipe, list_recipes
 from pipelines.config.writing import schema, shown, write_config
@@ -16,6 +25,7 @@ __all__ = [
     "Loaded",
     "Recipe",
     "RunConfig",
+    "aliases_of",
     "allowed",
     "group_of",
     "list_recipes",

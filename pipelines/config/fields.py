@@ -29,10 +29,20 @@ Resuming = Literal["fixed", "grows", "free"]
 """Whether a setting may be another when a run goes on: no; upwards; yes, as it decides nothing that is computed."""
 
 
-def setting(default: Any, help: str, *, group: str, resuming: Resuming = "fixed", **constraints: Any) -> Any:
-    """A field of a config: default, one sentence of help, the group it is listed under, its range (ge, le, gt, lt)."""
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    resuming: Resuming = "fixed",
+    aliases: tuple[str, ...] = (),
+    **constraints: Any,
+) -> Any:
+    """A field of a config: default, one sentence of help, the group it is listed under, further names of its option,
+    its range (ge, le, gt, lt)."""
     assert group in GROUPS, group
-    return Field(default, description=help, json_schema_extra={"group": group, "resuming": resuming}, **constraints)
+    extra: dict[str, Any] = {"group": group, "resuming": resuming, **({"aliases": list(aliases)} if aliases else {})}
+    return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
 def group_of(field: FieldInfo) -> str:
@@ -45,6 +55,12 @@ def resuming_of(field: FieldInfo) -> Resuming:
     """Whether it may be another when a run goes on."""
     extra = field.json_schema_extra
     return extra["resuming"] if isinstance(extra, dict) else "fixed"  # type: ignore[return-value]
+
+
+def aliases_of(field: FieldInfo) -> tuple[str, ...]:
+    """Further names of its option."""
+    extra = field.json_schema_extra
+    return tuple(extra.get("aliases", ())) if isinstance(extra, dict) else ()  # type: ignore[arg-type]
 
 
 def parse_columns(value: Any) -> Any:

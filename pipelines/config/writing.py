@@ -68,7 +68,8 @@ def schema(task: str) -> dict[str, Any]:
         if allowed(field).kind in {"list", "pairs"}:
             # Besides what JSON knows, these are read from text, as in `split: 0.8,0.1,0.1`.
             entry = properties[name]
-            own = {key: entry.pop(key) for key in set(entry) - {"description", "default", "group", "resuming"}}
+            told = {"description", "default", "group", "resuming", "aliases"}
+            own = {key: entry.pop(key) for key in set(entry) - told}
             entry["anyOf"] = [*own.pop("anyOf", [own]), {"type": "string"}]
     document["properties"] = {"task": {"const": task, "description": "The task the file is for."}, **properties}
     return {

@@ -23,7 +23,7 @@ Events = Sequence[Mapping[str, Any]]
 def training_curves(epochs: Events, steps: Events, best: int | None, before: Events = ()) -> list[str]:
     """A chart for the loss, each metric, the learning rate, and the loss of the pretraining before, from the events of
     a run."""
-    names = (epochs[0].get("train") or {}) if epochs else {}
+    names = {**(epochs[0].get("train") or {}), **(epochs[0].get("valid") or {})} if epochs else {}
     charts = [
         line_chart(label(name), {split: _column(epochs, split, name) for split in ("train", "valid")}, "epoch", best)
         for name in names

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.scoring import LOWER_IS_BETTER, Verdict, label, verdict
+from pipelines.scoring import LOWER_IS_BETTER, NEITHER_IS_BETTER, Verdict, label, verdict
 from pipelines.scoring.groups import SMALL
 from pipelines.task import Interval
 
@@ -15,6 +15,8 @@ def direction(name: str) -> str:
     """Which way is better."""
     if name.startswith("coverage_"):
         return f"best at {int(name.partition('_')[2]) / 100:.2f}"
+    if name.partition("@")[0] in NEITHER_IS_BETTER:
+        return "neither is better"
     return "lower is better" if name in LOWER_IS_BETTER else "higher is better"
 
 

@@ -25,14 +25,15 @@ from pipelines.scoring.classification import (
     top_k_accuracy,
 )
 from pipelines.scoring.groups import by_group
-from pipelines.scoring.intervals import LOWER_IS_BETTER, Verdict, bootstrap, verdict
+from pipelines.scoring.intervals import LOWER_IS_BETTER, NEITHER_IS_BETTER, Verdict, bootstrap, verdict
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 from pipelines.scoring.names import label
-from pipelines.scoring.quarters import by_quarter
-from pipelines.scoring.records import outputs_of
+from pipelines.scoring.quarters import by_quarter, quarters
+from pipelines.scoring.records import outputs_of, rows_of
 
 __all__ = [
     "LOWER_IS_BETTER",
+    "NEITHER_IS_BETTER",
     "UNTUNED",
     "Outcomes",
     "Verdict",
@@ -57,8 +58,10 @@ __all__ = [
     "outcomes",
     "outputs_of",
     "per_class",
+    "quarters",
     "reliability_bins",
     "resampled_blocks",
+    "rows_of",
     "sigmoid",
     "softmax",
     "top_k_accuracy",

@@ -13,8 +13,11 @@ LOWER_IS_BETTER = frozenset(
     {
         *("loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer"),
         *("mse", "mse_units", "rmse", "mae", "mae_units", "mase", "rmsse", "smape", "wql", "width_80", "width_95"),
+        "rmse_by_user",
     }
 )
+NEITHER_IS_BETTER = frozenset({"coverage", "gini", "novelty", "tail_share"})
+"""What tells and does not judge, by its name without the cutoff."""
 
 # What is held at once: examples of one part, and resamples times examples of one block of weights (16 MB).
 _PART = 16_384

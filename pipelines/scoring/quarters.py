@@ -1,10 +1,29 @@
-"""Accuracy by a number that comes with each example, in four parts of about as many examples."""
+"""Scores by a number that comes with each example, in four parts of about as many examples."""
 
 from typing import Any
 
 import numpy as np
 
 from pipelines.scoring.intervals import bootstrap
+
+
+def quarters(values: np.ndarray, unit: str) -> dict[str, np.ndarray]:
+    """'1 to 12 tokens' -> the examples whose number lies there, int64 [rows], ascending; fewer than four where many are
+    alike.
+
+    Args:
+        values: whole numbers [examples].
+        unit: of the values, for the names.
+    """
+    inner = np.quantile(values, (0.25, 0.5, 0.75), method="inverted_cdf")
+    uppers = np.unique([*inner.tolist(), values.max()])
+    which = np.searchsorted(uppers, values)
+    found = {}
+    for number in np.unique(which):
+        rows = np.flatnonzero(which == number)
+        low, high = int(values[rows].min()), int(values[rows].max())
+        found[f"{low:,} to {high:,} {unit}" if low < high else f"{low:,} {unit}"] = rows
+    return found
 
 
 def by_quarter(values: np.ndarray, correct: np.ndarray, unit: str, seed: int) -> dict[str, dict[str, Any]]:
@@ -16,14 +35,8 @@ def by_quarter(values: np.ndarray, correct: np.ndarray, unit: str, seed: int) ->
         unit: of the values, for the names.
         seed: of the intervals.
     """
-    quarters = np.quantile(values, (0.25, 0.5, 0.75), method="inverted_cdf")
-    uppers = np.unique([*quarters.tolist(), values.max()])
-    which = np.searchsorted(uppers, values)
     rows = {}
-    for number in np.unique(which):
-        part = values[which == number]
-        low, high = int(part.min()), int(part.max())
-        name = f"{low:,} to {high:,} {unit}" if low < high else f"{low:,} {unit}"
-        accuracy = bootstrap({"accuracy": correct[which == number]}, seed)["accuracy"]
+    for name, part in quarters(values, unit).items():
+        accuracy = bootstrap({"accuracy": correct[part]}, seed)["accuracy"]
         rows[name] = {"examples": len(part), "accuracy": vars(accuracy)}
     return rows

@@ -17,7 +17,7 @@ from pipelines.sources.folders import printable, split_tables
 from pipelines.sources.idx import is_idx_folder
 from pipelines.sources.tables import TABLE_SUFFIXES, table_suffix
 
-Kind = Literal["sample", "tfds", "table", "tables", "arrays", "idx", "folder", "archive"]
+Kind = Literal["sample", "tfds", "table", "tables", "arrays", "idx", "folder", "archive", "lines"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Source:
     """Where it lies; without meaning for sample and tfds."""
 
 
-def locate(spec: str) -> Source:
-    """What a source is, by name and a look at the place.
+def locate(spec: str, *, lines: bool = False) -> Source:
+    """What a source is, by name and a look at the place. With lines, a file of no known kind is one of text, of which
+    the task knows what its lines mean.
 
     Raises:
         DataError: it does not exist, is empty, cannot be read, or is of no known kind.
@@ -51,7 +52,7 @@ def locate(spec: str) -> Source:
         )
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise DataError(f"{spec} cannot be read: the permission is missing.")
-    return Source(spec, _folder_kind(path) if path.is_dir() else _file_kind(path), path)
+    return Source(spec, _folder_kind(path) if path.is_dir() else _file_kind(path, lines), path)
 
 
 def _folder_kind(path: Path) -> Kind:
@@ -62,7 +63,7 @@ def _folder_kind(path: Path) -> Kind:
     return "idx" if is_idx_folder(path) else "folder"
 
 
-def _file_kind(path: Path) -> Kind:
+def _file_kind(path: Path, lines: bool) -> Kind:
     if not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes): nothing to read.")
     if table_suffix(path):
@@ -71,6 +72,8 @@ def _file_kind(path: Path) -> Kind:
         return "arrays"
     if archive_suffix(path):
         return "archive"
+    if lines:
+        return "lines"
     if is_idx_folder(path.parent) and "idx" in path.name:
         raise DataError(f"{path} is one of several idx files: name the folder, {path.parent}.")
     raise DataError(

@@ -26,6 +26,7 @@ Kind = Literal["number", "text", "either", "time"]
 EMPTY = ("", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None")
 """How tables write that there is no value, in columns of numbers and times."""
 _PEEK = 200
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,24 @@ class Columns:
             return self.rows
         if ".parquet" in self.place.path.name.lower():
             return np.arange(1, len(self) + 1)
+        if (lines := self._line_each()) is not None:
+            return lines
         with opened(self.place) as table:
             found = (number for number, row in table.rows([]) if not isinstance(row, Problem))
             return np.fromiter(found, np.int64)
+
+
+    def _line_each(self) -> np.ndarray | None:
+        """The numbers of rows that are a line each, as they are where there are as many lines as rows and names: both
+        blank lines and rows of several would make them more."""
+        with opened(self.place) as table:
+            names = 0 if table.bare else 1
+        lines, last = 0, b""
+        with _file(self.place) as file:
+            while block := file.read(_BLOCK):
+                lines, last = lines + block.count(b"\n"), block[-1:]
+        lines += last not in (b"", b"\n")
+        return np.arange(1 + names, 1 + names + len(self)) if lines == len(self) + names else None
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,13 @@ class Place:
     """The columns asked for, which may be numbers where it has no line of names."""
     content: "IO[bytes] | None" = None
     """Of the file, where it is not to be opened."""
+    format: str = ""
+    """What it is read as, where its name does not say: .csv, .tsv, …"""
+
+    @property
+    def suffix(self) -> str:
+        """'.csv', '.csv.gz', …"""
+        return self.format or table_suffix(self.path)
 
 
 @dataclass(frozen=True)
@@ -107,7 +130,7 @@ class Head:
 @contextmanager
 def opened(table: Place) -> Iterator[Opened]:
     """A table with all its columns, streamed."""
-    suffix = table_suffix(table.path)
+    suffix = table.suffix
     names = [] if not all(name.isdecimal() for name in table.positions) else list(table.positions)
     with translated(table.path):
         if table.content is not None:
@@ -140,7 +163,7 @@ def read_columns(table: Place, kinds: Mapping[str, Kind], first: Head) -> Column
     Raises:
         DataError: the file is damaged or has no rows.
     """
-    suffix = table_suffix(table.path)
+    suffix = table.suffix
     with translated(table.path):
         read = _QUICK.get(suffix.removesuffix(".gz"))
         quick = read(table, kinds, first) if read else None
@@ -197,7 +220,7 @@ def _from_csv(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[str,
     import pyarrow
     from pyarrow import csv
 
-    tsv = ".tsv" in table.path.name.lower()
+    tsv = table.suffix.startswith(".tsv")
     guessed = {name: kind if kind != "either" else _guess(first, name) for name, kind in kinds.items()}
     types = {name: pyarrow.float64() if kind == "number" else pyarrow.string() for name, kind in guessed.items()}
     options = {
@@ -218,10 +241,23 @@ def _from_csv(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[str,
     for name, kind in guessed.items():
         if kind == "number":
             cells[name] = as_array(read[name], np.nan)
-        else:
-            texts = _encoded(read[name])
-            cells[name] = _numbers_or_texts(texts, kinds[name])
+            continue
+        times = _written_times(read[name]) if kind == "time" else None
+        cells[name] = times or _numbers_or_texts(encoded(read[name]), kinds[name])
     return cells
+
+
+def _written_times(column: Any) -> Times | None:
+    """Times that are all written as ISO 8601, with or without offsets: none of them becomes a text of its own."""
+    import pyarrow
+
+    for zone in (None, "UTC"):
+        try:
+            micro = column.cast(pyarrow.timestamp("us", zone)).cast(pyarrow.int64())
+        except pyarrow.ArrowInvalid:
+            continue
+        return Times(as_array(micro, 0), zone is not None, np.zeros(len(micro), bool))
+    return None
 
 
 def _from_parquet(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[str, Cells] | None:
@@ -233,7 +269,7 @@ def _from_parquet(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[
         with _file(table) as file:
             seekable = (
                 file
-                if table.content is not None or not table_suffix(table.path).endswith(".gz")
+                if table.content is not None or not table.suffix.endswith(".gz")
                 else io.BytesIO(file.read())
             )
             read = parquet.read_table(seekable, columns=list(kinds))
@@ -257,11 +293,11 @@ def _from_arrow(column: Any, kind: Kind) -> Cells:
     if kind in ("number", "either") and not texts:
         return as_array(column.cast(pyarrow.float64(), safe=False), np.nan)
     if texts and kind != "number":
-        return _encoded(column)
+        return encoded(column)
     if kind == "number":
         raise TypeError
     found = column.combine_chunks().dictionary_encode()
-    return _tidy(
+    return tidy(
         as_array(found.indices, -1),
         [as_text(value) for value in found.dictionary.to_pylist()],
     )
@@ -280,7 +316,7 @@ def _file(table: Place) -> Iterator[IO[bytes]]:
         table.content.seek(0)
         yield table.content
         return
-    with binary(table.path, table_suffix(table.path).endswith(".gz")) as file:
+    with binary(table.path, table.suffix.endswith(".gz")) as file:
         yield file
 
 
@@ -291,12 +327,16 @@ def _guess(first: Head, name: str) -> Kind:
     return "text" if None in numbers or all(number is None or np.isnan(number) for number in numbers) else "number"
 
 
-def _encoded(column: Any) -> Texts:
-    found = column.combine_chunks().dictionary_encode()
-    return _tidy(as_array(found.indices, -1), found.dictionary.to_pylist())
+def encoded(column: Any) -> Texts:
+    """An Arrow column of texts."""
+    import pyarrow
+
+    whole = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    found = whole.dictionary_encode()
+    return tidy(as_array(found.indices, -1), found.dictionary.to_pylist())
 
 
-def _tidy(codes: np.ndarray, names: Sequence[str]) -> Texts:
+def tidy(codes: np.ndarray, names: Sequence[str]) -> Texts:
     """Without blanks around, each name once, and the empty one for none."""
     known: dict[str, int] = {"": -1}
     again = [known.setdefault(name.strip(), len(known) - 1) for name in names]
@@ -330,7 +370,7 @@ def _row_by_row(table: Place, kinds: Mapping[str, Kind]) -> Columns:
         column = [row[at] for row in values]
         read, wrong = _numbers_of(column) if kind in ("number", "either") else (None, [])
         if read is None or (kind == "either" and wrong):
-            cells[name] = _tidy(np.arange(len(column), dtype=np.int32), [as_text(cell) for cell in column])
+            cells[name] = tidy(np.arange(len(column), dtype=np.int32), [as_text(cell) for cell in column])
             continue
         cells[name] = read
         bad += [_no_number(table.path, int(rows[row]), name, column[row]) for row in wrong]

@@ -42,11 +42,12 @@ def prepare(built: Built, config: RunConfig, assets: Assets, say: Say, *, load: 
 
 def unfreeze(built: Built, config: RunConfig, which: str, say: Say) -> None:
     """Choose the layers that the next stage trains. With low-rank updates that is settled already."""
+    from pipelines.devices.steps import kept_model
     from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
 
     if built.head is None or config.lora_rank is not None:
         return
-    layers: list[Any] = backbone_layers(built.model, built.head)
+    layers: list[Any] = backbone_layers(kept_model(built), built.head)
     trained = freeze(layers, which)
     if config.pretrained is not None and not config.train_norms:
         freeze_norms(trained)
@@ -56,11 +57,12 @@ def unfreeze(built: Built, config: RunConfig, which: str, say: Say) -> None:
 
 def _add_updates(built: Built, config: RunConfig, rank: int, say: Say) -> None:
     """Low-rank updates, and nothing else, to what `unfreeze` names. Weights must be in place: see enable_lora."""
+    from pipelines.devices.steps import kept_model
     from pipelines.transfer.freezing import backbone_layers, freeze, freeze_norms
     from pipelines.transfer.lora import enable_lora
 
     assert built.head is not None
-    layers: list[Any] = backbone_layers(built.model, built.head)
+    layers: list[Any] = backbone_layers(kept_model(built), built.head)
     trained = freeze(layers, config.unfreeze)
     if config.pretrained is not None and not config.train_norms:
         freeze_norms(trained)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import keras
 
+from pipelines.devices.steps import kept_model
 from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.runs import Run
 from pipelines.task import Assets, Built, Head
 from pipelines.transfer.files import fetch, load_file
 from pipelines.transfer.freezing import backbone_layers, owners
-from pipelines.transfer.matching import Matched, align, take_head, take_over
+from pipelines.transfer.matching import Matched, align, take_head, take_over, take_rows
 from pipelines.transfer.sources import Origin, kind_of, sha256
 
 
@@ -51,24 +52,31 @@ def _from_run(built: Built, source: str, assets: Assets) -> Origin:
     """A warm start from another run of the task."""
     from pipelines.artefact import load_model
 
-    run, head = Run(Path(source)), built.head
+    run, head, ours = Run(Path(source)), built.head, kept_model(built)
     assert head is not None
     try:
         model, known = load_model(run)
     except StateError as error:
         raise DataError(f"pretrained: {error}") from error
-    matched = take_over(align(backbone_layers(model, head), backbone_layers(built.model, head)))
-    fits = matched.taken or matched.resized or not backbone_layers(built.model, head)
+    matched = take_over(align(backbone_layers(model, head), backbone_layers(ours, head)))
+    fits = matched.taken or matched.resized or not backbone_layers(ours, head)
     units = None if head.units is None else (known.get(head.units, []), assets.get(head.units, []))
-    top = take_head(model, built.model, head, units) if fits else Matched()
-    merged = Matched(*(getattr(matched, part) + getattr(top, part) for part in ("taken", "resized", "new")))
+    top = _of_tables(built, model, known, assets) if built.tables else take_head(model, ours, head, units)
+    found = (matched, top) if fits else (matched,)
+    merged = Matched(*([v for one in found for v in getattr(one, part)] for part in ("taken", "resized", "new")))
     if not merged.taken and not merged.resized:
         raise ConfigError(
             f"pretrained: nothing of {source} fits: its model is {_shape(model, head)}, and this one "
-            f"{_shape(built.model, head)}. Leave the settings of the model out, so that they are taken from there."
+            f"{_shape(ours, head)}. Leave the settings of the model out, so that they are taken from there."
         )
     files = {str(file): sha256(file) for file in (run.model / "model.keras",)}
     return Origin(source, "run", files, None, merged.taken, merged.resized, merged.new)
+
+
+def _of_tables(built: Built, model: keras.Model, known: Assets, assets: Assets) -> Matched:
+    """The rows of embeddings that both models have, by their names."""
+    names = {layer: (known.get(asset, []), assets[asset]) for layer, asset in built.tables.items()}
+    return take_rows(model, kept_model(built), names)
 
 
 def _outside(model: keras.Model, inside: list[str]) -> list[str]:

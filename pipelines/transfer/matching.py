@@ -1,7 +1,7 @@
 """Taking variables over from one model to another that differs in its size, its channels or what it answers."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
@@ -78,7 +78,7 @@ def take_head(
         for place, variable in enumerate(weights_of(layer)):
             one = old[place] if place < len(old) else None
             theirs, ours = units or _places(one, variable)
-            value, shared = _columns(one, variable, theirs, ours)
+            value, shared = _shared(one, variable, theirs, ours, axis=-1)
             if value is None:
                 matched.new.append(variable.path)
                 continue
@@ -87,6 +87,33 @@ def take_head(
                 matched.taken.append(variable.path)
             else:
                 matched.resized.append(f"{variable.path} ({shared} of {len(ours)} {head.units or 'outputs'} known)")
+    return matched
+
+
+def take_rows(
+    source: keras.Model, target: keras.Model, names: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]
+) -> Matched:
+    """Take over the rows of embeddings that stand for the same; the others stay as they are.
+
+    Args:
+        source: a model with layers of the same names.
+        target: the other.
+        names: of each layer, what the rows of the source stand for, and those of the target.
+    """
+    matched = Matched()
+    there = {layer.name: layer for layer in source.layers}
+    for name, (theirs, ours) in names.items():
+        old = weights_of(there[name])[0] if name in there else None
+        (variable,) = weights_of(target.get_layer(name))
+        value, shared = _shared(old, variable, theirs, ours, axis=0)
+        if value is None:
+            matched.new.append(variable.path)
+            continue
+        variable.assign(value)
+        if shared == len(ours):
+            matched.taken.append(variable.path)
+        else:
+            matched.resized.append(f"{variable.path} ({shared:,} of {len(ours):,} {name} known)")
     return matched
 
 
@@ -161,14 +188,18 @@ def _places(old: Any, new: Any) -> tuple[Sequence[Any], Sequence[Any]]:
     return range(0 if old is None else old.shape[-1]), range(new.shape[-1])
 
 
-def _columns(old: Any, new: Any, there: Sequence[Any], here: Sequence[Any]) -> tuple[np.ndarray | None, int]:
-    """The new value with the old columns of equal names, and how many; None where there is none."""
-    if old is None or old.shape[-1:] != (len(there),) or old.shape[:-1] != new.shape[:-1]:
-        return None, 0
-    places = {name: place for place, name in enumerate(there)}
-    shared = [(place, places[name]) for place, name in enumerate(here) if name in places]
-    if not shared:
+def _shared(
+    old: Any, new: Any, there: Sequence[Any], here: Sequence[Any], *, axis: int
+) -> tuple[np.ndarray | None, int]:
+    """The new value with the old rows (axis 0) or columns (axis -1) of equal names, and how many; None where there is
+    none."""
+    if old is None or old.shape[axis] != len(there):
         return None, 0
     value = np.array(keras.ops.convert_to_numpy(new))
-    value[..., [to for to, _ in shared]] = np.asarray(keras.ops.convert_to_numpy(old))[..., [one for _, one in shared]]
+    to, one = np.moveaxis(value, axis, 0), np.moveaxis(np.asarray(keras.ops.convert_to_numpy(old)), axis, 0)
+    places = {name: place for place, name in enumerate(there)}
+    shared = [(place, places[name]) for place, name in enumerate(here) if name in places]
+    if to.shape[1:] != one.shape[1:] or not shared:
+        return None, 0
+    to[[place for place, _ in shared]] = one[[place for _, place in shared]]
     return value, len(shared)

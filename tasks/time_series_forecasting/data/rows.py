@@ -7,8 +7,8 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
+from pipelines.sources.times import Moments
 from pipelines.task import Problem
-from tasks.time_series_forecasting.data.times import Moments
 
 Covariate = np.ndarray | Texts
 """Numbers float64 [n], NaN where there is none; or texts."""

@@ -9,9 +9,9 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.columns import Texts
 from pipelines.sources.philox import numbers
+from pipelines.sources.times import Moments
 from tasks.time_series_forecasting.data.co2 import MONTHLY
 from tasks.time_series_forecasting.data.rows import Rows
-from tasks.time_series_forecasting.data.times import Moments
 
 SERIES = 10
 DAYS = 70

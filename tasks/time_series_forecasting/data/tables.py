@@ -12,9 +12,9 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.sources.columns import Columns, Head, Kind, Place, Texts, head, is_number, opened, read_columns
 from pipelines.sources.tables import as_text, table_suffix
+from pipelines.sources.times import read_times
 from pipelines.task import Problem
 from tasks.time_series_forecasting.data.rows import COVARIATES, Rows, too_fine
-from tasks.time_series_forecasting.data.times import read_times
 
 _TIMES = ("time", "date", "ds", "timestamp", "datetime")
 _SERIES = ("series", "unique_id")

@@ -1,0 +1,52 @@
+"""What predict takes besides its own options: those that tasks declare."""
+
+from typing import Any
+
+import click
+
+from pipelines.cli.commands import PairsCommand
+from pipelines.config import option_name
+
+_METAVARS = {"input": "FILE", "names": "FILE"}
+
+
+class TaskOption(click.Option):
+    """An option that some tasks declare; `tasks` is the section of the help it is listed in."""
+
+    def __init__(self, one: Any) -> None:
+        self.tasks = " and ".join(one.tasks)
+        settings: dict[str, Any] = {"help": one.help, "default": None}
+        declaration = option_name(one.name)
+        if one.kind == "flag":
+            declaration += f"/--{one.off}"
+            settings["help"] = f"{one.help}  [default: {'yes' if one.default else 'no'}]"
+        else:
+            settings |= {"type": str, "metavar": _METAVARS[one.kind], "multiple": one.kind == "input"}
+        super().__init__([one.name, declaration], **settings)
+
+
+class PredictCommand(PairsCommand):
+    """predict, with the options of all tasks. They are made when first asked for: their configs are loaded then."""
+
+    _own: list[click.Parameter] | None = None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's, then the tasks'."""
+        if self._own is None:
+            from pipelines.config.options import declared
+
+            self._own = [TaskOption(one) for one in declared()]
+        *own, last = super().get_params(ctx)  # the last is --help
+        return [*own, *self._own, last]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options for all runs, then a section for those of each task."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                of = getattr(param, "tasks", None)
+                sections.setdefault(f"Options of {of}" if of else "Options", []).append(record)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)

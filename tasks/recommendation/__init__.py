@@ -1,0 +1,1 @@
+"""Recommendation: top-k lists from a table of who took what."""

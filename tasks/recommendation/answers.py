@@ -1,0 +1,22 @@
+"""What a person reads of a list of recommendations, as a table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipelines.task import Assets, Record, Table
+from tasks.recommendation.config import Config
+
+
+def table(config: Config, assets: Assets) -> Table:
+    """A row of CSV for each item recommended, best first, and one without an item where nothing is; or the rating."""
+    del assets
+    if config.rates:
+        return Table(("rating",), lambda record: [record.answer])
+    return Table(("rank", "item", "score", "known"), _rows)
+
+
+def _rows(record: Record) -> Iterable[Mapping[str, Any]]:
+    known = "yes" if record.answer["known"] else "no"
+    pairs = zip(record.answer["items"], record.answer["scores"], strict=True)
+    rows = [{"rank": place, "item": item, "score": score} for place, (item, score) in enumerate(pairs, start=1)]
+    return [{**row, "known": known} for row in rows or [{}]]

@@ -1,0 +1,159 @@
+"""Settings for recommendation. Imports no TensorFlow."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from pipelines.config import RunConfig, setting
+from pipelines.config.fields import Columns, Split
+from pipelines.config.options import Options, option
+from pipelines.sources.texts import check_encoding
+
+ROLES = ("user", "item", "rating", "time")
+"""What columns of interactions are mapped to."""
+SEQUENTIAL = ("sasrec", "gru4rec")
+"""Backbones that read a user's history in order: one example is one user."""
+DRAWING = ("sampled-softmax", "bpr", "pointwise")
+"""Losses that draw items which a user did not take."""
+CUTOFFS = (5, 10, 20)
+"""List lengths that are scored, besides k."""
+
+
+class PredictOptions(Options):
+    """What predict takes of recommendation."""
+
+    users: tuple[str, ...] = option((), "A file of user ids, a line each; the same as INPUT.", kind="input")
+    history: tuple[str, ...] = option(
+        (),
+        'Users by what they took, also such as were never seen: JSON lines {"user": …, "items": […]}, or a table of '
+        "interactions; the same as INPUT.",
+        kind="input",
+    )
+    exclude_seen: bool = option(True, "Leave out what a user took before.", kind="flag", off="keep-seen")
+    allow: tuple[str, ...] | None = option(
+        None, "A file of item ids, a line each: recommend these alone.", kind="names"
+    )
+
+
+class Config(RunConfig):
+    """What can be set for recommendation."""
+
+    columns: Columns | None = setting(
+        None,
+        "Which columns of a table to read, as in user=uid item=sku rating=stars time=ts; numbers are positions in a "
+        "table without a line of names.",
+        group="data",
+    )
+    group_by: str | None = setting(
+        None, "A column of the table of users: scores are also given for each of its values.", group="data"
+    )
+    split: Split = setting(
+        (0.8, 0.1, 0.1),
+        "Shares or counts of interactions of train, validation and test, of protocols time and random.",
+        group="data",
+    )
+    encoding: Annotated[str, AfterValidator(check_encoding)] = setting(
+        "utf-8", "How ids, titles and categories are written in tables and lists, as cp1252.", group="data"
+    )
+    users: str | None = setting(
+        None, "A table of users: the first column (or user) is their id, the others are features.", group="data"
+    )
+    items: str | None = setting(
+        None,
+        "A table of items: the first column (or item) is their id, the others are features; title is shown in lists.",
+        group="data",
+    )
+    protocol: Literal["auto", "time", "leave-last-out", "random", "given"] = setting(
+        "auto",
+        "How the test is held out: what comes last of all (time), the last item of each user, some at random, or what "
+        "test names; auto: given with a test, leave-last-out for ordered lists, time where there are times, else "
+        "random.",
+        group="data",
+    )
+    duplicates: Literal["auto", "first", "last"] = setting(
+        "auto",
+        "Which of several interactions of a user with an item is kept; auto: the last where ratings are predicted, "
+        "else the first.",
+        group="data",
+    )
+    min_user: int = setting(
+        1, "Users with fewer interactions are left out, and so on until none is left (k-core).", group="data", ge=1
+    )
+    min_item: int = setting(
+        1, "Items with fewer interactions are left out, and so on until none is left (k-core).", group="data", ge=1
+    )
+    min_rating: float | None = setting(
+        None, "Ratings below this are no interactions, where ratings are not what is predicted.", group="data"
+    )
+    max_history: int = setting(
+        50, "The latest items of a user that a model sees, at most.", group="data", ge=1, le=4_096
+    )
+    backbone: Literal["auto", "mf", "neumf", "two-tower", "sasrec", "gru4rec"] = setting(
+        "auto",
+        "mf (matrix factorisation), neumf (with dense layers), two-tower (with features), sasrec (attention over the "
+        "history) or gru4rec (recurrent); auto: sasrec for ordered lists, else mf.",
+        group="model",
+        aliases=("model",),
+    )
+    width: int = setting(64, "Numbers that users and items are embedded in.", group="model", ge=2, le=4_096)
+    layers: int = setting(2, "Layers of sasrec, gru4rec and the towers.", group="model", ge=1, le=24)
+    heads: int = setting(2, "Attention heads of sasrec.", group="model", ge=1, le=64)
+    dropout: float = setting(0.5, "Share of features dropped in training.", group="model", ge=0, lt=1)
+    loss: Literal["auto", "softmax", "sampled-softmax", "in-batch", "bpr", "pointwise", "mse"] = setting(
+        "auto",
+        "softmax over all items, over some drawn ones or those of the batch (both with logQ correction), bpr (pairs), "
+        "pointwise (taken or not), or mse, which predicts ratings; auto: what suits the backbone and the number of "
+        "items.",
+        group="training",
+    )
+    negatives: int = setting(
+        64, "Items drawn that a user did not take: for an update, of bpr and pointwise for each taken one.",
+        group="training", ge=1, le=1_000_000,
+    )  # fmt: skip
+    top_k: int = setting(
+        10,
+        "Length of the lists: of that which the headline scores, and of those that predict gives.",
+        group="training",
+        aliases=("k",),
+        ge=1,
+        le=1_000,
+    )
+
+    @property
+    def k(self) -> int:
+        """As top_k, by its usual name."""
+        return self.top_k
+
+    @property
+    def rates(self) -> bool:
+        """Whether ratings are predicted, not lists."""
+        return self.loss == "mse"
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.pretrained is not None and not Path(self.pretrained).is_dir():
+            raise ValueError(
+                f"pretrained {self.pretrained} is no folder: name that of a finished run of recommendation"
+            )
+        if self.backbone in ("auto", "sasrec") and self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: choose one that is")
+        if self.rates and self.backbone in SEQUENTIAL:
+            raise ValueError(f"backbone {self.backbone} ranks what comes next and loss mse predicts ratings: choose mf")
+        if self.backbone == "neumf" and self.loss in ("softmax", "sampled-softmax", "in-batch"):
+            raise ValueError(
+                f"backbone neumf scores pairs one by one, not all at once as loss {self.loss} does: choose "
+                "pointwise or bpr, or another backbone"
+            )
+        if self.rates and self.min_rating is not None:
+            raise ValueError("min_rating makes likes of ratings, which loss mse predicts: drop one of the two")
+        if self.protocol == "given" and self.test is None and self.data.startswith("sample"):
+            raise ValueError("protocol given needs a test split: name one with test")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_known(self) -> Self:
+        unknown = [role for role in self.columns or {} if role not in ROLES]
+        if unknown:
+            raise ValueError(f"columns maps {unknown[0]!r}; there are {', '.join(ROLES)}")
+        return self

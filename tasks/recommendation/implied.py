@@ -1,0 +1,38 @@
+"""What the run to start from, and the data, imply for the settings that were left out."""
+
+from pathlib import Path
+
+from pipelines.artefact import read_settings
+from pipelines.runs import Run
+from pipelines.task import Data
+from tasks.recommendation.config import Config
+from tasks.recommendation.data import decide
+
+_OF_THE_MODEL = ("backbone", "width", "layers", "heads", "max_history")
+
+_MOST_ITEMS = 20_000
+"""Of a softmax over all."""
+
+
+def imply(config: Config) -> Config:
+    """The config with the model of the run that `pretrained` names, where it was not set."""
+    if config.pretrained is None:
+        return config
+    before = read_settings(Run(Path(config.pretrained)), "recommendation")
+    update = {name: getattr(before, name) for name in _OF_THE_MODEL if name not in config.model_fields_set}
+    return config.model_copy(update=update)
+
+
+def resolve(config: Config, data: Data) -> Config:
+    """What the run to start from decides is filled in first, then what the data decide, then the loss."""
+    config = decide(imply(config), data.assets["origin"])
+    if config.loss != "auto":
+        return config
+    return config.model_copy(update={"loss": _loss(config, len(data.assets["items"]))})
+
+
+def _loss(config: Config, items: int) -> str:
+    """Over all items as long as a batch's scores of them all are no burden."""
+    if config.backbone == "neumf":
+        return "pointwise"
+    return "softmax" if items <= _MOST_ITEMS else "sampled-softmax"

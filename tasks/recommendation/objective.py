@@ -1,0 +1,140 @@
+"""What trains a recommender's network: a loss for each item asked for, and how high those stand that were held out."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipelines.task import Assets
+from tasks.recommendation import losses
+from tasks.recommendation.backbones import ITEMS, QUERY, STATES, towers
+from tasks.recommendation.config import SEQUENTIAL, Config
+
+POOLED = ("sampled-softmax", "in-batch")
+"""Losses whose other items are shared by a whole batch."""
+
+
+class Objective(keras.layers.Layer):
+    """Of the encoder's x: `loss` float32 [rows, P] and, outside of training, `gain` [rows, 1], the NDCG of each row;
+    where ratings are predicted, `score` [rows, P] alone.
+
+    In training the end of each part of a history asks for the item after it; otherwise its end alone asks for all.
+    """
+
+    def __init__(self, network: keras.Model, config: Config, assets: Assets, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.network, self._config = network, config
+        self._count = len(assets["items"])
+        self._log_shares = losses.log_popularity(assets["counts"])
+        self._sequential = config.backbone in SEQUENTIAL
+        self._multiplies = QUERY in {layer.name for layer in network.layers}
+        if self._multiplies:
+            self.query, self.candidates = towers(network)
+            self.states = towers(network, STATES)[0] if self._sequential else self.query
+
+    def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """See the class."""
+        if self._config.rates:
+            return {"score": self.network(self._asking(x, x["positive"]), training=training)}
+        queries = self._queries(x, training) if self._multiplies else None
+        loss = self._loss(x, queries, training)
+        if training:
+            return {"loss": loss, "gain": keras.ops.zeros_like(loss[:, :1])}
+        return {"loss": loss, "gain": self._gain(x, queries)}
+
+    def _asking(self, x: dict[str, Any], items: Any) -> dict[str, Any]:
+        return {self._given: x[self._given], "item": items}
+
+    @property
+    def _given(self) -> str:
+        return "history" if self._sequential else "user"
+
+    def _queries(self, x: dict[str, Any], training: bool) -> Any:
+        """[rows, P, width] where each item is asked for by a vector of its own; else [rows, 1, width]."""
+        given = {self._given: x[self._given]}
+        if training and self._sequential:
+            return self.states(given, training=True)
+        return keras.ops.expand_dims(self.query(given, training=training), 1)
+
+    def _loss(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
+        if self._config.loss == "softmax":
+            return self._over_all(x["positive"], queries)
+        if self._config.loss in POOLED:
+            return self._over_pool(x, queries, training)
+        negative = x["negative"]
+        taken = self._own_scores(x, x["positive"], queries, training)
+        others = self._scores(x, negative, queries, training)
+        hits = keras.ops.equal(keras.ops.expand_dims(x["positive"], 2), keras.ops.expand_dims(negative, 1))
+        real = keras.ops.logical_not(keras.ops.any(hits, axis=1, keepdims=True))
+        return {"bpr": losses.bpr_loss, "pointwise": losses.pointwise_loss}[self._config.loss](taken, others, real)
+
+    def _over_all(self, positive: Any, queries: Any) -> Any:
+        """The softmax over all items."""
+        shape = keras.ops.shape(positive)
+        queries = keras.ops.broadcast_to(queries, (*shape, queries.shape[-1]))
+        flat = keras.ops.reshape(queries, (-1, queries.shape[-1]))
+        taken = keras.ops.reshape(keras.ops.maximum(positive, 0), (-1,))
+        table = keras.ops.cast(self._table(), self.compute_dtype)
+        loss = losses.softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
+        return keras.ops.reshape(loss, shape)
+
+    def _over_pool(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
+        """The softmax over items that the batch shares: drawn ones, or those that its other rows ask for."""
+        positive = x["positive"]
+        pool = keras.ops.reshape(x.get("negative", positive), (-1,))
+        real = keras.ops.not_equal(keras.ops.expand_dims(positive, 2), pool)
+        if self._config.loss == "in-batch":
+            rows = keras.ops.cumsum(keras.ops.ones_like(positive), axis=0)
+            own = keras.ops.equal(rows[:, :1, None], keras.ops.reshape(rows, (-1,)))
+            real = keras.ops.logical_and(real, keras.ops.logical_and(pool >= 0, keras.ops.logical_not(own)))
+        vectors = self.candidates({"item": keras.ops.expand_dims(pool, 0)}, training=training)[0]
+        others = keras.ops.matmul(queries, keras.ops.transpose(keras.ops.cast(vectors, queries.dtype)))
+        drawn = keras.ops.log(keras.ops.sum(keras.ops.cast(pool >= 0, "float32")))
+        expected = keras.ops.take(self._log_shares, keras.ops.maximum(pool, 0)) + drawn
+        taken = self._own_scores(x, positive, queries, training)
+        return losses.drawn_softmax_loss(taken, others, expected, real)
+
+    def _own_scores(self, x: dict[str, Any], items: Any, queries: Any, training: bool) -> Any:
+        """[rows, P]: of each item, asked for by its own query."""
+        if queries is None:
+            return self.network(self._asking(x, items), training=training)
+        vectors = self.candidates({"item": items}, training=training)
+        return keras.ops.sum(keras.ops.cast(queries, vectors.dtype) * vectors, axis=-1)
+
+    def _scores(self, x: dict[str, Any], items: Any, queries: Any, training: bool) -> Any:
+        """[rows, P, N]: of all items [rows, N] of a row, for each query of it."""
+        if queries is None:
+            return keras.ops.expand_dims(self.network(self._asking(x, items), training=training), 1)
+        vectors = self.candidates({"item": items}, training=training)
+        return keras.ops.matmul(keras.ops.cast(queries, vectors.dtype), keras.ops.transpose(vectors, (0, 2, 1)))
+
+    def _table(self) -> Any:
+        """[items, width]: the vectors of all."""
+        if self._config.backbone != "two-tower":
+            return keras.ops.convert_to_tensor(self.network.get_layer(ITEMS).embeddings)
+        return self.candidates({"item": np.arange(self._count, dtype=np.int32)[None]})[0]
+
+    def _gain(self, x: dict[str, Any], queries: Any) -> Any:
+        """NDCG of the held-out items among all others but those seen, ties taken at their mean place."""
+        scores = self._all_scores(x, queries)
+        own = keras.ops.take_along_axis(scores, keras.ops.maximum(x["positive"], 0), axis=1)
+        seen = keras.ops.take_along_axis(scores, keras.ops.maximum(x["seen"], 0), axis=1)
+        among_seen = _above(seen, own, keras.ops.cast(x["seen"] >= 0, "float32"))
+        ranks = _above(scores, own, 1.0) - 0.5 - among_seen
+        return losses.rank_gain(ranks, keras.ops.cast(x["positive"] >= 0, "float32"), self._config.k)
+
+    def _all_scores(self, x: dict[str, Any], queries: Any) -> Any:
+        """float32 [rows, items]."""
+        if queries is not None:
+            table = keras.ops.cast(self._table(), "float32")
+            return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
+        everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
+        return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
+
+
+def _above(scores: Any, own: Any, weights: Any) -> Any:
+    """float32 [rows, P]: how many scores [rows, N] lie above each of one's own [rows, P], equal ones by half."""
+    scores, own = keras.ops.expand_dims(scores, 1), keras.ops.expand_dims(own, 2)
+    weights = weights if isinstance(weights, float) else keras.ops.expand_dims(weights, 1)
+    more, equal = (keras.ops.cast(found, "float32") for found in (scores > own, keras.ops.equal(scores, own)))
+    return keras.ops.sum((more + 0.5 * equal) * weights, axis=-1)
