@@ -1,5 +1,6 @@
 """From users, or histories, to lists of the best of all items, exactly, a block at a time; or to ratings."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from pipelines.devices import forward
 from pipelines.task import Assets, Predictor, Raw, Record
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.data import allowed
 from tasks.recommendation.encoding import histories, ragged
 from tasks.recommendation.ranking import Ragged, ranked
 
@@ -33,7 +35,8 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     items to recommend.
     """
     scorer, rate = _scorer(model, config, assets), _rater(model, config, assets)
-    lists = _Lists(config, assets, options)
+    allow = options.get("allow")
+    lists = _Lists(config, assets, options, None if allow is None else allowed(allow, assets))
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
@@ -63,6 +66,8 @@ class _Lists:
     config: Config
     assets: Assets
     options: Mapping[str, Any]
+    allowed: np.ndarray | None
+    """int32: the only items to recommend."""
 
     def records(self, ids: Sequence[str], raw: Raw, scorer: Scorer) -> Iterator[Record]:
         """A list for each row; one whose user was refused becomes an error."""
@@ -77,14 +82,13 @@ class _Lists:
             if (why := _refusal(raw, row)) is not None:
                 yield Record(name, {}, error=why)
             else:
-                yield Record(name, self._answer(items[row], values[row], known=bool(known[row])), items[row])
+                answer = self._answer(items[row], values[row], known=bool(known[row]))
+                yield Record(name, {**answer, **_unknown(raw, row)}, items[row])
 
     def _among(self, raw: Raw, rows: int) -> Ragged | None:
         """The only items that each list may hold."""
-        if (names := self.options.get("allow")) is not None:
-            places = {name: code for code, name in enumerate(self.assets["items"])}
-            codes = np.array([places[name] for name in names if name in places], np.int32)
-            return np.tile(codes, rows), np.arange(rows + 1) * len(codes)
+        if self.allowed is not None:
+            return np.tile(self.allowed, rows), np.arange(rows + 1) * len(self.allowed)
         return (raw["candidates"], raw["candidates_splits"]) if "candidates" in raw else None
 
     def _answer(self, items: np.ndarray, values: np.ndarray, *, known: bool) -> dict[str, Any]:
@@ -103,6 +107,12 @@ def _part(raw: Raw, rows: slice) -> Raw:
         elif not name.endswith("_splits"):
             part[name] = column[rows]
     return part
+
+
+def _unknown(raw: Raw, row: int) -> dict[str, list[str]]:
+    """The items of a history that the model does not know, where there are any."""
+    names = json.loads(raw["unknown"][row]) if "unknown" in raw else []
+    return {"unknown_items": names} if names else {}
 
 
 def _refusal(raw: Raw, row: int) -> str | None:

@@ -62,7 +62,8 @@ def load_test(config: Config, assets: Assets) -> Data:
     config = config.model_copy(update={"items": None, "users": users})
     examined = examine(config, None)
     refuse_bad(config, examined)
-    if (config.protocol == "given") != examined.given:
+    timeless = config.protocol == "time" and examined.rows.time is None
+    if timeless or (config.protocol == "given") != examined.given:
         config = config.model_copy(update={"protocol": "auto"})
     config = decide(config, examined.origin)
     return assemble_test(config, examined, logged(config, examined, assets), assets)

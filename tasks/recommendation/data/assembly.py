@@ -32,8 +32,13 @@ def assemble_test(config: Config, examined: Examined, found: Logged, assets: Ass
     """What a finished model is scored on, as the only split, test, with its codes of users."""
     place = {name: code for code, name in enumerate(assets["users"])}
     known = np.array([place.get(name, -1) for name in found.log.users], np.int32)
-    store = _stores(config, examined, found)["test"]
-    unknown = int((found.log.item[found.log.part == TEST] < 0).sum())
+    store = _stores(config, examined, found, ["test"])["test"]
+    missing = found.log.item[found.log.part == TEST] < 0
+    if missing.all():
+        raise DataError(
+            f"the model knows none of the items that {printable(config.data)} holds out: name data of its own."
+        )
+    unknown = int(missing.sum())
     warnings = list(found.warnings)
     if unknown:
         message = (
@@ -67,19 +72,19 @@ def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, 
     return assets, warnings
 
 
-def _stores(config: Config, examined: Examined, found: Logged) -> dict[str, Any]:
-    log = found.log
-    if config.rates:
-        stores: dict[str, Any] = {name: PairStore(log, _rows(log, code, config.limit)) for name, code in SPLITS.items()}
-    else:
-        stores = {
-            "train": _training(config, log),
-            "valid": _ranking(config, examined, log, VALID, None),
-            "test": _ranking(config, examined, log, TEST, found.among),
-        }
-    for name, store in stores.items():
+def _stores(config: Config, examined: Examined, found: Logged, names: Sequence[str] = tuple(SPLITS)) -> dict[str, Any]:
+    stores: dict[str, Any] = {}
+    for name in names:
+        store: PairStore | HistoryStore | RankStore
+        if config.rates:
+            store = PairStore(found.log, _rows(found.log, SPLITS[name], config.limit))
+        elif name == "train":
+            store = _training(config, found.log)
+        else:
+            store = _ranking(config, examined, found, name)
         if not len(store):
             raise DataError(f"the {name} split is empty: {_why_empty(config, name)}")
+        stores[name] = store
     return stores
 
 
@@ -97,7 +102,9 @@ def _training(config: Config, log: Log) -> PairStore | HistoryStore:
     return HistoryStore(log, train, users, config.max_history + 1)
 
 
-def _ranking(config: Config, examined: Examined, log: Log, code: int, among: Lists | None) -> RankStore:
+def _ranking(config: Config, examined: Examined, found: Logged, name: str) -> RankStore:
+    log, code = found.log, SPLITS[name]
+    among = found.among if code == TEST else None
     before = lists_of(log, (log.part >= TRAIN) & (log.part < code))
     held_out = lists_of(log, log.part == code)
     users = _limited(np.flatnonzero(held_out.lengths > 0), log.keys[0], config.limit)

@@ -12,7 +12,7 @@ from pipelines.sources.folders import printable
 from pipelines.task import Problem
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import features
-from tasks.recommendation.data.interactions import Interactions, joined, taken
+from tasks.recommendation.data.interactions import Interactions, joined, taken, without
 from tasks.recommendation.data.sources import Reading, read_source
 from tasks.recommendation.data.splits import SPLITS
 from tasks.recommendation.data.tables import Wanted
@@ -82,10 +82,11 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None) -> Exam
     if "valid" in pieces and "test" not in pieces:
         pieces["test"] = pieces.pop("valid")
     order = [name for name in SPLITS if name in pieces]
+    pieces, notes = _alike(config, pieces)
     rows = joined([pieces[name] for name in order])
     meter.expect(len(rows))
     piece = np.repeat(np.array([SPLITS[name] for name in order], np.int8), [len(pieces[name]) for name in order])
-    tables, notes = _tables(config)
+    tables = _tables(config)
     meter(len(rows))
     bad = rows.bad + [problem for table in tables.values() for problem in table.bad]
     warnings = [problem for reading in readings for problem in reading.warnings] + notes
@@ -98,7 +99,20 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None) -> Exam
     return Examined(rows, piece, "test" in pieces, candidates, tables, main.source.kind, bad, warnings)
 
 
-def _tables(config: Config) -> tuple[dict[str, features.Table], list[Problem]]:
+def _alike(config: Config, pieces: dict[str, Interactions]) -> tuple[dict[str, Interactions], list[Problem]]:
+    """What only some of the splits have, times or ratings that are not predicted, is not used of any."""
+    notes = []
+    for what in ("rating", "time"):
+        there = {split for split, rows in pieces.items() if getattr(rows, what) is not None}
+        if not there or len(there) == len(pieces) or (config.rates and what == "rating"):
+            continue
+        pieces = {split: without(rows, what) for split, rows in pieces.items()}
+        message = f"the {what}s of {' and '.join(sorted(there))} are not used, as not all splits have some."
+        notes.append(Problem("warning", "unused-column", printable(config.data), message))
+    return pieces, notes
+
+
+def _tables(config: Config) -> dict[str, features.Table]:
     tables = {
         role: features.read_features(spec, role, config.encoding)
         for role, spec in (("user", config.users), ("item", config.items))
@@ -108,7 +122,7 @@ def _tables(config: Config) -> tuple[dict[str, features.Table], list[Problem]]:
         from tasks.recommendation.data.sample import sample_items, sample_users
 
         tables = {"user": sample_users(), "item": sample_items(), **tables}
-    return tables, []
+    return tables
 
 
 def refuse_bad(config: Config, examined: Examined) -> None:

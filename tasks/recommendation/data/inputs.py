@@ -130,7 +130,8 @@ def _unusable(path: str) -> str | None:
 def _opened(path: str, config: Config, *, json_lines: bool) -> Iterator[Asked]:
     with translated(Path(path)), binary(Path(path), path.lower().endswith(".gz")) as file:
         try:
-            yield from _lines(path, io.TextIOWrapper(file, config.encoding), json_lines=json_lines)
+            with io.TextIOWrapper(file, config.encoding) as lines:
+                yield from _lines(path, lines, json_lines=json_lines)
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not {config.encoding.upper()} ({error.reason}): name its encoding.") from error
 

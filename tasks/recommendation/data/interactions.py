@@ -101,6 +101,11 @@ def taken(rows: Interactions, kept: np.ndarray) -> Interactions:
     )
 
 
+def without(rows: Interactions, what: str) -> Interactions:
+    """The same without their rating, or their time."""
+    return replace(rows, rating=None) if what == "rating" else replace(rows, time=None, dated=False)
+
+
 def _alike(first: Interactions, other: Interactions) -> None:
     place = other.where(0) if len(other) else "a table"
     for what, one, two in (("ratings", first.rating, other.rating), ("times", first.time, other.time)):
