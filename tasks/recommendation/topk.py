@@ -181,13 +181,13 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
         candidate = _with_average(sides[1]({"item": np.arange(items, dtype=np.int32)[None]})[0])
 
         def score(user: np.ndarray, item: np.ndarray) -> np.ndarray:
-            return np.einsum("nd,nd->n", query[user], candidate[item])
+            return np.asarray(np.einsum("nd,nd->n", query[user], candidate[item]))
     else:
         compute, mean = forward(model), assets["rating"]["mean"]
 
         def score(user: np.ndarray, item: np.ndarray) -> np.ndarray:
             there = (user >= 0) & (item >= 0)
-            return np.where(there, compute({"user": user, "item": item[:, None]})[:, 0], mean)
+            return np.asarray(np.where(there, compute({"user": user, "item": item[:, None]})[:, 0], mean))
 
     def rate(raw: Raw) -> np.ndarray:
         user, item = (np.where(raw[name] < most, raw[name], -1) for name, most in (("user", users), ("item", items)))
