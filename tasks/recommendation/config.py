@@ -107,6 +107,12 @@ class Config(RunConfig):
         "items.",
         group="training",
     )
+    penalty: float = setting(
+        0.05,
+        "Of loss mse: on the squared numbers that a user and an item are embedded in, once for each rating.",
+        group="training",
+        ge=0,
+    )
     negatives: int = setting(
         64, "Items drawn that a user did not take: for an update, of bpr and pointwise for each taken one.",
         group="training", ge=1, le=1_000_000,

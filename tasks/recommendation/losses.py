@@ -105,7 +105,8 @@ def rank_gain(ranks: Any, asked: Any, k: int) -> Any:
         k: the list's length.
     """
     gains = keras.ops.where(ranks < k, 1.0 / keras.ops.log2(keras.ops.maximum(ranks, 0.0) + 2.0), 0.0) * asked
-    places = np.arange(ranks.shape[1] or 1, dtype=np.float32)
+    places = keras.ops.cumsum(keras.ops.ones_like(asked), axis=1) - 1.0
     count = keras.ops.minimum(keras.ops.sum(asked, axis=1, keepdims=True), float(k))
-    best = keras.ops.sum(keras.ops.where(places < count, 1.0 / np.log2(places + 2.0), 0.0), axis=1, keepdims=True)
-    return keras.ops.sum(gains, axis=1, keepdims=True) / keras.ops.maximum(best, 1e-9)
+    best = keras.ops.where(places < count, 1.0 / keras.ops.log2(places + 2.0), 0.0)
+    total, most = (keras.ops.sum(each, axis=1, keepdims=True) for each in (gains, best))
+    return total / keras.ops.maximum(most, 1e-9)

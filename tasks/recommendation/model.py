@@ -40,8 +40,12 @@ def _squared(y: Any, outputs: Any) -> Any:
     return squared_loss(y, outputs["score"])
 
 
+def _penalised(y: Any, outputs: Any) -> Any:
+    return _squared(y, outputs) + outputs["penalty"]
+
+
 _RATING = (
-    _squared,
+    _penalised,
     {
         "mse": Metric(_squared, higher_is_better=False),
         "mae": Metric(lambda y, outputs: keras.ops.abs(outputs["score"] - y), higher_is_better=False),

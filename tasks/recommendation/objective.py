@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.task import Assets
 from tasks.recommendation import losses
-from tasks.recommendation.backbones import ITEMS, QUERY, STATES, towers
+from tasks.recommendation.backbones import ITEMS, QUERY, STATES, USERS, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
 
 POOLED = ("sampled-softmax", "in-batch")
@@ -16,7 +16,7 @@ POOLED = ("sampled-softmax", "in-batch")
 
 class Objective(keras.layers.Layer):
     """Of the encoder's x: `loss` float32 [rows, P] and, outside of training, `gain` [rows, 1], the NDCG of each row;
-    where ratings are predicted, `score` [rows, P] alone.
+    where ratings are predicted, `score` and `penalty` [rows, P].
 
     In training the end of each part of a history asks for the item after it; otherwise its end alone asks for all.
     """
@@ -35,12 +35,20 @@ class Objective(keras.layers.Layer):
     def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """See the class."""
         if self._config.rates:
-            return {"score": self.network(self._asking(x, x["positive"]), training=training)}
+            score = self.network(self._asking(x, x["positive"]), training=training)
+            return {"score": score, "penalty": self._penalty(x)}
         queries = self._queries(x, training) if self._multiplies else None
         loss = self._loss(x, queries, training)
         if training:
             return {"loss": loss, "gain": keras.ops.zeros_like(loss[:, :1])}
         return {"loss": loss, "gain": self._gain(x, queries)}
+
+    def compute_output_spec(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Said, as not every backend can tell of so many open sides."""
+        shape = x["positive"].shape
+        if self._config.rates:
+            return {name: keras.KerasTensor(shape, "float32") for name in ("score", "penalty")}
+        return {"loss": keras.KerasTensor(shape, "float32"), "gain": keras.KerasTensor((shape[0], 1), "float32")}
 
     def _asking(self, x: dict[str, Any], items: Any) -> dict[str, Any]:
         return {self._given: x[self._given], "item": items}
@@ -107,6 +115,15 @@ class Objective(keras.layers.Layer):
             return keras.ops.expand_dims(self.network(self._asking(x, items), training=training), 1)
         vectors = self.candidates({"item": items}, training=training)
         return keras.ops.matmul(keras.ops.cast(queries, vectors.dtype), keras.ops.transpose(vectors, (0, 2, 1)))
+
+    def _penalty(self, x: dict[str, Any]) -> Any:
+        """[rows, P]: on the embeddings of the user and the item, once for each of their ratings, so that those that
+        many ratings tell of are pressed as hard as the others (Koren et al., 2009)."""
+        sizes = []
+        for layer, numbers in ((USERS, x["user"][:, None]), (ITEMS, x["positive"])):
+            rows = self.network.get_layer(layer)(keras.ops.maximum(numbers, 0))
+            sizes.append(keras.ops.sum(keras.ops.square(keras.ops.cast(rows, "float32")), axis=-1))
+        return self._config.penalty * (sizes[0] + sizes[1])
 
     def _table(self) -> Any:
         """[items, width]: the vectors of all."""
