@@ -1,14 +1,19 @@
 """Training speed of forecasting as a ratio, in one process with the two sides in turns: ours against a bare Keras fit.
 
-    python benchmarks/series_speed.py [--data-root ../shared/data] [--turns 5] [dlinear] [patchtst]
+    python benchmarks/series_speed.py [--data-root ../shared/data] [--turns 5] [--peer PYTHON] [dlinear] [patchtst]
 
 ETTh1, lookback 336, 96 steps ahead, 7 channels, batches of 32: windows a second of Sixfold's epochs, each window cut
 from the series and scaled anew, against `fit` of the same model (XLA, 50 steps a call) on the very same batches, held
 in memory as tensors. A turn is an epoch of dlinear, 10 steps of patchtst (paper's size for this data: width 16, 4
 heads, 3 layers); printed are medians, and the median ratio of neighbouring turns.
+
+With --peer, an interpreter that has benchmarks/requirements-series.txt, neuralforecast trains the same network on the
+same windows right after (series_peer.py), in batches of its own best size.
 """
 
 import argparse
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,7 @@ SHARE = {"dlinear": 1, "patchtst": 25}
 """What part of an epoch a turn is."""
 
 
-def compare(name: str, root: Path, turns: int) -> None:
+def compare(name: str, root: Path, turns: int, peer: str | None) -> None:
     """One network."""
     options = {**SETTINGS, **NETWORKS[name], "data": str(root / "ett" / "ETTh1.csv"), "backbone": name}
     config: Any = load_config("time-series-forecasting", options=options).config
@@ -77,6 +82,19 @@ def compare(name: str, root: Path, turns: int) -> None:
 
     ours(), bare(), ours(), bare()
     report(name, "windows/s", in_turns({"ours": ours, "bare fit": bare}, turns))
+    if peer is not None:
+        start = time.perf_counter()
+        windows = ours()
+        mine = windows / (time.perf_counter() - start)
+        theirs = peer_speed(peer, name, root)
+        print(f"{name}: {mine:,.0f} windows/s against neuralforecast's {theirs:,.0f}: {mine / theirs:.2f} times")
+
+
+def peer_speed(peer: str, name: str, root: Path) -> float:
+    """Windows of 7 channels a second of neuralforecast, in a process of its own."""
+    script = Path(__file__).with_name("series_peer.py")
+    command = [peer, str(script), name, str(root / "ett" / "ETTh1.csv")]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 if __name__ == "__main__":
@@ -84,6 +102,7 @@ if __name__ == "__main__":
     parser.add_argument("which", nargs="*", metavar="dlinear | patchtst")
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--peer", metavar="PYTHON")
     given = parser.parse_args()
     for each in given.which or NETWORKS:
-        compare(each, given.data_root, given.turns)
+        compare(each, given.data_root, given.turns, given.peer)
