@@ -22,7 +22,7 @@ DEPTH = 100
 _MOST_VALIDATED = 2_000
 """Users of the validation split that settings and the yardstick are chosen by."""
 _NEIGHBOURS = (10, 50, 200)
-_PENALTIES = (30.0, 100.0, 300.0, 1000.0)
+_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Of EASE."""
 _TRIED_ITEMS = 4_000
 """Items up to which all penalties of EASE are tried."""
@@ -103,9 +103,10 @@ def _ease(taken: Any, judged: _Judged) -> _Kind:
     if taken.shape[1] > _TRIED_ITEMS:
         ease = Ease.fit(taken, _USUAL_PENALTY)
         return _Kind("EASE", f"penalty {_USUAL_PENALTY:g}, not tuned as there are many items", ease.scores)
-    fitted = {penalty: Ease.fit(taken, penalty) for penalty in _PENALTIES}
-    penalty = judged.best({penalty: one.scores for penalty, one in fitted.items()})
-    return _Kind("EASE", f"penalty {penalty:g}", fitted[penalty].scores)
+    # None is kept, as each is a dense matrix; one is fitted again.
+    errors = {penalty: judged.error(Ease.fit(taken, penalty).scores) for penalty in _PENALTIES}
+    penalty = min(errors, key=lambda one: errors[one])
+    return _Kind("EASE", f"penalty {penalty:g}", Ease.fit(taken, penalty).scores)
 
 
 def _rating_kinds(data: Data, judged: _Judged) -> Iterator[_Kind]:

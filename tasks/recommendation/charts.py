@@ -131,7 +131,7 @@ def predicted_ratings(rating: np.ndarray, predicted: np.ndarray, caption: str) -
         axes.boxplot(
             parts, positions=stars, widths=0.5 * float(np.diff(stars).min(initial=1.0)), whis=(5, 95), showfliers=False,
             patch_artist=True, boxprops={"facecolor": charts.BLUE, "alpha": 0.5, "linewidth": 0.6},
-            medianprops={"color": charts.INK},
+            medianprops={"color": charts.INK}, whiskerprops={"color": charts.MUTED}, capprops={"color": charts.MUTED},
         )  # fmt: skip
         axes.plot([stars[0], stars[-1]], [stars[0], stars[-1]], color=charts.AMBER, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_xticks(stars, [f"{star:g}\n({len(part):,})" for star, part in zip(stars, parts, strict=True)])
