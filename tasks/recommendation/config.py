@@ -107,8 +107,24 @@ class Config(RunConfig):
         "items.",
         group="training",
     )
+    epochs: int = setting(20, "Passes over the training data.", group="training", resuming="grows", ge=1)
+    batch_size: int = setting(
+        256,
+        "Interactions, or users where histories are learnt, of one update, over all devices.",
+        group="training",
+        ge=1,
+    )
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate; by default 0.005 of mf, and a tenth of 0.001 where what another run learnt is trained on.",
+        group="training",
+        gt=0,
+    )
+    l2: float = setting(
+        0.0, "L2 penalty on the kernels and embeddings; by default 0.0001 of mf that ranks.", group="training", ge=0
+    )
     penalty: float = setting(
-        0.05,
+        0.1,
         "Of loss mse: on the squared numbers that a user and an item are embedded in, once for each rating.",
         group="training",
         ge=0,

@@ -1,6 +1,7 @@
 """What the run to start from, and the data, imply for the settings that were left out."""
 
 from pathlib import Path
+from typing import Any
 
 from pipelines.artefact import read_settings
 from pipelines.runs import Run
@@ -26,9 +27,19 @@ def imply(config: Config) -> Config:
 def resolve(config: Config, data: Data) -> Config:
     """What the run to start from decides is filled in first, then what the data decide, then the loss."""
     config = decide(imply(config), data.assets["origin"])
-    if config.loss != "auto":
-        return config
-    return config.model_copy(update={"loss": _loss(config, len(data.assets["items"]))})
+    update: dict[str, Any] = {
+        name: value for name, value in _usual(config).items() if name not in config.model_fields_set
+    }
+    if config.loss == "auto":
+        update["loss"] = _loss(config, len(data.assets["items"]))
+    return config.model_copy(update=update)
+
+
+def _usual(config: Config) -> dict[str, float]:
+    """What suits a backbone, where nothing else is set."""
+    if config.backbone != "mf" or config.pretrained is not None:
+        return {}
+    return {"learning_rate": 0.005, "dropout": 0.0} if config.rates else {"learning_rate": 0.005, "l2": 1e-4}
 
 
 def _loss(config: Config, items: int) -> str:
