@@ -205,9 +205,7 @@ class Run:
     def checksums(self) -> dict[str, str]:
         """sha256 of every file that a finished run keeps."""
         skipped = {self.path / name for name in ("manifest.json", "lock")}
-        files = sorted(
-            f for f in self.path.rglob("*") if f.is_file() and f not in skipped and not is_left_over(f.name)
-        )
+        files = sorted(f for f in self.path.rglob("*") if f.is_file() and f not in skipped and not is_left_over(f.name))
         return {str(f.relative_to(self.path)): _sha256(f) for f in files}
 
 

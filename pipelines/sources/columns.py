@@ -84,7 +84,6 @@ class Columns:
             found = (number for number, row in table.rows([]) if not isinstance(row, Problem))
             return np.fromiter(found, np.int64)
 
-
     def _line_each(self) -> np.ndarray | None:
         """The numbers of rows that are a line each, as they are where there are as many lines as rows and names: both
         blank lines and rows of several would make them more."""
@@ -268,9 +267,7 @@ def _from_parquet(table: Place, kinds: Mapping[str, Kind], first: Head) -> dict[
     try:
         with _file(table) as file:
             seekable = (
-                file
-                if table.content is not None or not table.suffix.endswith(".gz")
-                else io.BytesIO(file.read())
+                file if table.content is not None or not table.suffix.endswith(".gz") else io.BytesIO(file.read())
             )
             read = parquet.read_table(seekable, columns=list(kinds))
         return {name: _from_arrow(read[name], kind) for name, kind in kinds.items()}

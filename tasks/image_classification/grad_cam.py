@@ -16,9 +16,7 @@ Halves = tuple[keras.Model, keras.Model]
 """From pixels to the last features that still have places, [rows, height, width, channels]; from those to logits."""
 
 
-def figures(
-    model: keras.Model, examples: Sequence[tuple[int, int, str]], config: Config, store: Store
-) -> list[Figure]:
+def figures(model: keras.Model, examples: Sequence[tuple[int, int, str]], config: Config, store: Store) -> list[Figure]:
     """One picture of the examples, each with the places that speak for a class; none where the model has no places.
 
     Args:

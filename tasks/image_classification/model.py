@@ -50,5 +50,3 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         return Record(name, answer(softmax(logits, temperature), classes, k), logits)
 
     return batched_predictor(encode(config, assets, training=False), forward(model), record)
-
-

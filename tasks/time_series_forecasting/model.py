@@ -43,9 +43,7 @@ def build_model(config: Config, assets: Assets) -> Built:
     # XLA is slow with the random numbers of TiDE's many dropouts: 31 s to compile in place of 7, and steps that took 8
     # times as long (2 busy cores); without dropout they were as fast.
     gains = config.backbone != "tide" or not config.dropout
-    return Built(
-        model, heads.each(head.loss), _metrics(config, head), head=Top((top,), units=None), gains_by_xla=gains
-    )
+    return Built(model, heads.each(head.loss), _metrics(config, head), head=Top((top,), units=None), gains_by_xla=gains)
 
 
 def by_channel(values: Any) -> Any:

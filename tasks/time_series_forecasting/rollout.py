@@ -19,9 +19,7 @@ _WEIGHTS = np.linalg.solve(np.vander(special.ndtri(_LEVELS), increasing=True).T,
 """Of the paths: with these, a normal distribution at its QUANTILES has its own first five moments."""
 
 
-def roll_out(
-    first: np.ndarray, raw: Raw, again: Callable[[Raw], np.ndarray], horizon: int, median: bool
-) -> np.ndarray:
+def roll_out(first: np.ndarray, raw: Raw, again: Callable[[Raw], np.ndarray], horizon: int, median: bool) -> np.ndarray:
     """float32 [rows, horizon, C, 1 + quantiles], in units.
 
     Args:

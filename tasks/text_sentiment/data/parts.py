@@ -106,9 +106,7 @@ def _read_archive(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
     for split, members in splits.items():
         values, wrong = _checked(members.contents, lambda content: from_file(content, wanted.encoding))
         wrong = {**wrong, **members.bad}
-        parts[split] = _part(
-            values, members.names.__getitem__, members.labels, members.classes, wrong, meter
-        )
+        parts[split] = _part(values, members.names.__getitem__, members.labels, members.classes, wrong, meter)
     return Reading(source, parts, _notes(notes))
 
 
@@ -122,9 +120,7 @@ def _read_tfds(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
         contents, codes, names, damaged = records.read_records(dataset, name, text, label)
         values, wrong = _checked(contents, from_file)
         place = f"{dataset.name} {name}"
-        parts[split] = _part(
-            values, _numbered(place), codes, names, {**wrong, **damaged}, meter
-        )
+        parts[split] = _part(values, _numbered(place), codes, names, {**wrong, **damaged}, meter)
     return Reading(source, parts, notes)
 
 
