@@ -137,7 +137,7 @@ class Objective(keras.layers.Layer):
         own = keras.ops.take_along_axis(scores, keras.ops.maximum(x["positive"], 0), axis=1)
         seen = keras.ops.take_along_axis(scores, keras.ops.maximum(x["seen"], 0), axis=1)
         among_seen = _above(seen, own, keras.ops.cast(x["seen"] >= 0, "float32"))
-        ranks = _above(scores, own, 1.0) - 0.5 - among_seen
+        ranks = _above(scores, own, keras.ops.ones_like(scores[:1])) - 0.5 - among_seen
         return losses.rank_gain(ranks, keras.ops.cast(x["positive"] >= 0, "float32"), self._config.k)
 
     def _all_scores(self, x: dict[str, Any], queries: Any) -> Any:
@@ -150,8 +150,8 @@ class Objective(keras.layers.Layer):
 
 
 def _above(scores: Any, own: Any, weights: Any) -> Any:
-    """float32 [rows, P]: how many scores [rows, N] lie above each of one's own [rows, P], equal ones by half."""
-    scores, own = keras.ops.expand_dims(scores, 1), keras.ops.expand_dims(own, 2)
-    weights = weights if isinstance(weights, float) else keras.ops.expand_dims(weights, 1)
-    more, equal = (keras.ops.cast(found, "float32") for found in (scores > own, keras.ops.equal(scores, own)))
-    return keras.ops.sum((more + 0.5 * equal) * weights, axis=-1)
+    """float32 [rows, P]: how many scores [rows, N], by their weights [rows or 1, N], lie above each of one's own
+    [rows, P]; equal ones count by half."""
+    signs = keras.ops.sign(keras.ops.expand_dims(scores, 1) - keras.ops.expand_dims(own, 2))
+    total = keras.ops.matmul(signs, keras.ops.expand_dims(weights, 2))[..., 0]
+    return 0.5 * (total + keras.ops.sum(weights, axis=1, keepdims=True))
