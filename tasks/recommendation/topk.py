@@ -191,7 +191,7 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
 
     def rate(raw: Raw) -> np.ndarray:
         user, item = (np.where(raw[name] < most, raw[name], -1) for name, most in (("user", users), ("item", items)))
-        return np.clip(score(user, item), least, most).astype(np.float32)
+        return np.asarray(np.clip(score(user, item), least, most), np.float32)
 
     return rate
 
