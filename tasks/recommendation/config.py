@@ -99,7 +99,9 @@ class Config(RunConfig):
     width: int = setting(64, "Numbers that users and items are embedded in.", group="model", ge=2, le=4_096)
     layers: int = setting(2, "Layers of sasrec, gru4rec and the towers.", group="model", ge=1, le=24)
     heads: int = setting(2, "Attention heads of sasrec.", group="model", ge=1, le=64)
-    dropout: float = setting(0.5, "Share of features dropped in training.", group="model", ge=0, lt=1)
+    dropout: float = setting(
+        0.5, "Share of features dropped in training; by default 0 of mf.", group="model", ge=0, lt=1
+    )
     loss: Literal["auto", "softmax", "sampled-softmax", "in-batch", "bpr", "pointwise", "mse"] = setting(
         "auto",
         "softmax over all items, over some drawn ones or those of the batch (both with logQ correction), bpr (pairs), "
@@ -121,7 +123,7 @@ class Config(RunConfig):
         gt=0,
     )
     l2: float = setting(
-        0.0, "L2 penalty on the kernels and embeddings; by default 0.0001 of mf that ranks.", group="training", ge=0
+        0.0, "L2 penalty on the kernels and embeddings; by default 0.0002 of mf that ranks.", group="training", ge=0
     )
     penalty: float = setting(
         0.1,

@@ -36,10 +36,11 @@ def resolve(config: Config, data: Data) -> Config:
 
 
 def _usual(config: Config) -> dict[str, float]:
-    """What suits a backbone, where nothing else is set."""
+    """What suits a backbone, where nothing else is set: a penalty does for factors what dropout does, at a quarter of
+    the time."""
     if config.backbone != "mf" or config.pretrained is not None:
         return {}
-    return {"learning_rate": 0.005, "dropout": 0.0} if config.rates else {"learning_rate": 0.005, "l2": 1e-4}
+    return {"learning_rate": 0.005, "dropout": 0.0, **({} if config.rates else {"l2": 2e-4})}
 
 
 def _loss(config: Config, items: int) -> str:
