@@ -2,20 +2,22 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines import devices, registry
-from pipelines.config import load_config
+from pipelines.config import RunConfig, load_config
 from pipelines.config.options import own_options
 from pipelines.errors import ConfigError, StateError
 from pipelines.runs import Run, find_run
 from pipelines.state import replacing
 from pipelines.task import Assets, Predictor, Task
+
+Config = TypeVar("Config", bound=RunConfig)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
         raise ConfigError(f"{name} has no {unknown[0]}, so there is nothing to set: leave it out.")
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
     return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, {**given, **own}))
+
+
+def with_model_of(config: Config, task_name: str, settings: Sequence[str]) -> Config:
+    """The config with these settings of the run that `pretrained` names, where they were not set.
+
+    Raises:
+        StateError: the run's settings are damaged.
+    """
+    if config.pretrained is None:
+        return config
+    before = read_settings(Run(Path(config.pretrained)), task_name)
+    update = {name: getattr(before, name) for name in settings if name not in config.model_fields_set}
+    return config.model_copy(update=update)
 
 
 def read_settings(run: Run, task_name: str) -> Any:

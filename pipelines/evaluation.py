@@ -12,7 +12,8 @@ from pipelines.artefact import load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.fingerprints import learned_from
-from pipelines.scoring import by_group, rows_of
+from pipelines.raw import rows_of
+from pipelines.scoring import by_group
 from pipelines.sources import locate
 from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
 

@@ -385,12 +385,13 @@ class Execution:
 
     @property
     def assets(self) -> Assets:
-        """The data's assets and what is fitted after training (on the validation split)."""
-        if self._assets is None:
+        """The data's assets and what is fitted after training (on the validation split), if anything is."""
+        calibrate = self.task.calibrate
+        if self._assets is None and calibrate is not None:
             records = self.predict("valid", self.data.assets)
             references = self.task.references(self.data.splits["valid"])
-            self._assets = self.task.calibrate(self.config, self.data.assets, records, references)
-        return self._assets
+            self._assets = calibrate(self.config, self.data.assets, records, references)
+        return self._assets or self.data.assets
 
     def predict(self, split: str, assets: Assets | None = None) -> list[Record]:
         """The best model's records for a split."""

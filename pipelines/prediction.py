@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import numpy as np
+
 from pipelines.errors import ConfigError, DataError
+from pipelines.raw import count_of, rows_of
 from pipelines.task import Encoder, Predictor, Raw, Record, Table
 
 Output = TypeVar("Output")
@@ -106,11 +109,11 @@ def batched_predictor(
         return compiled({name: tf.constant(column) for name, column in raw.items()})
 
     def encode_batch(raw: Raw) -> tuple[Any, dict[int, str]]:
-        refused = {row: why for row in range(_rows(raw)) if (why := _refusal(raw, row)) is not None}
-        kept = [row for row in range(_rows(raw)) if row not in refused]
+        refused = {row: why for row in range(count_of(raw)) if (why := _refusal(raw, row)) is not None}
+        kept = [row for row in range(count_of(raw)) if row not in refused]
         if not kept:
             return None, refused
-        rest = {name: column[kept] for name, column in raw.items()} if refused else raw
+        rest = rows_of(raw, np.array(kept)) if refused else raw
         try:
             return encode_rows(rest), refused
         except (tf.errors.OpError, UnicodeDecodeError):  # the latter where a path in the message is not UTF-8
@@ -134,15 +137,15 @@ def _encode_singly(encode_rows: Callable[[Raw], Any], raw: Raw) -> tuple[Any, di
     from pipelines.stream import reason
 
     good, errors = [], {}
-    for row in range(_rows(raw)):
+    for row in range(count_of(raw)):
         try:
-            encode_rows({name: column[row : row + 1] for name, column in raw.items()})
+            encode_rows(rows_of(raw, np.array([row])))
             good.append(row)
         except UnicodeDecodeError:
             errors[row] = "it cannot be read, and its name is not UTF-8"
         except tf.errors.OpError as error:
             errors[row] = reason(error)
-    return encode_rows({name: column[good] for name, column in raw.items()}) if good else None, errors
+    return encode_rows(rows_of(raw, np.array(good))) if good else None, errors
 
 
 def _refusal(raw: Raw, row: int) -> str | None:
@@ -151,13 +154,6 @@ def _refusal(raw: Raw, row: int) -> str | None:
         if name in raw and raw[name][row][:1] == b"\0":
             return str(raw[name][row][1:].decode("utf-8", "replace"))
     return None
-
-
-def _rows(raw: Raw) -> int:
-    """How many inputs there are; of ragged columns, the splits know."""
-    name, column = next(iter(raw.items()))
-    splits = raw.get(f"{name}_splits")
-    return len(column) if splits is None else len(splits) - 1
 
 
 def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Raw]]) -> Iterator[tuple[list[str], Any]]:

@@ -336,9 +336,6 @@ class Task:
     baseline: "Callable[[Any, Data, Frozen | None], Baseline]"
     """(config, data, frozen) -> the classical model; where weights were taken over, on the features of the frozen
     backbone."""
-    calibrate: "Callable[[Any, Assets, Sequence[Record], Raw], Assets]"
-    """(config, assets, records of the validation split, their references) -> assets, with what is fitted after
-    training."""
     predictor: "Callable[[keras.Model, Any, Assets, Mapping[str, Any]], Predictor]"
     """(model, config, assets, options) -> the predictor."""
     references: "Callable[[Store], Raw]"
@@ -354,6 +351,9 @@ class Task:
     records."""
     inputs: "Callable[[Sequence[str], Any, Assets], Iterator[tuple[list[str], Raw]]]"
     """(paths or - , config, assets) -> batches of (ids, raw) for predict, streamed."""
+    calibrate: "Callable[[Any, Assets, Sequence[Record], Raw], Assets] | None" = None
+    """(config, assets, records of the validation split, their references) -> assets, with what is fitted after
+    training; None: nothing is, and the validation split is not predicted."""
     pretraining: Pretraining | None = None
     """None: the task refuses `--pretrain-on`."""
     distil: "Callable[[Built, Teacher, Any, Assets], Built] | None" = None

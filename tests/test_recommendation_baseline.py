@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
 from pipelines.evaluation import predict_store
-from pipelines.scoring import rows_of
+from pipelines.raw import rows_of
 from pipelines.task import Data
 from tasks.recommendation.baseline import baseline, interactions
 from tasks.recommendation.biases import Biases

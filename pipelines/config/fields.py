@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -144,6 +144,13 @@ Unfreeze = Annotated[str, AfterValidator(check_unfreeze)]
 
 
 _MOST_EPOCHS = 1_000_000
+
+
+def check_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> None:
+    """See that columns are mapped to what the task reads. Raises ValueError, which names the roles there are."""
+    unknown = [role for role in columns or {} if role not in roles]
+    if unknown:
+        raise ValueError(f"columns maps {unknown[0]!r}; there are {', '.join(roles)}")
 
 
 class RunConfig(BaseModel):

@@ -18,7 +18,7 @@ from pipelines.labelled.assembly import (
     assemble,
     examine,
     given_rows,
-    refuse_bad,
+    refuse,
     refuse_unlabelled,
     split,
     summarise,
@@ -38,7 +38,7 @@ def load_data(config: RunConfig, kind: Kind, advance: Callable[[int, int], None]
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
     examined = examine(config, kind, advance)
-    refuse_bad(config, examined.bad, examined.examples)
+    refuse(config, examined.bad, examined.examples)
     return assemble(config, examined, split(config, examined))
 
 
@@ -49,7 +49,7 @@ def load_test(config: RunConfig, kind: Kind, assets: Assets) -> Data:
         DataError: as load_data; also for labels that are no class of the model.
     """
     examined = examine(config, kind, None, assets["classes"])
-    refuse_bad(config, examined.bad, examined.examples)
+    refuse(config, examined.bad, examined.examples)
     rows = examined.good["test"]
     if config.limit is not None:
         rows = rows[first(given_rows(examined, "test"), np.arange(len(rows)), config.limit)]

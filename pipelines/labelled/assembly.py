@@ -13,6 +13,7 @@ from pipelines.errors import DataError
 from pipelines.labelled import findings, labels
 from pipelines.labelled.parts import Meter, Part, Reading
 from pipelines.sources.folders import printable
+from pipelines.sources.problems import refuse_bad
 from pipelines.sources.scan import content_hash
 from pipelines.splits import SPLITS, Rows, Splits, make_splits
 from pipelines.task import Data, Problem, Store
@@ -218,16 +219,10 @@ def summarise(config: RunConfig, examined: Examined, splits: Splits | None) -> d
     }
 
 
-def refuse_bad(config: RunConfig, bad: list[Problem], examples: int) -> None:
-    """What on_bad: fail ends with: the first of the bad examples, each with where and what, and how many of all they
-    are."""
-    if not bad or config.on_bad == "skip":
-        return
-    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
-    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
+def refuse(config: RunConfig, bad: list[Problem], examples: int) -> None:
+    """Stop at bad examples, where on_bad does not say otherwise. Raises DataError."""
     which = "the one example" if examples == 1 else f"{len(bad):,} of {examples:,} examples"
-    head = f"{which} cannot be used (mend them, or leave them out with --on-bad skip):"
-    raise DataError("\n".join([head, *lines, *more]))
+    refuse_bad(config, bad, f"{which} cannot be used (mend them, or leave them out with --on-bad skip):")
 
 
 def _scored(parts: dict[str, Part]) -> str:

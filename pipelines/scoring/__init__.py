@@ -29,7 +29,7 @@ from pipelines.scoring.intervals import LOWER_IS_BETTER, NEITHER_IS_BETTER, Verd
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 from pipelines.scoring.names import label
 from pipelines.scoring.quarters import by_quarter, quarters
-from pipelines.scoring.records import outputs_of, rows_of
+from pipelines.scoring.records import outputs_of
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -61,7 +61,6 @@ __all__ = [
     "quarters",
     "reliability_bins",
     "resampled_blocks",
-    "rows_of",
     "sigmoid",
     "softmax",
     "top_k_accuracy",

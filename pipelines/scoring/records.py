@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.task import Raw, Record
+from pipelines.task import Record
 
 
 def outputs_of(records: Sequence[Record], examples: int, unit: str) -> np.ndarray:
@@ -30,18 +30,3 @@ def outputs_of(records: Sequence[Record], examples: int, unit: str) -> np.ndarra
     if not records:
         raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
     return np.stack([record.output for record in records if record.output is not None])
-
-
-def rows_of(raw: Raw, rows: np.ndarray) -> Raw:
-    """Some examples of raw, int64 [rows], in that order; of ragged columns too."""
-    found: Raw = {}
-    for name, column in raw.items():
-        splits = raw.get(f"{name}_splits")
-        if splits is not None:
-            lengths = np.diff(splits)[rows]
-            ends = np.cumsum(lengths)
-            place = np.arange(int(lengths.sum())) + np.repeat(splits[rows] - ends + lengths, lengths)
-            found |= {name: column[place], f"{name}_splits": np.concatenate([np.zeros(1, ends.dtype), ends])}
-        elif name.removesuffix("_splits") not in raw or not name.endswith("_splits"):
-            found[name] = column[rows]
-    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.scoring import rows_of
+from pipelines.raw import rows_of
 from pipelines.task import Baseline, Data, Frozen, Predictor, Raw, Record, Store
 from tasks.recommendation.biases import Biases
 from tasks.recommendation.config import Config

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
-from pipelines.config.fields import Columns, Split
+from pipelines.config.fields import Columns, Split, check_roles
 from pipelines.config.options import Options, option
 from pipelines.sources.texts import check_encoding
 
@@ -177,7 +177,5 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _columns_known(self) -> Self:
-        unknown = [role for role in self.columns or {} if role not in ROLES]
-        if unknown:
-            raise ValueError(f"columns maps {unknown[0]!r}; there are {', '.join(ROLES)}")
+        check_roles(self.columns, ROLES)
         return self

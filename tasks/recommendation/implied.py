@@ -1,10 +1,8 @@
 """What the run to start from, and the data, imply for the settings that were left out."""
 
-from pathlib import Path
 from typing import Any
 
-from pipelines.artefact import read_settings
-from pipelines.runs import Run
+from pipelines.artefact import with_model_of
 from pipelines.task import Data
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import decide
@@ -17,11 +15,7 @@ _MOST_ITEMS = 20_000
 
 def imply(config: Config) -> Config:
     """The config with the model of the run that `pretrained` names, where it was not set."""
-    if config.pretrained is None:
-        return config
-    before = read_settings(Run(Path(config.pretrained)), "recommendation")
-    update = {name: getattr(before, name) for name in _OF_THE_MODEL if name not in config.model_fields_set}
-    return config.model_copy(update=update)
+    return with_model_of(config, "recommendation", _OF_THE_MODEL)
 
 
 def resolve(config: Config, data: Data) -> Config:

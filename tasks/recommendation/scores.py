@@ -18,7 +18,7 @@ from tasks.recommendation.config import CUTOFFS, Config
 from tasks.recommendation.figures import figures
 from tasks.recommendation.measures import ACCURACY, Found, ratio_of_means
 
-__all__ = ["baseline", "calibrate", "figures", "score", "targets"]
+__all__ = ["baseline", "figures", "score", "targets"]
 
 _CALLED = {name: "average_precision" if name == "map" else name for name in ACCURACY}
 """In tables without a cutoff in the name, where map would be read as that over classes."""
@@ -34,12 +34,6 @@ def targets(references: Raw, assets: Assets) -> list[Any]:
     taken = [names[code] for code in references["target"].tolist()]
     splits = references["target_splits"].tolist()
     return [taken[start:stop] for start, stop in zip(splits, splits[1:], strict=False)]
-
-
-def calibrate(config: Config, assets: Assets, records: Sequence[Record], references: Raw) -> Assets:
-    """The assets as they are: a list is an order, which no scale changes, and squared errors need none."""
-    del config, records, references
-    return assets
 
 
 def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:

@@ -30,7 +30,6 @@ TASK = Task(
     batching=batching,
     build_model=model.build_model,
     baseline=scores.baseline,
-    calibrate=scores.calibrate,
     predictor=topk.predictor,
     references=interactions.references,
     targets=scores.targets,

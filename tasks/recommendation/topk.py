@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import forward
+from pipelines.raw import rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
@@ -46,7 +47,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
                 rows = max(_SCORES_AT_ONCE // max(len(assets["items"]), 1), 1)
                 for start in range(0, len(ids), rows):
                     part = slice(start, min(start + rows, len(ids)))
-                    yield from lists.records(ids[part], _part(raw, part), scorer)
+                    yield from lists.records(ids[part], rows_of(raw, np.arange(part.start, part.stop)), scorer)
 
     return predict
 
@@ -95,18 +96,6 @@ class _Lists:
         shown = [code for code in items[: self.config.k].tolist() if code >= 0]
         scores = [round(value, 4) for value in values[: len(shown)].tolist()]
         return {"items": [self.assets["items"][code] for code in shown], "scores": scores, "known": known}
-
-
-def _part(raw: Raw, rows: slice) -> Raw:
-    """Some rows of all columns."""
-    part: Raw = {}
-    for name, column in raw.items():
-        if (splits := raw.get(f"{name}_splits")) is not None:
-            part[name] = column[splits[rows.start] : splits[rows.stop]]
-            part[f"{name}_splits"] = splits[rows.start : rows.stop + 1] - splits[rows.start]
-        elif not name.endswith("_splits"):
-            part[name] = column[rows]
-    return part
 
 
 def _unknown(raw: Raw, row: int) -> dict[str, list[str]]:

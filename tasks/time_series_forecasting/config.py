@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.config import RunConfig, setting
-from pipelines.config.fields import Columns, Split
+from pipelines.config.fields import Columns, Split, check_roles
 from pipelines.sources.texts import check_encoding
 from tasks.time_series_forecasting import frequency as frequencies
 
@@ -148,7 +148,5 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _columns_known(self) -> Self:
-        unknown = [role for role in self.columns or {} if role not in ROLES]
-        if unknown:
-            raise ValueError(f"columns maps {unknown[0]!r}; there are {', '.join(ROLES)}")
+        check_roles(self.columns, ROLES)
         return self

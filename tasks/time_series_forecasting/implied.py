@@ -1,9 +1,6 @@
 """What the run to start from, and the data, imply for the settings that were left out."""
 
-from pathlib import Path
-
-from pipelines.artefact import read_settings
-from pipelines.runs import Run
+from pipelines.artefact import with_model_of
 from pipelines.task import Assets
 from tasks.time_series_forecasting.config import Config
 
@@ -14,11 +11,7 @@ _OF_THE_MODEL = ("backbone", "head", "reversible", "kernel", "patch_length", "pa
 
 def imply(config: Config) -> Config:
     """The config with the model of the run that `pretrained` names, where it was not set."""
-    if config.pretrained is None:
-        return config
-    before = read_settings(Run(Path(config.pretrained)), "time-series-forecasting")
-    update = {name: getattr(before, name) for name in _OF_THE_MODEL if name not in config.model_fields_set}
-    return config.model_copy(update=update)
+    return with_model_of(config, "time-series-forecasting", _OF_THE_MODEL)
 
 
 def decide(config: Config, assets: Assets) -> Config:

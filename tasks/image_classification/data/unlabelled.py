@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.labelled.assembly import contents, refuse_bad
+from pipelines.labelled.assembly import contents, refuse
 from pipelines.labelled.parts import Meter, Part, Wanted
 from pipelines.sources.folders import printable
 from pipelines.splits import Rows, first
@@ -36,7 +36,7 @@ def _load(config: Config, spec: str, data: Data) -> Data:
     part = reading.parts["train"]
     bad = [(row, problem) for row, problem in part.bad if problem.kind != "empty-label"]
     problems = [problem for _, problem in bad]
-    refuse_bad(config, problems, len(part.labels) + sum(row is None for row, _ in bad))
+    refuse(config, problems, len(part.labels) + sum(row is None for row, _ in bad))
     good = np.setdiff1d(np.arange(len(part.labels)), np.array([row for row, _ in bad if row is not None], np.int64))
     rows = good[~_held_out(part, good, data)]
     protocol = "Learned from without labels."

@@ -31,7 +31,7 @@ from tasks.recommendation.config import Config
 from tasks.recommendation.data.assembly import assemble, assemble_test, summarise
 from tasks.recommendation.data.coding import logged
 from tasks.recommendation.data.decided import decide
-from tasks.recommendation.data.examining import examine, refuse_bad
+from tasks.recommendation.data.examining import examine, refuse
 from tasks.recommendation.data.inputs import allowed, inputs
 from tasks.recommendation.data.packing import unpacked
 
@@ -46,7 +46,7 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
         DataError: a source cannot be used, or (on_bad: fail) a part of it.
     """
     examined = examine(config, advance)
-    refuse_bad(config, examined)
+    refuse(config, examined)
     config = decide(config, examined.origin)
     return assemble(config, examined, logged(config, examined))
 
@@ -61,7 +61,7 @@ def load_test(config: Config, assets: Assets) -> Data:
     users = config.users if config.group_by is not None else None
     config = config.model_copy(update={"items": None, "users": users})
     examined = examine(config, None)
-    refuse_bad(config, examined)
+    refuse(config, examined)
     timeless = config.protocol == "time" and examined.rows.time is None
     if timeless or (config.protocol == "given") != examined.given:
         config = config.model_copy(update={"protocol": "auto"})

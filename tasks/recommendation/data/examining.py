@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.labelled.parts import Meter
 from pipelines.sources.folders import printable
+from pipelines.sources.problems import refuse_bad
 from pipelines.task import Problem
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import features
@@ -16,8 +17,6 @@ from tasks.recommendation.data.interactions import Interactions, joined, taken, 
 from tasks.recommendation.data.sources import Reading, read_source
 from tasks.recommendation.data.splits import SPLITS
 from tasks.recommendation.data.tables import Wanted
-
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -125,21 +124,10 @@ def _tables(config: Config) -> dict[str, features.Table]:
     return tables
 
 
-def refuse_bad(config: Config, examined: Examined) -> None:
-    """What on_bad: fail ends with: the first of what is wrong, each with where and what, and how much it is.
-
-    Raises:
-        DataError: something is wrong.
-    """
-    bad = examined.bad
-    if not bad or config.on_bad == "skip":
-        return
-    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
-    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
-    rows = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
-    raise DataError(
-        "\n".join([f"{rows} cannot be used (mend them, or leave them out with --on-bad skip):", *lines, *more])
-    )
+def refuse(config: Config, examined: Examined) -> None:
+    """Stop at what is wrong, where on_bad does not say otherwise. Raises DataError."""
+    rows = "1 row" if len(examined.bad) == 1 else f"{len(examined.bad):,} rows"
+    refuse_bad(config, examined.bad, f"{rows} cannot be used (mend them, or leave them out with --on-bad skip):")
 
 
 def _one_piece(reading: Reading, split: str) -> Interactions:

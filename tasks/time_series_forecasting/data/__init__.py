@@ -24,7 +24,7 @@ from tasks.time_series_forecasting.data.assembly import (
     assemble,
     assemble_test,
     examine,
-    refuse_bad,
+    refuse,
     split,
     summarise,
 )
@@ -43,7 +43,7 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
         DataError: a source cannot be used, or (on_bad: fail) a part of it.
     """
     examined = examine(config, advance)
-    refuse_bad(config, examined)
+    refuse(config, examined)
     return assemble(config, examined, *split(config, examined.panel))
 
 
@@ -60,7 +60,7 @@ def load_test(config: Config, assets: Assets) -> Data:
         DataError: as load_data.
     """
     examined = examine(config, None, assets)
-    refuse_bad(config, examined)
+    refuse(config, examined)
     return assemble_test(config, examined, assets)
 
 

@@ -11,6 +11,7 @@ from pipelines.errors import DataError
 from pipelines.labelled.parts import Meter
 from pipelines.sources.columns import Texts
 from pipelines.sources.folders import printable
+from pipelines.sources.problems import refuse_bad
 from pipelines.task import Assets, Data, Problem
 from tasks.time_series_forecasting.config import COUNTS, Config
 from tasks.time_series_forecasting.data import covariates, scaling
@@ -34,7 +35,6 @@ from tasks.time_series_forecasting.data.stores import Fitted, WindowStore, hashe
 from tasks.time_series_forecasting.data.tables import Wanted
 from tasks.time_series_forecasting.frequency import STEP, Frequency, from_asset
 
-_NAMED = 10
 _MOST_GROUPS = 100
 _SYNTHETIC = "These series are synthetic: a generator in the package made them."
 
@@ -106,22 +106,13 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None, assets:
     return Examined(replace(panel, rows=_forgotten, present=None), main.source.kind, warnings)
 
 
-def refuse_bad(config: Config, examined: Examined) -> None:
-    """What on_bad: fail ends with: the first of what is wrong, each with where and what, and how much it is.
-
-    Raises:
-        DataError: something is wrong.
-    """
-    bad = examined.bad
-    if not bad or config.on_bad == "skip":
-        return
-    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
-    more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
-    fillable = any(problem.kind.startswith("missing") for problem in bad)
+def refuse(config: Config, examined: Examined) -> None:
+    """Stop at what is wrong, where on_bad does not say otherwise. Raises DataError."""
+    fillable = any(problem.kind.startswith("missing") for problem in examined.bad)
     fill = "fill gaps with --fill forward, linear or zero, " if fillable and config.fill == "none" else ""
-    places = "1 place" if len(bad) == 1 else f"{len(bad):,} places"
+    places = "1 place" if len(examined.bad) == 1 else f"{len(examined.bad):,} places"
     head = f"the data cannot be used in {places} (mend them, {fill}or leave them unseen with --on-bad skip):"
-    raise DataError("\n".join([head, *lines, *more]))
+    refuse_bad(config, examined.bad, head)
 
 
 def split(config: Config, panel: Panel) -> tuple[Spans, dict[str, Windows]]:
