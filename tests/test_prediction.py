@@ -117,7 +117,6 @@ def test_a_record_can_be_several_rows_of_csv() -> None:
     assert file.getvalue().splitlines() == ["id,step,value,error", "a,0,0,", "a,1,2,", "b,,,it is broken", "c,7,14,"]
 
 
-
 def test_ragged_columns_keep_their_rows_where_one_is_refused() -> None:
     def total(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         rows = tf.RaggedTensor.from_row_splits(raw["items"], raw["items_splits"])
@@ -126,7 +125,10 @@ def test_ragged_columns_keep_their_rows_where_one_is_refused() -> None:
             return tf.reduce_sum(rows, axis=1), None, None
 
     def given() -> Iterator[tuple[list[str], Raw]]:
-        yield list("abcd"), {"items": np.array([1, 2, 3, -4, 5, 6, 7]), "items_splits": np.array([0, 2, 3, 4, 7])}
+        yield (
+            list("abcd"),
+            {"items": np.array([1, 2, 3, -4, 5, 6, 7], np.int32), "items_splits": np.array([0, 2, 3, 4, 7])},
+        )
 
     def forward(x: Any) -> np.ndarray:
         return np.asarray(x, np.float32)
