@@ -1,0 +1,1 @@
+"""Translation: parallel sentences to a translator."""
