@@ -256,9 +256,10 @@ class RunConfig(BaseModel):
         group="training",
         gt=0,
     )
-    schedule: Literal["cosine", "step", "constant", "plateau"] = setting(
+    schedule: Literal["cosine", "noam", "step", "constant", "plateau"] = setting(
         "cosine",
-        "How the learning rate falls: cosine to 0, by 10 at 1/2 and 3/4, never, or when validation stalls.",
+        "How the learning rate falls: cosine to 0, noam by the inverse root of the step, by 10 at 1/2 and 3/4, never, "
+        "or when validation stalls.",
         group="training",
     )
     warmup: float = setting(
