@@ -25,8 +25,8 @@ class Rows:
     """int [n]; all 0 where there is nothing to stratify by."""
     groups: np.ndarray | None = None
     """int64 [n]: what must stay together."""
-    stratum: str = "class"
-    """What a label stands for, in the protocol's words."""
+    stratum: str | None = "class"
+    """What a label stands for, in the protocol's words; None where there is nothing to stratify by."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ def _protocol(given: Mapping[str, Rows], rows: Mapping[str, tuple[str, np.ndarra
     count = {name: len(chosen) for name, (_, chosen) in rows.items()}
     total = len(given["train"].hashes)
     together = "groups and duplicates" if given["train"].groups is not None else "duplicates"
-    cut = f"cut by content hash within each {given['train'].stratum}, {together} kept together"
+    within = f" within each {given['train'].stratum}" if given["train"].stratum else ""
+    cut = f"cut by content hash{within}, {together} kept together"
     source = rows["test"][0]
     if len(given) == 3:
         return f"Scored on the given test split ({_spelt(count['test'])}); train and validation are as given too."

@@ -11,7 +11,8 @@ import numpy as np
 from pipelines.config import RunConfig
 from pipelines.errors import DataError
 from pipelines.labelled import findings, labels
-from pipelines.labelled.parts import Meter, Part, Reading
+from pipelines.labelled.parts import Part
+from pipelines.readings import Meter, Reading, read_all
 from pipelines.sources.folders import printable
 from pipelines.sources.problems import refuse_bad
 from pipelines.sources.scan import content_hash
@@ -37,7 +38,7 @@ class Kind:
 
     unit: str
     """image, text."""
-    read: Callable[[str, Meter], Reading]
+    read: Callable[[str, Meter], Reading[Part]]
     """A source by its name; DataError where it cannot be used as a whole."""
     store: Callable[[Part, np.ndarray, np.ndarray], LabelledStore]
     """(part, int64 rows of it, their labels into classes) -> the examples of a split."""
@@ -98,21 +99,9 @@ def _examine(
     config: RunConfig, kind: Kind, advance: Callable[[int, int], None] | None, classes: list[str] | None
 ) -> Examined:
     meter = Meter(advance)
-    main = kind.read(config.data, meter)
-    readings = [main]
-    parts = main.parts if classes is None else {"test": main.parts[_scored(main.parts)]}
-    unread: list[Problem] = []
-    for name, spec in (("valid", config.valid), ("test", config.test)):
-        if spec is not None and classes is None:
-            reading = kind.read(spec, meter)
-            readings.append(reading)
-            unread += _unread(main, reading, name)
-            parts = {**parts, name: _one_part(reading, name)}
-    if config.columns and not any(reading.source.kind in ("table", "tables", "tfds") for reading in readings):
-        raise DataError(f"columns were given and {config.data} has none: they are for tables and tfds.")
-    warnings = [problem for reading in readings for problem in reading.warnings] + unread
+    source, parts, warnings = read_all(config, lambda spec: kind.read(spec, meter), testing=classes is not None)
     warnings += [problem for part in parts.values() for problem in part.warnings]
-    return _judge(kind, main.source.kind, parts, classes, warnings)
+    return _judge(kind, source.kind, parts, classes, warnings)
 
 
 def split(config: RunConfig, examined: Examined) -> Splits:
@@ -223,37 +212,6 @@ def refuse(config: RunConfig, bad: list[Problem], examples: int) -> None:
     """Stop at bad examples, where on_bad does not say otherwise. Raises DataError."""
     which = "the one example" if examples == 1 else f"{len(bad):,} of {examples:,} examples"
     refuse_bad(config, bad, f"{which} cannot be used (mend them, or leave them out with --on-bad skip):")
-
-
-def _scored(parts: dict[str, Part]) -> str:
-    return next(name for name in ("test", "valid", "train") if name in parts)
-
-
-def _one_part(reading: Reading, split: str) -> Part:
-    """The part of a further source: all of it, or its split of that name."""
-    if split in reading.parts:
-        return reading.parts[split]
-    if list(reading.parts) == ["train"]:
-        return reading.parts["train"]
-    there = ", ".join(reading.parts)
-    raise DataError(
-        f"{reading.source.spec} (given as {split}) brings the splits {there}, not {split}: name the one that is meant."
-    )
-
-
-def _unread(main: Reading, further: Reading, split: str) -> list[Problem]:
-    """Splits that a source brings and that are not used."""
-    spec = further.source.spec
-    problems = []
-    if split in main.parts:
-        message = f"its own {split} split is not used, as {spec} is given as {split}."
-        problems.append(Problem("warning", "not-used", main.source.spec, message))
-    others = ", ".join(name for name in further.parts if name != split)
-    if split in further.parts and others and spec != main.source.spec:
-        problems.append(
-            Problem("warning", "not-used", spec, f"given as {split}: its other splits ({others}) are not used.")
-        )
-    return problems
 
 
 def _judge(

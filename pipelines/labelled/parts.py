@@ -1,6 +1,6 @@
 """A source of labelled examples read into parts, one for each split it brings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,10 +11,9 @@ from pipelines.errors import DataError
 from pipelines.labelled import cells
 from pipelines.labelled.labels import missing
 from pipelines.sources import Source
-from pipelines.sources.folders import SPLIT_NAMES, printable
+from pipelines.sources.folders import printable
 from pipelines.sources.scan import BadExample
 from pipelines.sources.tables import Table, as_text
-from pipelines.sources.tfds import Dataset
 from pipelines.task import Problem
 
 _MOST_GROUPS = 100
@@ -48,16 +47,6 @@ class Part:
     compared: np.ndarray | None = None
     """object [n], of texts: the column that scores are told apart by."""
     warnings: list[Problem] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a source gives."""
-
-    source: Source
-    parts: dict[str, Part]
-    """By split; train alone where the source brings no splits."""
-    warnings: list[Problem]
 
 
 @dataclass(frozen=True)
@@ -97,24 +86,6 @@ class Wanted:
                 raise DataError(
                     f"{name} is for tables, and {source.spec} is none: list the examples and their labels in one."
                 )
-
-
-class Meter:
-    """Counts what is done of what there is to do, over several scans."""
-
-    def __init__(self, advance: Callable[[int, int], None] | None) -> None:
-        self._advance = advance
-        self._done = 0
-        self._total = 0
-
-    def expect(self, examples: int) -> None:
-        """So many more are to be done."""
-        self._total += examples
-
-    def __call__(self, examples: int) -> None:
-        self._done += examples
-        if self._advance:
-            self._advance(self._done, self._total)
 
 
 @dataclass(frozen=True)
@@ -163,23 +134,6 @@ def bad_rows(items: Items, found: Mapping[int, BadExample], labels: np.ndarray) 
     return bad + [
         (row, Problem("error", "empty-label", items.where(row), "has no label: fill it in.")) for row in empty
     ]
-
-
-def dataset_splits(source: Source, dataset: Dataset) -> tuple[dict[str, str], list[Problem]]:
-    """The splits of a TensorFlow data set that are read, by what they are here; and a note on those that are not.
-
-    Raises:
-        DataError: none of them is to train on.
-    """
-    known = {SPLIT_NAMES.get(name, ""): name for name in dataset.splits}
-    splits = {split: name for split, name in known.items() if split} if "train" in known else {}
-    if not splits and len(dataset.splits) == 1:
-        splits = {"train": next(iter(dataset.splits))}
-    left = sorted(set(dataset.splits) - set(splits.values()))
-    if not splits:
-        raise DataError(f"{source.spec} has no train split: there are {', '.join(left)}.")
-    message = f"not read: the splits {', '.join(left)}."
-    return splits, [Problem("warning", "not-read", source.spec, message)] if left else []
 
 
 def _compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:

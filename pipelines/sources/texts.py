@@ -119,20 +119,28 @@ def decode(data: bytes, encoding: str) -> str:
     return data.decode(encoding).removeprefix(_MARK)
 
 
-def misfit(error: UnicodeDecodeError, encoding: str, *, line: int | None = None, settable: bool = True) -> str:
+def misfit(
+    error: UnicodeDecodeError,
+    encoding: str,
+    *,
+    line: int | None = None,
+    whole: str = "the table",
+    settable: bool = True,
+) -> str:
     """What is said of bytes that do not decode: 'is not UTF-8 (byte offset 17 holds 0xFC): save it as UTF-8, or …'.
 
     Args:
         error: as decode raises it.
         encoding: that they were taken for; the error itself may name it otherwise (charmap).
         line: of a table, whose bytes these are.
+        whole: what that is a line of.
         settable: whether the task has the setting `encoding`.
     """
     offset, data = error.start, error.object
     place = f"byte offset {offset:,}" + (f" of line {line:,}" if line else "")
     found = f"is not {encoding.upper()} ({place} holds 0x{data[offset]:02X})"
     other = _fitting(data, encoding) if settable else None
-    return f"{found}: save {'the table' if line else 'it'} as UTF-8" + (
+    return f"{found}: save {whole if line else 'it'} as UTF-8" + (
         f", or give --encoding {other}." if other else "."
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.labelled.parts import Meter, Part, Reading, Wanted, bad_rows, completed, dataset_splits, labels_of
+from pipelines.labelled.parts import Part, Wanted, bad_rows, completed, labels_of
+from pipelines.readings import Meter, Reading, dataset_splits
 from pipelines.sources import Source, locate
 from pipelines.sources.arrays import read_pairs
 from pipelines.sources.folders import class_folders, files_below, printable, split_tables
@@ -31,7 +32,7 @@ _VERSION = 2
 """Of what the scan finds out: raise it when inspection changes, and old findings are no longer used."""
 
 
-def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading:
+def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
     """Read and scan a source, every image of it.
 
     Raises:
@@ -45,7 +46,7 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading:
         return _READERS[source.kind](source, wanted, meter)
 
 
-def _read_sample(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_sample(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     del wanted
     from sklearn.datasets import load_digits
 
@@ -54,17 +55,19 @@ def _read_sample(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     return _from_arrays(source, {"train": (pixels, labels)}, "digits", meter)
 
 
-def _read_arrays(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_arrays(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     del wanted
     return _from_arrays(source, read_pairs(source.path), printable(source.path.name), meter)
 
 
-def _read_idx(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_idx(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     del wanted
     return _from_arrays(source, idx_pairs(source.path), printable(source.path.name), meter)
 
 
-def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]], name: str, meter: Meter) -> Reading:
+def _from_arrays(
+    source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]], name: str, meter: Meter
+) -> Reading[Part]:
     images, notes = arrays.as_pixels({split: x for split, (x, _) in pairs.items()}, name)
     meter.expect(sum(len(pixels.array) for pixels in images.values()))
     parts = {}
@@ -77,7 +80,7 @@ def _from_arrays(source: Source, pairs: dict[str, tuple[np.ndarray, np.ndarray]]
     return Reading(source, parts, [Problem("warning", kind, source.spec, note) for kind, note in notes])
 
 
-def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     if not wanted.labelled:
         return _read_files(source, meter)
     splits, notes = class_folders(source.path)
@@ -89,7 +92,7 @@ def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     return Reading(source, parts, [Problem("warning", "not-read", where, note) for where, note in notes])
 
 
-def _read_files(source: Source, meter: Meter) -> Reading:
+def _read_files(source: Source, meter: Meter) -> Reading[Part]:
     """All files anywhere below a folder, of one nameless class."""
     paths, place = files_below(source.path)
     meter.expect(len(paths))
@@ -97,11 +100,11 @@ def _read_files(source: Source, meter: Meter) -> Reading:
     return Reading(source, {"train": part}, [])
 
 
-def _read_table(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_table(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     return Reading(source, {"train": _table_part(source.path, wanted, meter)}, [])
 
 
-def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     tables = split_tables(source.path)
     return Reading(source, {split: _table_part(path, wanted, meter) for split, path in tables.items()}, [])
 
@@ -155,7 +158,7 @@ def _ignored_orientation(images: Images, facts: np.ndarray) -> list[Problem]:
     return [Problem("warning", "orientation-ignored", images.where(rows[0]), message)]
 
 
-def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading:
+def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     dataset = open_dataset(source.spec)
     image, label = records.features(dataset, wanted.columns)
     splits, notes = dataset_splits(source, dataset)
@@ -170,7 +173,7 @@ def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading:
     return Reading(source, parts, notes)
 
 
-_READERS: dict[str, Callable[[Source, Wanted, Meter], Reading]] = {
+_READERS: dict[str, Callable[[Source, Wanted, Meter], Reading[Part]]] = {
     "sample": _read_sample,
     "arrays": _read_arrays,
     "idx": _read_idx,

@@ -7,7 +7,8 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.labelled.assembly import contents, refuse
-from pipelines.labelled.parts import Meter, Part, Wanted
+from pipelines.labelled.parts import Part, Wanted
+from pipelines.readings import Meter
 from pipelines.sources.folders import printable
 from pipelines.splits import Rows, first
 from pipelines.task import Data, Problem

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.labelled.parts import Meter
+from pipelines.readings import Meter
 from pipelines.sources.folders import printable
 from pipelines.sources.problems import refuse_bad
 from pipelines.task import Problem

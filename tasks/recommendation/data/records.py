@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.labelled.parts import dataset_splits
+from pipelines.readings import dataset_splits
 from pipelines.sources import Source
 from pipelines.sources.columns import Cells, Texts
 from pipelines.sources.tables import as_text

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.labelled import cells
-from pipelines.labelled.parts import Meter, Part, Reading, Wanted, bad_rows, completed, dataset_splits, labels_of
+from pipelines.labelled.parts import Part, Wanted, bad_rows, completed, labels_of
+from pipelines.readings import Meter, Reading, dataset_splits
 from pipelines.sources import Source, locate
 from pipelines.sources.archives import class_members
 from pipelines.sources.folders import ClassFiles, class_folders, printable, split_tables
@@ -30,7 +31,7 @@ class TextsWanted(Wanted):
     encoding: str = "utf-8"
 
 
-def read_source(spec: str, wanted: TextsWanted, meter: Meter) -> Reading:
+def read_source(spec: str, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     """Read a source, every text of it.
 
     Raises:
@@ -46,7 +47,7 @@ def read_source(spec: str, wanted: TextsWanted, meter: Meter) -> Reading:
     return _READERS[source.kind](source, wanted, meter)
 
 
-def _read_sample(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_sample(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     del wanted
     texts, labels = sample.sample()
     meter.expect(len(texts))
@@ -55,15 +56,15 @@ def _read_sample(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
     return Reading(source, {"train": _part(values, lambda row: f"sample[{row}]", codes, names, {}, meter)}, [])
 
 
-def _read_table(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_table(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     return _from_tables(source, {"train": source.path}, wanted, meter)
 
 
-def _read_tables(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_tables(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     return _from_tables(source, split_tables(source.path), wanted, meter)
 
 
-def _from_tables(source: Source, tables: dict[str, Path], wanted: TextsWanted, meter: Meter) -> Reading:
+def _from_tables(source: Source, tables: dict[str, Path], wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     """Without --columns, a table without a header is recognised, and said to be taken so."""
     warnings: list[Problem] = []
     if wanted.columns is None and wanted.group_by is None:
@@ -86,7 +87,7 @@ def _table_part(path: Path, wanted: TextsWanted, meter: Meter) -> Part:
     return completed(part, table, wanted, labels)
 
 
-def _read_folder(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_folder(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     splits, notes = class_folders(source.path)
     meter.expect(sum(len(files.paths) for files in splits.values()))
     parts = {split: _files_part(files, wanted, meter) for split, files in splits.items()}
@@ -99,7 +100,7 @@ def _files_part(files: ClassFiles, wanted: TextsWanted, meter: Meter) -> Part:
     return _part(values, paths.__getitem__, files.labels, files.classes, wrong, meter)
 
 
-def _read_archive(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_archive(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     splits, notes = class_members(source.path)
     meter.expect(sum(len(members.contents) for members in splits.values()))
     parts = {}
@@ -110,7 +111,7 @@ def _read_archive(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
     return Reading(source, parts, _notes(notes))
 
 
-def _read_tfds(source: Source, wanted: TextsWanted, meter: Meter) -> Reading:
+def _read_tfds(source: Source, wanted: TextsWanted, meter: Meter) -> Reading[Part]:
     dataset = open_dataset(source.spec)
     text, label = records.features(dataset, wanted.columns)
     splits, notes = dataset_splits(source, dataset)
@@ -162,7 +163,7 @@ def _notes(notes: Sequence[tuple[str, str]]) -> list[Problem]:
     return [Problem("warning", "not-read", where, note) for where, note in notes]
 
 
-_READERS: dict[str, Callable[[Source, TextsWanted, Meter], Reading]] = {
+_READERS: dict[str, Callable[[Source, TextsWanted, Meter], Reading[Part]]] = {
     "sample": _read_sample,
     "table": _read_table,
     "tables": _read_tables,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.labelled.parts import Meter
+from pipelines.readings import Meter
 from pipelines.sources.columns import Texts
 from pipelines.sources.folders import printable
 from pipelines.sources.problems import refuse_bad
