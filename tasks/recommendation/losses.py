@@ -14,40 +14,6 @@ _NEVER = -1e9
 """The score of what must not be chosen; of float32 and bfloat16 alike."""
 
 
-def softmax_loss(queries: Any, table: Any, taken: Any) -> Any:
-    """float32 [n]: cross-entropy of the softmax over all items.
-
-    Its gradient is written out: nothing but the probabilities is kept for it, and TensorFlow's own kernel takes half as
-    long again.
-
-    Args:
-        queries: [n, width].
-        table: [items, width], of the same type.
-        taken: int32 [n], of 0 to items - 1.
-    """
-
-    @keras.ops.custom_gradient
-    def loss(queries: Any, table: Any) -> tuple[Any, Any]:
-        logits = keras.ops.matmul(queries, keras.ops.transpose(table))
-        top = keras.ops.max(logits, axis=-1, keepdims=True)
-        shares = keras.ops.exp(logits - top)
-        total = keras.ops.sum(shares, axis=-1, keepdims=True)
-        own = keras.ops.take(table, taken, axis=0)
-        value = keras.ops.squeeze(keras.ops.log(total) + top, -1) - keras.ops.sum(queries * own, axis=-1)
-
-        def slopes(*upstream: Any) -> tuple[Any, Any]:
-            slope = keras.ops.expand_dims(keras.ops.cast(upstream[-1], queries.dtype), -1)
-            each = shares * (slope / total)
-            of_queries = keras.ops.matmul(each, table) - slope * own
-            of_table = keras.ops.matmul(keras.ops.transpose(each), queries)
-            of_own = keras.ops.segment_sum(slope * queries, taken, num_segments=table.shape[0])
-            return of_queries, of_table - of_own
-
-        return value, slopes
-
-    return keras.ops.cast(loss(queries, table), "float32")
-
-
 def drawn_softmax_loss(taken: Any, others: Any, log_expected: Any, real: Any) -> Any:
     """float32 [rows, P]: cross-entropy of the softmax over the taken item and some others that were drawn.
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipelines.losses import softmax_loss
 from pipelines.task import Assets
 from tasks.recommendation import losses
 from tasks.recommendation.backbones import ITEMS, QUERY, STATES, USERS, towers
@@ -83,7 +84,7 @@ class Objective(keras.layers.Layer):
         flat = keras.ops.reshape(queries, (-1, queries.shape[-1]))
         taken = keras.ops.reshape(keras.ops.maximum(positive, 0), (-1,))
         table = keras.ops.cast(self._table(), self.compute_dtype)
-        loss = losses.softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
+        loss = softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
         return keras.ops.reshape(loss, shape)
 
     def _over_pool(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
