@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,16 +19,26 @@ from pipelines.sources.scan import cache_folder
 from pipelines.state import sync
 from pipelines.text.chunks import chunks
 
-if TYPE_CHECKING:
-    from pipelines.text.tokenizers import Tokenizer
-
 MOST_BYTES = 4 << 30
 """What the cache may hold; the tokens that were not used for longest go first."""
 _VERSION = 1
 """Of how tokens are made and kept: another one makes them anew."""
 _DAY = 24 * 3600
+_MADE_BY = {"preset": ("tensorflow", "keras-hub", "tensorflow-text"), "sentencepiece": ("sentencepiece",)}
+"""The packages that tokens depend on, by the kind of tokenizer; of others TensorFlow alone."""
 _FILES = ("values.npy", "row_splits.npy")
 _CHECKSUM = "checksum"
+
+
+class Cuts(Protocol):
+    """What texts are cut into tokens by."""
+
+    @property
+    def size(self) -> int:
+        """Tokens there are: 0 to size - 1."""
+
+    def cut(self, texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens of all texts, one after the other; how many each text has [n])."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Tokens:
 
 def tokenise(
     texts: Sequence[bytes | str],
-    tokenizer: "Tokenizer",
+    tokenizer: Cuts,
     asset: dict[str, Any],
     fingerprint: str,
     advance: Callable[[int], None],
@@ -84,8 +94,7 @@ def tokenise(
 
 
 def _digest(asset: dict[str, Any], fingerprint: str, texts: int) -> str:
-    packages = ("tensorflow", *(("keras-hub", "tensorflow-text") if asset["kind"] == "preset" else ()))
-    made_by = [_VERSION, *map(_version, packages)]
+    made_by = [_VERSION, *map(_version, _MADE_BY.get(asset["kind"], ("tensorflow",)))]
     text = json.dumps([made_by, fingerprint, texts, asset], sort_keys=True)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -97,13 +106,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _make(texts: Sequence[bytes | str], tokenizer: "Tokenizer", advance: Callable[[int], None]) -> Tokens:
+def _make(texts: Sequence[bytes | str], tokenizer: Cuts, advance: Callable[[int], None]) -> Tokens:
     dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.int32
     values, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.int64)]
     for part in chunks(texts):
-        ragged = tokenizer.encode(part)
-        values.append(ragged.values.numpy().astype(dtype))
-        lengths.append(ragged.row_lengths().numpy())
+        tokens, counts = tokenizer.cut(part)
+        values.append(tokens.astype(dtype))
+        lengths.append(counts)
         advance(len(part))
     splits = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
     return Tokens(np.concatenate(values), splits)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import ConfigError, StateError
@@ -50,6 +51,11 @@ class Tokenizer:
     """What a process must import to run the graph, beside TensorFlow."""
     tracked: tuple[Any, ...] = ()
     """What the graph refers to: a tf.Module that is saved with it must hold these."""
+
+    def cut(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 tokens of all texts, one after the other; int64 [n], how many each has)."""
+        ragged = self.encode(texts)
+        return ragged.values.numpy(), ragged.row_lengths().numpy()
 
 
 def tokenizer(asset: Asset) -> Tokenizer:

@@ -17,8 +17,8 @@ from tasks.translation.data.stores import Pairs, PairStore
 __all__ = ["check_data", "load_data", "load_test", "references"]
 
 _SAMPLE = (
-    "These pairs are synthetic, num2words' words in a few phrases; no number, year, price or time of the test stands by "
-    "itself in training."
+    "These pairs are synthetic, num2words' words in a few phrases; no number, year, price or time of the test stands "
+    "by itself in training."
 )
 
 
@@ -61,11 +61,11 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
 
 
 def references(store: Store) -> Raw:
-    """The truth about every example: source and target object [n], of texts; group_by object [n], of texts, where
-    scores are told apart."""
+    """The truth about every example: source and target object [n], of texts; tokens int64 [n], pieces of the whole
+    source; group_by object [n], of texts, where scores are told apart."""
     pairs = cast(PairStore, store)
     every = np.arange(len(pairs))
-    found = {"source": _column(pairs.sources(every)), "target": _column(pairs.targets(every))}
+    found = {"source": _column(pairs.sources(every)), "target": _column(pairs.targets(every)), "tokens": pairs.length}
     return found if pairs.compared is None else {**found, "group_by": pairs.compared}
 
 

@@ -1,7 +1,7 @@
 """Random access to pairs of texts, and to their pieces once they are known."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +64,18 @@ class PairStore:
             return None
         lengths = [table.lengths if self.places is None else table.lengths[self.places] for table in self.pieces]
         return np.stack(lengths, axis=1).astype(np.int32) + np.int32(1)
+
+    @property
+    def length(self) -> np.ndarray:
+        """int64 [n]: pieces of each whole source."""
+        assert self.sizes is not None
+        return self.sizes[:, 0].astype(np.int64) - 1
+
+    def only(self, kept: np.ndarray) -> "PairStore":
+        """Some of the examples, int64 [rows], ascending."""
+        places = kept if self.places is None else self.places[kept]
+        groups, compared = (None if column is None else column[kept] for column in (self.groups, self.compared))
+        return replace(self, rows=self.rows[kept], groups=groups, compared=compared, places=places)
 
     def ids(self, indices: np.ndarray) -> list[str]:
         """File and line."""

@@ -1,0 +1,136 @@
+"""From sentences to pieces, once, before training: the vocabulary, and what the model sees of each pair."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from pipelines.console import Console
+from pipelines.errors import ConfigError, DataError
+from pipelines.runs import Run
+from pipelines.task import Assets, Data
+from pipelines.text.cache import Tokens, tokenise
+from pipelines.text.pieces import Pieces
+from pipelines.transfer import kind_of
+from tasks.translation import data as pairs
+from tasks.translation.config import Config
+from tasks.translation.data.stores import PairStore
+from tasks.translation.lengths import fitting, padding
+from tasks.translation.vocabulary import SIDES, Vocabulary, learnt, side_of, vocabulary
+
+
+def load_data(config: Config) -> Data:
+    """The data of a run in pieces. Of train, pairs that are longer than max_tokens are left out.
+
+    Assets: `languages`; `vocabulary`; `pieces`, their names, or `source_pieces` and `target_pieces`; `longest`, the
+    pieces of the longest source that is trained on, with its end.
+
+    Raises:
+        DataError: a source cannot be used, or (on_bad: fail) an example; or no pair is short enough to train on.
+    """
+    data = pairs.load_data(config)
+    asset = _asset(config, cast(PairStore, data.splits["train"]))
+    data = replace(data, assets={**data.assets, "vocabulary": asset})
+    known = vocabulary(data.assets)
+    data = _shortened(config, _tokenised(config, data, known))
+    longest = int(cast(PairStore, data.splits["train"]).length.max()) + 1
+    return replace(data, assets={**data.assets, **_names(known), "longest": longest})
+
+
+def load_test(config: Config, assets: Assets) -> Data:
+    """What a finished model is scored on, in its pieces.
+
+    Raises:
+        DataError: as load_data.
+    """
+    data = pairs.load_test(config, assets)
+    kept = {name: value for name, value in assets.items() if name not in data.assets}
+    return _tokenised(config, replace(data, assets={**data.assets, **kept}), vocabulary(assets))
+
+
+def _asset(config: Config, train: PairStore) -> dict[str, Any]:
+    """The vocabulary of the run to start from; without one, learnt from the train split."""
+    if config.pretrained is not None:
+        if kind_of(config.pretrained) != "run":
+            raise ConfigError(
+                f"pretrained {config.pretrained} is no run of translation, whose pieces could be taken over: name the "
+                "folder of one."
+            )
+        return dict(Run(Path(config.pretrained)).read_json("model/vocabulary.json"))
+    every = np.arange(len(train))
+    return learnt(train.sources(every), train.targets(every), config)
+
+
+def _names(known: Vocabulary) -> Assets:
+    if known.joint:
+        return {"pieces": known.source.names}
+    return {"source_pieces": known.source.names, "target_pieces": known.target.names}
+
+
+def _tokenised(config: Config, data: Data, known: Vocabulary) -> Data:
+    """The same splits with the pieces of each sentence, and what is cut of them."""
+    asset = data.assets["vocabulary"]
+    splits: dict[str, PairStore] = {}
+    cut = {}
+    for split, store in data.splits.items():
+        pair = cast(PairStore, store)
+        texts = pair.encoded(np.arange(len(pair)))
+        made = [
+            _pieces(column, own, side_of(asset, side), f"{data.fingerprint}|{split}|{side}", f"{side} of {split}")
+            for side, own, column in zip(SIDES, (known.source, known.target), texts, strict=True)
+        ]
+        splits[split] = replace(pair, pieces=(made[0], made[1]))
+        if split != "train":
+            cut[split] = _cut_in_words(splits[split], config)
+    sizes = {known: one.size for known, one in zip(SIDES, (known.source, known.target), strict=True)}
+    about = {"pieces": known.source.size if known.joint else sizes, "tokens": _spread(list(splits.values()))}
+    return replace(data, splits=dict(splits), summary={**data.summary, **about, "cut": cut})
+
+
+def _pieces(texts: np.ndarray, known: Pieces, asset: dict[str, Any], fingerprint: str, label: str) -> Tokens:
+    done = 0
+    with Console().bar(f"pieces of {label}", len(texts), "sentences") as show:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            show(done)
+
+        return tokenise(list(texts), known, asset, fingerprint, advance)
+
+
+def _shortened(config: Config, data: Data) -> Data:
+    """The data without the pairs of train that the model would not see all of."""
+    train = cast(PairStore, data.splits["train"])
+    assert train.sizes is not None
+    kept = np.flatnonzero(fitting(train.sizes, config))
+    most = f"{config.max_tokens} pieces a side"
+    if not len(kept):
+        raise DataError(f"none of the {len(train):,} training pairs has at most {most}: raise max_tokens.")
+    left = len(train) - len(kept)
+    store = train.only(kept)
+    assert store.sizes is not None
+    told = f"{left:,} of {len(train):,} training pairs, of more than {most}" if left else "none"
+    summary = {**data.summary, "left_out": told, "padding": f"{padding(store.sizes, config):.1%} of all places"}
+    hashes = {**data.hashes, "train": data.hashes["train"][kept]}
+    return replace(data, splits={**data.splits, "train": store}, hashes=hashes, summary=summary)
+
+
+def _spread(stores: Sequence[PairStore]) -> dict[str, str]:
+    """How many pieces the texts of all splits have, ends not counted."""
+    sizes = np.concatenate([store.sizes for store in stores if store.sizes is not None]) - 1
+    return {
+        side: f"{column.min():,} to {column.max():,}, median {int(np.median(column)):,}"
+        for side, column in zip(SIDES, sizes.T, strict=True)
+    }
+
+
+def _cut_in_words(store: PairStore, config: Config) -> str:
+    """How many sources and targets of a split are longer than what the model sees."""
+    assert store.sizes is not None
+    source, target = (store.sizes > config.max_tokens).sum(axis=0).tolist()
+    if not source and not target:
+        return "none"
+    return f"{source:,} sources and {target:,} targets, to {config.max_tokens} pieces"
