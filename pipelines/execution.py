@@ -203,7 +203,8 @@ class Execution:
         stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
         config = self._chosen(config, built.model, stream)
         lengths = stream.order.shapes > 1
-        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on", lengths=lengths)
+        norms = config.accumulate, config.clip_norm
+        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, stream, None, self.console, self.task.unit
         with self.interrupts.postponed():
@@ -252,7 +253,7 @@ class Execution:
         lengths = any(stream.order.shapes > 1 for stream in streams.values())
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.runtime.device)
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused)
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)

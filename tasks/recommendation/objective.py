@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipelines.devices import gathered, replica
 from pipelines.losses import softmax_loss
 from pipelines.task import Assets
 from tasks.recommendation import losses
@@ -88,15 +89,19 @@ class Objective(keras.layers.Layer):
         return keras.ops.reshape(loss, shape)
 
     def _over_pool(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
-        """The softmax over items that the batch shares: drawn ones, or those that its other rows ask for."""
+        """The softmax over items that the batch shares, whatever replicas compute it: drawn ones, or those that its
+        other rows ask for."""
         positive = x["positive"]
-        pool = keras.ops.reshape(x.get("negative", positive), (-1,))
+        shared = x.get("negative", positive)
+        everyone = gathered(shared)
+        pool = keras.ops.reshape(everyone, (-1,))
         real = keras.ops.not_equal(keras.ops.expand_dims(positive, 2), pool)
         if self._config.loss == "in-batch":
-            rows = keras.ops.cumsum(keras.ops.ones_like(positive), axis=0)
-            own = keras.ops.equal(rows[:, :1, None], keras.ops.reshape(rows, (-1,)))
+            mine = _rows(positive, replica() * keras.ops.shape(positive)[0])[:, :1, None]
+            own = keras.ops.equal(mine, keras.ops.reshape(_rows(everyone, 0), (-1,)))
             real = keras.ops.logical_and(real, keras.ops.logical_and(pool >= 0, keras.ops.logical_not(own)))
-        vectors = self.candidates({"item": keras.ops.expand_dims(pool, 0)}, training=training)[0]
+        items = keras.ops.reshape(shared, (1, -1))
+        vectors = gathered(self.candidates({"item": items}, training=training)[0])
         others = keras.ops.matmul(queries, keras.ops.transpose(keras.ops.cast(vectors, queries.dtype)))
         drawn = keras.ops.log(keras.ops.sum(keras.ops.cast(pool >= 0, "float32")))
         expected = keras.ops.take(self._log_shares, keras.ops.maximum(pool, 0)) + drawn
@@ -148,6 +153,11 @@ class Objective(keras.layers.Layer):
             return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
         everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
         return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
+
+
+def _rows(items: Any, first: Any) -> Any:
+    """int32 [rows, P]: the number of the row that each of the items [rows, P] stands in."""
+    return keras.ops.cumsum(keras.ops.ones_like(items), axis=0) - 1 + first
 
 
 def _above(scores: Any, own: Any, weights: Any) -> Any:
