@@ -97,10 +97,12 @@ def _tower(numbers: Any, side: str, config: Config, assets: Assets) -> Any:
     count, table = len(assets[side]), feature_table(assets, side)
     learnt = keras.ops.cast(numbers < assets["trained"][side], "float32")
     x = _table(count, config.width, side, _SPREAD)(_rows(numbers))
-    x = x * keras.ops.cast(keras.ops.expand_dims(learnt, -1), x.dtype)
-    whole = None if table is None else (*(None for _ in numbers.shape), 1)
-    x = _dropout(x, config, f"{side}_dropout", noise_shape=whole)
-    if table is not None:
+    learnt = keras.ops.expand_dims(learnt, -1)
+    if table is None:
+        x = _dropout(x * keras.ops.cast(learnt, x.dtype), config, f"{side}_dropout")
+    else:
+        learnt = keras.ops.minimum(_dropout(learnt, config, f"{side}_dropout"), 1.0)
+        x = keras.ops.concatenate([x * keras.ops.cast(learnt, x.dtype), keras.ops.cast(learnt, x.dtype)], axis=-1)
         known = keras.layers.Embedding(count, table.shape[1], trainable=False, name=f"{side}{FEATURES}")
         known.build()
         known.embeddings.assign(table)

@@ -11,6 +11,9 @@ from tasks.recommendation.data.packing import unpacked
 
 _MOST = 512
 """Numbers that a column becomes; of more categories or words than that, some share one, by hash."""
+_LEAST = 2
+Sizes = tuple[int, int]
+"""How many users or items there are, and how many of the first have training interactions."""
 
 
 def feature_table(assets: Assets, side: str) -> np.ndarray | None:
@@ -20,44 +23,51 @@ def feature_table(assets: Assets, side: str) -> np.ndarray | None:
     its words, each row of these of length 1.
     """
     columns = assets.get("features", {}).get(side, {}).get("columns", [])
-    parts = [_KINDS[column["kind"]](column, len(assets[side])) for column in columns]
+    sizes = len(assets[side]), assets["trained"][side]
+    parts = [_KINDS[column["kind"]](column, sizes) for column in columns]
     return np.concatenate(parts, axis=1) if parts else None
 
 
-def _number(column: dict[str, Any], rows: int) -> np.ndarray:
+def _number(column: dict[str, Any], sizes: Sizes) -> np.ndarray:
     values = np.array([np.nan if value is None else value for value in column["values"]], np.float32)
     missing = np.isnan(values)
     parts = [np.where(missing, 0, values), *([missing] if missing.any() else [])]
     return np.stack(parts, axis=1).astype(np.float32)
 
 
-def _category(column: dict[str, Any], rows: int) -> np.ndarray:
+def _category(column: dict[str, Any], sizes: Sizes) -> np.ndarray:
     codes = unpacked(column["codes"])
     owners = np.flatnonzero(codes >= 0)
-    return _counted(owners, codes[owners], column["names"], rows)
+    return _counted(owners, codes[owners], column["names"], sizes)
 
 
-def _set(column: dict[str, Any], rows: int) -> np.ndarray:
-    owners = np.repeat(np.arange(rows), np.diff(unpacked(column["splits"])))
-    return _normal(_counted(owners, unpacked(column["codes"]), column["names"], rows))
+def _set(column: dict[str, Any], sizes: Sizes) -> np.ndarray:
+    owners = np.repeat(np.arange(sizes[0]), np.diff(unpacked(column["splits"])))
+    return _normal(_counted(owners, unpacked(column["codes"]), column["names"], sizes))
 
 
-def _text(column: dict[str, Any], rows: int) -> np.ndarray:
+def _text(column: dict[str, Any], sizes: Sizes) -> np.ndarray:
     words = [re.findall(r"\w+", text.lower()) for text in column["texts"]]
-    owners = np.repeat(np.arange(rows), [len(one) for one in words])
+    owners = np.repeat(np.arange(sizes[0]), [len(one) for one in words])
     names = sorted({word for one in words for word in one})
     place = {name: code for code, name in enumerate(names)}
     codes = np.array([place[word] for one in words for word in one], np.int64)
-    return _normal(_counted(owners, codes, names, rows))
+    return _normal(_counted(owners, codes, names, sizes))
 
 
-def _counted(owners: np.ndarray, codes: np.ndarray, names: list[str], rows: int) -> np.ndarray:
-    """float32 [rows, places]: how often each row has each name."""
-    places = np.arange(len(names))
-    if len(names) > _MOST:
-        places = np.array([zlib.crc32(name.encode("utf-8", "surrogatepass")) % _MOST for name in names])
-    counted = np.zeros((rows, max(min(len(names), _MOST), 1)), np.float32)
-    np.add.at(counted, (owners, places[codes] if len(codes) else codes), 1.0)
+def _counted(owners: np.ndarray, codes: np.ndarray, names: list[str], sizes: Sizes) -> np.ndarray:
+    """float32 [rows, places]: how often each row has each name. A name that fewer than _LEAST trained rows have is left
+    out: it tells a row apart as an id does, and nothing is learnt of what it means for others."""
+    pairs = np.unique(np.stack([owners, codes]).astype(np.int64), axis=1)
+    holders = np.bincount(pairs[1, pairs[0] < sizes[1]], minlength=len(names))
+    kept = np.flatnonzero(holders >= _LEAST)
+    places = np.full(len(names), -1)
+    places[kept] = np.arange(len(kept))
+    if len(kept) > _MOST:
+        places[kept] = [zlib.crc32(names[name].encode("utf-8", "surrogatepass")) % _MOST for name in kept.tolist()]
+    at = places[codes] if len(codes) else np.zeros(0, np.int64)
+    counted = np.zeros((sizes[0], max(min(len(kept), _MOST), 1)), np.float32)
+    np.add.at(counted, (owners[at >= 0], at[at >= 0]), 1.0)
     return counted
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipelines.task import Assets
+from tasks.recommendation.config import Config
+
 _NEVER = -1e9
 """The score of what must not be chosen; of float32 and bfloat16 alike."""
 
@@ -54,11 +57,21 @@ def squared_loss(ratings: Any, scores: Any) -> Any:
     return keras.ops.square(keras.ops.cast(scores, "float32") - ratings)
 
 
-def log_popularity(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """float32 [items]: the logarithm of each item's share of all interactions, each counted once more, so that items
-    without any have one too."""
+def rivals(config: Config, assets: Assets) -> int:
+    """How many of the first items are what a taken one is held against in training. Where features speak for items that
+    nobody took yet, these are left out: as they are never the right answer, the network would learn to tell them by
+    their features, and place them last."""
+    described = assets.get("features", {}).get("items", {}).get("columns")
+    if config.backbone == "two-tower" and described:
+        return int(assets["trained"]["items"])
+    return len(assets["items"])
+
+
+def log_popularity(counts: Sequence[int] | np.ndarray, among: int | None = None) -> np.ndarray:
+    """float32 [items]: the logarithm of each item's share of the interactions of the first so many (all, by default),
+    each counted once more, so that items without any have one too."""
     smoothed = np.asarray(counts, np.float64) + 1.0
-    return np.asarray(np.log(smoothed / smoothed.sum()), np.float32)
+    return np.asarray(np.log(smoothed / smoothed[:among].sum()), np.float32)
 
 
 def rank_gain(ranks: Any, asked: Any, k: int) -> Any:

@@ -26,8 +26,8 @@ class Objective(keras.layers.Layer):
     def __init__(self, network: keras.Model, config: Config, assets: Assets, **settings: Any) -> None:
         super().__init__(**settings)
         self.network, self._config = network, config
-        self._count = len(assets["items"])
-        self._log_shares = losses.log_popularity(assets["counts"])
+        self._count, self._rivals = len(assets["items"]), losses.rivals(config, assets)
+        self._log_shares = losses.log_popularity(assets["counts"], self._rivals)
         self._sequential = config.backbone in SEQUENTIAL
         self._multiplies = QUERY in {layer.name for layer in network.layers}
         if self._multiplies:
@@ -68,7 +68,7 @@ class Objective(keras.layers.Layer):
 
     def _loss(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
         if self._config.loss == "softmax":
-            return self._over_all(x["positive"], queries)
+            return self._over_all(x["positive"], queries, self._rivals if training else self._count)
         if self._config.loss in POOLED:
             return self._over_pool(x, queries, training)
         negative = x["negative"]
@@ -78,13 +78,13 @@ class Objective(keras.layers.Layer):
         real = keras.ops.logical_not(keras.ops.any(hits, axis=1, keepdims=True))
         return {"bpr": losses.bpr_loss, "pointwise": losses.pointwise_loss}[self._config.loss](taken, others, real)
 
-    def _over_all(self, positive: Any, queries: Any) -> Any:
-        """The softmax over all items."""
+    def _over_all(self, positive: Any, queries: Any, count: int) -> Any:
+        """The softmax over the first so many items."""
         shape = keras.ops.shape(positive)
         queries = keras.ops.broadcast_to(queries, (*shape, queries.shape[-1]))
         flat = keras.ops.reshape(queries, (-1, queries.shape[-1]))
         taken = keras.ops.reshape(keras.ops.maximum(positive, 0), (-1,))
-        table = keras.ops.cast(self._table(), self.compute_dtype)
+        table = keras.ops.cast(self._table(count), self.compute_dtype)
         loss = softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
         return keras.ops.reshape(loss, shape)
 
@@ -131,11 +131,11 @@ class Objective(keras.layers.Layer):
             sizes.append(keras.ops.sum(keras.ops.square(keras.ops.cast(rows, "float32")), axis=-1))
         return self._config.penalty * (sizes[0] + sizes[1])
 
-    def _table(self) -> Any:
-        """[items, width]: the vectors of all."""
+    def _table(self, count: int) -> Any:
+        """[count, width]: the vectors of the first items; of backbones whose table is that, of all."""
         if self._config.backbone != "two-tower":
             return keras.ops.convert_to_tensor(self.network.get_layer(ITEMS).embeddings)
-        return self.candidates({"item": np.arange(self._count, dtype=np.int32)[None]})[0]
+        return self.candidates({"item": np.arange(count, dtype=np.int32)[None]})[0]
 
     def _gain(self, x: dict[str, Any], queries: Any) -> Any:
         """NDCG of the held-out items among all others but those seen, ties taken at their mean place."""
@@ -149,7 +149,7 @@ class Objective(keras.layers.Layer):
     def _all_scores(self, x: dict[str, Any], queries: Any) -> Any:
         """float32 [rows, items]."""
         if queries is not None:
-            table = keras.ops.cast(self._table(), "float32")
+            table = keras.ops.cast(self._table(self._count), "float32")
             return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
         everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
         return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
