@@ -349,8 +349,12 @@ class Execution:
 
         serving = self.task.serving(model, self.config, assets)
         place = save_served(self.run.path / "export", serving)
-        inputs = serving.inputs(self.data.splits["test"], np.arange(len(records)))
-        parity = check_served(place, inputs, records, serving.output, self.config.precision)
+        store = self.data.splits["test"]
+        inputs = serving.inputs(store, np.arange(len(records)))
+        if serving.fetch is not None:
+            predictor = self.task.predictor(model, self.config, assets, {})
+            records = predict_store(predictor, Head(store, len(records)), serving.fetch)
+        parity = check_served(place, inputs, records, serving.output, self.config.precision, serving.gap)
         self.run.write_json("export/parity.json", {"saved_model": parity})
         also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
         self.console.say(f"export: {place}{also}")

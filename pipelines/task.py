@@ -304,6 +304,14 @@ class Serving:
     """What the graph refers to: the model, tables."""
     output: str = "logits"
     """Which of its outputs Record.output holds."""
+    others: "Mapping[str, tuple[Callable[[Any], dict[str, Any]], Any, str]]" = field(default_factory=dict)
+    """Further signatures by name: a function, its inputs, and what these are in words, as above."""
+    fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
+    """(store, int64 [rows]) -> what the predictor takes to answer as the graph must, where that is not what the store
+    fetches."""
+    gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
+    """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
+    None: as far as `output` is from Record.output."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]

@@ -132,9 +132,14 @@ def _known(config: Config, assets: Assets) -> Callable[[Raw], np.ndarray]:
     """bool [rows]: whether the model has learnt of a user, or is told what one took, or what one is like."""
     if config.backbone in SEQUENTIAL:
         return _any_known
-    described = config.backbone == "two-tower" and "users" in assets.get("features", {})
-    most = len(assets["users"]) if described else assets["trained"]["users"]
+    most = known_users(config, assets)
     return lambda raw: (raw["user"] >= 0) & (raw["user"] < most)
+
+
+def known_users(config: Config, assets: Assets) -> int:
+    """How many of the first users the model has learnt of, or is told what they are like."""
+    described = config.backbone == "two-tower" and "users" in assets.get("features", {})
+    return len(assets["users"]) if described else int(assets["trained"]["users"])
 
 
 def _any_known(raw: Raw) -> np.ndarray:
@@ -165,9 +170,7 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
     least, most = assets["rating"]["min"], assets["rating"]["max"]
     users, items = assets["trained"]["users"], assets["trained"]["items"]
     if QUERY in {layer.name for layer in model.layers}:
-        sides = [forward(tower) for tower in towers(model)]
-        query = _with_average(sides[0]({"user": np.arange(users, dtype=np.int32)}))
-        candidate = _with_average(sides[1]({"item": np.arange(items, dtype=np.int32)[None]})[0])
+        query, candidate = rating_vectors(model, assets)
 
         def score(user: np.ndarray, item: np.ndarray) -> np.ndarray:
             return np.asarray(np.einsum("nd,nd->n", query[user], candidate[item]))
@@ -183,6 +186,14 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
         return np.asarray(np.clip(score(user, item), least, most), np.float32)
 
     return rate
+
+
+def rating_vectors(model: keras.Model, assets: Assets) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [users + 1, width] and [items + 1, width], whose products are ratings: of each that training knows, and
+    the mean behind the last."""
+    users, items = (np.arange(assets["trained"][side], dtype=np.int32) for side in ("users", "items"))
+    query, candidate = (forward(tower) for tower in towers(model))
+    return _with_average(query({"user": users})), _with_average(candidate({"item": items[None]})[0])
 
 
 def _with_average(vectors: np.ndarray) -> np.ndarray:
