@@ -1,6 +1,7 @@
 """From texts to translations: cut into pieces, followed by beam search, put together; texts that are longer than what
 the model was trained on in parts."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from pipelines.devices import forward
 from pipelines.raw import count_of, rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
+from pipelines.text.pieces import END
 from tasks.translation import segments
 from tasks.translation.answers import answer
 from tasks.translation.config import Config
@@ -17,6 +19,8 @@ from tasks.translation.decoding import Decoder
 from tasks.translation.encoding import padded_pair
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 
+_FEW = 10
+"""Pieces that the translation of the shortest text may have."""
 _PAIRS = 64
 """References whose likelihood is computed at once."""
 
@@ -72,9 +76,19 @@ class _Translator:
         """Of each the best translations with their scores, best first."""
         if not texts:
             return []
-        pieces, scores = self._decoder.translate(self._words.source.encode(texts), n_best=self._n_best)
-        every = iter(self._words.target.decode([one for each in pieces for one in each]))
-        return [[(next(every), float(at)) for at in row] for row in scores]
+        sources = [np.array([*pieces, END], np.int32) for pieces in self._words.source.encode(texts)]
+        config = self._config
+        limits = np.array([math.ceil(config.length_factor * (len(one) - 1)) + _FEW for one in sources], np.int32)
+        found = self._decoder.translate_all(
+            sources,
+            limits,
+            beams=config.beams,
+            n_best=self._n_best,
+            length_penalty=config.length_penalty,
+            no_repeat=config.no_repeat,
+        )
+        written = iter(self._words.target.decode([one for each in found for one in each.pieces]))
+        return [[(next(written), float(score)) for score in each.scores] for each in found]
 
     def _joined(self, parts: Sequence[Sequence[tuple[str, float]]]) -> list[tuple[str, float]]:
         """The parts' best as one, their second bests as one, and so on; the score is the mean of theirs."""
