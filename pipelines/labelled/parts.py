@@ -118,10 +118,10 @@ def completed(part: Part, table: Table, wanted: Wanted, labels: Labels) -> Part:
     part = replace(part, bad=part.bad + [(None, problem) for problem in table.bad])
     part = replace(part, warnings=part.warnings + _repeated(part.items, labels.twice))
     if wanted.group_by is not None:
-        part = replace(part, compared=_compared(table.path, wanted.group_by, table.columns["group_by"]))
+        part = replace(part, compared=compared(table.path, wanted.group_by, table.columns["group_by"]))
     if "group" not in table.columns:
         return part
-    groups = _texts(table.columns["group"]).tolist()
+    groups = cell_texts(table.columns["group"]).tolist()
     return replace(part, groups=cells.groups(groups, part.hashes), group_names=groups)
 
 
@@ -136,8 +136,13 @@ def bad_rows(items: Items, found: Mapping[int, BadExample], labels: np.ndarray) 
     ]
 
 
-def _compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:
-    texts = _texts(column)
+def compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:
+    """object [n], of texts: a table's column `name`, by which scores are told apart.
+
+    Raises:
+        DataError: it holds too many values for that.
+    """
+    texts = cell_texts(column)
     different = len(set(texts.tolist()))
     if different > _MOST_GROUPS:
         raise DataError(
@@ -147,7 +152,8 @@ def _compared(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     return texts
 
 
-def _texts(column: np.ndarray) -> np.ndarray:
+def cell_texts(column: np.ndarray) -> np.ndarray:
+    """object [n]: cells as texts, '' for none."""
     texts = np.empty(len(column), object)
     texts[:] = [printable(as_text(value).strip()) for value in column]
     return texts

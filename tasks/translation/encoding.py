@@ -18,20 +18,18 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
 
     x: source int32 [rows, length], its pieces and END; target int32 [rows, length], START and its pieces. y int32
     [rows, length], the target's pieces and END; weight float32 [rows, length], 0 where that is padding. The length is
-    the smallest of the bounds that holds both sides of all rows; what is longer than the last is cut: of a source the
-    tail before its END, of a target the tail. Without `target` x is {"source"} alone.
+    the smallest of the bounds that holds both sides of all rows; of what is longer than the last, the tail before END
+    is cut off. Without `target` x is {"source"} alone.
     """
     del assets, training
-    most = config.max_tokens
 
     def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         del keys
-        source = _followed(_ragged(raw, "source")[:, : most - 1], END)
+        source = _ended(raw, "source", config)
         if "target" not in raw:
             x = _padded(source, _length(config, source))
             return {"source": x}, None, tf.ones(tf.shape(x)[:1])
-        pieces = _ragged(raw, "target")
-        target = _followed(pieces, END)[:, :most]
+        target = _ended(raw, "target", config)
         length = _length(config, source, target)
         y = _padded(target, length)
         x = {"source": _padded(source, length), "target": _shifted(y)}
@@ -42,22 +40,20 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
 
 def padded_pair(raw: Raw, config: Config) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """x, y and weight of a batch as `encode` has them."""
-    most = config.max_tokens
-    sources = [[*row[: most - 1], END] for row in _rows(raw, "source")]
-    targets = [[*row, END][:most] for row in _rows(raw, "target")]
-    length = _bound(config, [*sources, *targets])
+    sources, targets = (_rows(raw, name, config) for name in ("source", "target"))
+    longest = max(map(len, [*sources, *targets]), default=0)
+    length = next(length for length in bounds(config) if length >= longest)
     y = _filled(targets, length)
     before = np.concatenate([np.full((len(y), 1), START, np.int32), y[:, :-1]], axis=1)
     x = {"source": _filled(sources, length), "target": np.where(y == PAD, np.int32(PAD), before)}
     return x, y, (y != PAD).astype(np.float32)
 
 
-def _ragged(raw: Any, name: str) -> tf.RaggedTensor:
-    return tf.RaggedTensor.from_row_splits(raw[name], raw[f"{name}_splits"], validate=False)
-
-
-def _followed(rows: tf.RaggedTensor, last: int) -> tf.RaggedTensor:
-    return tf.concat([tf.cast(rows, tf.int32), tf.fill([rows.nrows(), 1], tf.constant(last, tf.int32))], axis=1)
+def _ended(raw: Any, name: str, config: Config) -> tf.RaggedTensor:
+    """int32 [rows, ragged]: the pieces of each row, as many as there is room for, and END."""
+    pieces = tf.RaggedTensor.from_row_splits(tf.cast(raw[name], tf.int32), raw[f"{name}_splits"], validate=False)
+    end = tf.fill([pieces.nrows(), 1], tf.constant(END, tf.int32))
+    return tf.concat([pieces[:, : config.max_tokens - 1], end], axis=1)
 
 
 def _shifted(y: tf.Tensor) -> tf.Tensor:
@@ -77,14 +73,10 @@ def _padded(rows: tf.RaggedTensor, length: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(rows.to_tensor(PAD, shape=tf.stack([-1, length])), [None, None])
 
 
-def _rows(raw: Raw, name: str) -> list[list[int]]:
+def _rows(raw: Raw, name: str, config: Config) -> list[list[int]]:
     splits = raw[f"{name}_splits"]
-    return [raw[name][start:end].tolist() for start, end in zip(splits[:-1], splits[1:], strict=True)]
-
-
-def _bound(config: Config, rows: list[list[int]]) -> int:
-    longest = max(map(len, rows), default=0)
-    return next(length for length in bounds(config) if length >= longest)
+    most = config.max_tokens - 1
+    return [[*raw[name][start:end][:most].tolist(), END] for start, end in zip(splits[:-1], splits[1:], strict=True)]
 
 
 def _filled(rows: list[list[int]], length: int) -> np.ndarray:

@@ -11,10 +11,12 @@ from pipelines.paired.parts import Part
 from pipelines.task import Assets, CheckReport, Data, Raw, Store
 from tasks.translation.config import Config
 from tasks.translation.data.aligned import Direction
-from tasks.translation.data.parts import Wanted, read_source
+from tasks.translation.data.header import Wanted
+from tasks.translation.data.inputs import inputs
+from tasks.translation.data.parts import read_source
 from tasks.translation.data.stores import Pairs, PairStore
 
-__all__ = ["check_data", "load_data", "load_test", "references"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
 
 _SAMPLE = (
     "These pairs are synthetic, num2words' words in a few phrases; no number, year, price or time of the test stands "

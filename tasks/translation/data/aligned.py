@@ -15,6 +15,7 @@ from pipelines.sources.folders import SPLIT_NAMES, is_litter, not_read
 from pipelines.sources.scan import BadExample
 from pipelines.sources.tables import binary, table_suffix, translated
 from pipelines.sources.texts import decode, is_narrow, misfit, utf16_or_32
+from pipelines.splits import SPLITS
 from pipelines.task import Problem
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
@@ -101,7 +102,8 @@ def by_split(stems: Stems, folder: Path, pair: tuple[str, str]) -> tuple[dict[st
         which = ", ".join(there[:_SHOWN])
         raise DataError(f"{folder} holds {which}, none of them called train: name one, as {folder / there[0]}.")
     read, warnings = {}, []
-    for split, known in splits.items():
+    for split in (name for name in SPLITS if name in splits):
+        known = splits[split]
         first = min(known, key=lambda stem: (stem.lower() not in SPLIT_NAMES, stem))
         read[split] = (stems[first][pair[0]], stems[first][pair[1]])
         if len(known) > 1:

@@ -1,7 +1,7 @@
 """A source of translations read into parts, one for each split it brings: both sides, what is wrong with them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,20 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.labelled import cells
+from pipelines.labelled.parts import cell_texts, compared
 from pipelines.paired.parts import Part, joint_hashes
-from pipelines.readings import Meter, Reading
+from pipelines.readings import Meter, Reading, dataset_splits
 from pipelines.sources import Source, locate
+from pipelines.sources.folders import split_tables
 from pipelines.sources.scan import BadExample, content_hash
+from pipelines.sources.tables import read_table
 from pipelines.sources.texts import from_cell
-from tasks.translation.data import sample
+from pipelines.sources.tfds import open_dataset
+from tasks.translation.data import records, sample
 from tasks.translation.data.aligned import Direction, by_split, corpora, corpus, read_lines
 from tasks.translation.data.checks import Place, bad_pairs, far_lengths, oddities, word_counts
+from tasks.translation.data.header import SIDES, Wanted, text_columns
 from tasks.translation.data.stores import Pairs, as_column
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is read of a source, and how."""
-
-    direction: Direction = Direction()
-    columns: Mapping[str, str] | None = None
-    group_by: str | None = None
-    """The column that scores are told apart by."""
-    encoding: str = "utf-8"
-    longest_ratio: float = 9.0
 
 
 def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
@@ -79,6 +72,49 @@ def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     pair = wanted.direction.among(_languages(stems.values()), str(source.path))
     files, warnings = by_split(stems, source.path, pair)
     return Reading(source, {split: _files_part(*both, pair, wanted, meter) for split, both in files.items()}, warnings)
+
+
+def _read_table(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
+    return _from_tables(source, {"train": source.path}, wanted, meter)
+
+
+def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
+    return _from_tables(source, split_tables(source.path), wanted, meter)
+
+
+def _from_tables(source: Source, tables: dict[str, Path], wanted: Wanted, meter: Meter) -> Reading[Part]:
+    columns, pair = text_columns(tables["train"], wanted)
+    return Reading(source, {name: _table_part(path, columns, pair, wanted, meter) for name, path in tables.items()}, [])
+
+
+def _table_part(path: Path, columns: dict[str, str], pair: tuple[str, str], wanted: Wanted, meter: Meter) -> Part:
+    group_by = {} if wanted.group_by is None else {"group_by": wanted.group_by}
+    table = read_table(path, {**columns, **group_by}, SIDES, ["group", *group_by], wanted.encoding)
+    meter.expect(len(table.rows))
+    sides = tuple(_checked(table.columns[side].tolist(), encoding=wanted.encoding) for side in SIDES)
+    part = make_part((sides[0], sides[1]), (table.where, table.where), pair, wanted, meter)
+    part = replace(part, bad=[*part.bad, *((None, problem) for problem in table.bad)])
+    if wanted.group_by is not None:
+        part = replace(part, compared=compared(path, wanted.group_by, table.columns["group_by"]))
+    if "group" not in table.columns:
+        return part
+    names = cell_texts(table.columns["group"]).tolist()
+    return replace(part, groups=cells.groups(names, part.inputs), group_names=names)
+
+
+def _read_tfds(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
+    dataset = open_dataset(source.spec)
+    pair = records.features(dataset, wanted.columns, wanted.direction)
+    splits, notes = dataset_splits(source, dataset)
+    meter.expect(sum(len(dataset.splits[name]) for name in splits.values()))
+    parts = {}
+    for split, name in splits.items():
+        (sources, targets), damaged = records.read_records(dataset, name, pair)
+        place: Place = f"{dataset.name} {name}[{{}}]".format
+        sides = _checked(sources.tolist(), damaged), _checked(targets.tolist(), damaged)
+        languages = (records.language(pair[0]), records.language(pair[1]))
+        parts[split] = make_part(sides, (place, place), languages, wanted, meter)
+    return Reading(source, parts, notes)
 
 
 def _read_files(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
@@ -143,4 +179,7 @@ _READERS: dict[str, Callable[[Source, Wanted, Meter], Reading[Part]]] = {
     "sample": _read_sample,
     "folder": _read_folder,
     "lines": _read_files,
+    "table": _read_table,
+    "tables": _read_tables,
+    "tfds": _read_tfds,
 }
