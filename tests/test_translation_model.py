@@ -162,7 +162,7 @@ def test_low_rank_updates_are_of_attention_alone() -> None:
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 def test_on_jax() -> None:
     pytest.importorskip("jax", reason="the JAX backend is an extra")
-    chosen = "learns or padding or losses or after_it"
+    chosen = "learns or padding or losses"
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen]
     environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)

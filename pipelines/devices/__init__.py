@@ -140,6 +140,18 @@ def gathered(rows: Any) -> Any:
     return everything(rows)
 
 
+def compiled(function: "Callable[..., Any]", model: "keras.Model") -> "Callable[..., Any]":
+    """A function of arrays that computes with a model's layers, in keras.ops, compiled for the current backend: on
+    TensorFlow once for all lengths of its arguments' sides, on JAX for each shape."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from pipelines.devices.jax_steps import compiled as of_backend
+    else:
+        from pipelines.devices.tensorflow_steps import compiled as of_backend
+    return of_backend(function, model)
+
+
 def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
     """How an output of each example changes with its input: (x float [rows, ...], outputs int [rows], what else the
     model takes beside x) -> the gradient of the sum of model(x)[row, output of the row], float32 of x's shape. Where

@@ -192,6 +192,18 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     return lambda x: np.asarray(compiled(state, _arrays(x)), np.float32)
 
 
+def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """See devices.compiled."""
+    variables = model.variables
+
+    @jax.jit
+    def call(state: list[Any], *arguments: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, state, strict=True))):
+            return function(*arguments)
+
+    return lambda *arguments: call([variable.value for variable in variables], *_arrays(list(arguments)))
+
+
 def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     """See devices.slopes."""
     state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]

@@ -247,6 +247,20 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     return lambda x: np.asarray(compiled(x))
 
 
+def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """See devices.compiled."""
+    del model  # a graph refers to its variables by itself
+    made: list[Callable[..., Any]] = []
+
+    def call(*arguments: Any) -> Any:
+        if not made:
+            specs = [tf.TensorSpec([None] * np.ndim(one), np.asarray(one).dtype) for one in arguments]
+            made.append(tf.function(function, input_signature=specs, autograph=False))
+        return made[0](*[tf.constant(one) for one in arguments])
+
+    return call
+
+
 def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     """See devices.slopes."""
 
