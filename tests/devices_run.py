@@ -1,7 +1,8 @@
 """A child of test_recommendation_devices.py: the losses of 20 steps of some recommenders on so many CPU devices.
 
-python devices_run.py BACKEND DEVICES FOLDER CASE...     of each case FOLDER/CASE-DEVICES.json with its losses and, of split
-tables, the bytes on each device; and CASE-DEVICES.state, its state in the end. CASE-again goes on from CASE-1.state.
+python devices_run.py BACKEND DEVICES FOLDER CASE...     of each case FOLDER/CASE-DEVICES.json with its losses and, of
+split tables, the bytes on each device; and CASE-DEVICES.state, its state in the end. CASE-again goes on from
+CASE-1.state.
 """
 
 import json
@@ -78,7 +79,8 @@ def assets() -> dict[str, Any]:
     from tasks.recommendation.data.packing import packed
 
     counts = np.random.default_rng(3).integers(1, 60, ITEMS)
-    genre = {"kind": "category", "name": "genre", "names": ["a", "b"], "codes": packed(np.arange(ITEMS, dtype="i4") % 2)}
+    codes = packed(np.arange(ITEMS, dtype=np.int32) % 2)
+    genre = {"kind": "category", "name": "genre", "names": ["a", "b"], "codes": codes}
     return {
         "users": [f"u{n}" for n in range(USERS)],
         "items": [f"i{n}" for n in range(ITEMS)],

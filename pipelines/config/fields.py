@@ -373,8 +373,8 @@ class RunConfig(BaseModel):
             )
         if self.shard_tables and self.backend != "jax":
             raise ValueError(
-                f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend jax, "
-                "or leave shard_tables out"
+                f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend "
+                "jax, or leave shard_tables out"
             )
         if self.lora_rank and self.unfreeze in ("none", "staged"):
             raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")
