@@ -1,24 +1,25 @@
 """A child of test_recommendation_devices.py: the losses of 20 steps of some recommenders on so many CPU devices.
 
-python devices_run.py BACKEND DEVICES FOLDER CASE...     of each case FOLDER/CASE-DEVICES.json with its losses and the bytes of
-its state on each device, and CASE-DEVICES.state with its state after them; one that goes on begins with CASE-1.state.
+python devices_run.py BACKEND DEVICES FOLDER CASE...     of each case FOLDER/CASE-DEVICES.json with its losses and, of
+split tables, the bytes on each device; and CASE-DEVICES.state, its state in the end. CASE-again goes on from
+CASE-1.state.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 USERS, ITEMS, ROWS, STEPS = 50, 301, 16, 20
 CASES: dict[str, dict[str, Any]] = {
-    "in-batch": {"backbone": "mf", "loss": "in-batch"},
     "in-batch-parts": {"backbone": "mf", "loss": "in-batch", "accumulate": 2, "clip_norm": 0.5},
     "in-batch-towers": {"backbone": "two-tower", "loss": "in-batch"},
     "in-batch-histories": {"backbone": "sasrec", "loss": "in-batch"},
     "sampled": {"backbone": "mf", "loss": "sampled-softmax", "negatives": 64},
     "tables": {"backbone": "mf", "loss": "sampled-softmax", "negatives": 64, "optimizer": "adamw", "average": 0.9},
-    "tables-whole": {"backbone": "two-tower", "loss": "softmax", "optimizer": "adam", "l2": 1e-4, "dropout": 0.2},
-    "tables-parts": {"backbone": "gru4rec", "loss": "in-batch", "optimizer": "adamw", "accumulate": 2},
+    "tables-parts": {"backbone": "mf", "loss": "in-batch", "accumulate": 2, "clip_norm": 0.5, "l2": 1e-4},
+    "tables-dropout": {"backbone": "two-tower", "loss": "softmax", "dropout": 0.2},
 }
 CASES["tables-again"] = CASES["tables"]
 KNOWN = {"width": 16, "max_history": 8, "dropout": 0.0, "batch_size": ROWS, "optimizer": "sgd", "heads": 2, "layers": 2}
@@ -43,7 +44,7 @@ def main(backend: str, count: int, folder: Path, names: list[str]) -> None:
 
 
 def losses(runtime: Any, config: Any, folder: Path, name: str, count: int) -> None:
-    """Train, the first ten steps one by one, then in blocks of five."""
+    """Train, two steps a call."""
     import numpy as np
     import tensorflow as tf
 
@@ -59,13 +60,13 @@ def losses(runtime: Any, config: Any, folder: Path, name: str, count: int) -> No
     steps = runtime.steps(built, optimizer, StepSettings(*norms, shard_tables=config.shard_tables))
     if name.endswith("-again"):
         steps.load_state(load_arrays(folder / f"{name.removesuffix('-again')}-1.state")[0])
-    found, block = [], batches(config)
-    for first, length in [*((place, 1) for place in range(10)), (10, 5), (15, 5)]:
-        part = tf.nest.map_structure(lambda t, at=slice(first, first + length): t[at], block)
-        sums = steps.train(part, np.full(length, 0.05, np.float32))
-        found.append(float(sums[0] / sums[1]))
-    valid = steps.evaluate(part)
-    about = {"losses": found, "valid": float(valid[0] / valid[1]), "bytes": held(steps, config)}
+    block, rates = batches(config), np.full(2, 0.05, np.float32)
+    parts = [tf.nest.map_structure(lambda t, at=at: t[at : at + 2], block) for at in range(0, STEPS, 2)]
+    sums = [steps.train(part, rates) for part in parts] + [steps.evaluate(parts[0])]
+    about = {"losses": [float(one[0] / one[1]) for one in sums], **(held(steps) if config.shard_tables else {})}
+    if name == "tables":
+        compiled = steps._train.lower(steps._state, steps._layout.batches(parts[0]), rates).compile().as_text()
+        about["whole tables in a step"] = re.findall(rf"\w+\[(?:{ITEMS}|{ITEMS + 1}),[^\]]*\]", compiled)
     (folder / f"{name}-{count}.json").write_text(json.dumps(about))
     save_arrays(folder / f"{name}-{count}.state", steps.state(), {})
     steps.release()
@@ -78,7 +79,8 @@ def assets() -> dict[str, Any]:
     from tasks.recommendation.data.packing import packed
 
     counts = np.random.default_rng(3).integers(1, 60, ITEMS)
-    genre = {"kind": "category", "name": "genre", "names": ["a", "b"], "codes": packed(np.arange(ITEMS, dtype="i4") % 2)}
+    codes = packed(np.arange(ITEMS, dtype=np.int32) % 2)
+    genre = {"kind": "category", "name": "genre", "names": ["a", "b"], "codes": codes}
     return {
         "users": [f"u{n}" for n in range(USERS)],
         "items": [f"i{n}" for n in range(ITEMS)],
@@ -110,19 +112,16 @@ def batches(config: Any) -> Any:
     return tf.nest.map_structure(lambda t: tf.reshape(t, [STEPS, ROWS, *t.shape[1:]]), (x, y, weight))
 
 
-def held(steps: Any, config: Any) -> dict[str, dict[str, int]]:
-    """Of JAX: bytes of the tables with their slots and averages, and of all else, on each device."""
+def held(steps: Any) -> dict[str, list[int]]:
+    """Bytes of the table of items, its slots and its average, on each device."""
     import jax
 
-    if config.backend != "jax":
-        return {}
-    found: dict[str, dict[str, int]] = {"tables": {}, "others": {}}
+    found = dict.fromkeys(range(jax.device_count()), 0)
     for array in jax.tree_util.tree_leaves(steps._state):
-        kind = "tables" if array.ndim == 2 and array.shape[0] in range(ITEMS, ITEMS + 8) else "others"
-        for shard in array.addressable_shards:
-            place = str(shard.device.id)
-            found[kind][place] = found[kind].get(place, 0) + shard.data.nbytes
-    return found
+        if array.ndim == 2 and array.shape[0] in (ITEMS, ITEMS + 1):
+            for shard in array.addressable_shards:
+                found[shard.device.id] += shard.data.nbytes
+    return {"bytes": [*found.values()]}
 
 
 if __name__ == "__main__":

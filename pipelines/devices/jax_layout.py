@@ -39,7 +39,8 @@ class Layout:
         # By way of the host: no device need hold a whole table.
         rows = self._lacking(value)
         whole = np.pad(np.asarray(value), [(0, rows), *[(0, 0)] * (value.ndim - 1)]) if rows else np.asarray(value)
-        return jax.device_put(whole, self.sharding(value), may_alias=False)
+        placed: jax.Array = jax.device_put(whole, self.sharding(value), may_alias=False)
+        return placed
 
     def take(self, value: jax.Array, like: Any) -> np.ndarray:
         """The whole array, of the shape of `like`, as a copy on the host."""
@@ -65,18 +66,22 @@ class Layout:
 
     def keep(self, value: Any, like: Any) -> Any:
         """In a step: see that an array is split as one of the shape of `like` is."""
-        return jax.lax.with_sharding_constraint(value, self.sharding(like)) if self._count > 1 else value
+        return _constrained(value, self.sharding(like)) if self._count > 1 else value
 
     def share(self, parts: Any) -> Any:
         """In a step: see that the rows of each of the parts [parts, rows, ...] of a batch are shared by the devices."""
-        return jax.lax.with_sharding_constraint(parts, self._over(None, _DEVICES)) if self._count > 1 else parts
+        return _constrained(parts, self._over(None, _DEVICES)) if self._count > 1 else parts
 
     def _lacking(self, like: Any) -> int:
         """Rows that are added to a table, so that all devices have as many."""
         return -like.shape[0] % self._count if tuple(like.shape) in self._split else 0
 
     def _over(self, *axes: str | None) -> NamedSharding:
-        return NamedSharding(self._mesh, PartitionSpec(*axes))
+        return NamedSharding(self._mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+
+
+def _constrained(value: Any, sharding: NamedSharding) -> Any:
+    return jax.lax.with_sharding_constraint(value, sharding)  # type: ignore[no-untyped-call]
 
 
 def tables(model: keras.Model) -> set[tuple[int, ...]]:
