@@ -14,7 +14,7 @@ from tasks.recommendation.data import features
 from tasks.recommendation.data.coding import Logged
 from tasks.recommendation.data.examining import Examined
 from tasks.recommendation.data.log import Lists, Log, lists_of, mix
-from tasks.recommendation.data.packing import packed
+from tasks.recommendation.data.packing import packed, packed_flags
 from tasks.recommendation.data.splits import SPLITS, TEST, TRAIN, VALID
 from tasks.recommendation.data.stores import HistoryStore, PairStore, RankStore
 
@@ -56,7 +56,11 @@ def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, 
         "items": log.items,
         "trained": found.trained,
         "counts": np.bincount(log.item[train], minlength=len(log.items)).tolist(),
-        "seen": {"splits": packed(log.starts.astype(np.int64)), "items": packed(log.item)},
+        "seen": {
+            "splits": packed(log.starts.astype(np.int64)),
+            "items": packed(log.item),
+            "trained": packed_flags(train),
+        },
         "origin": examined.origin,
     }
     if log.rating is not None:
