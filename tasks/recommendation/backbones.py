@@ -16,12 +16,14 @@ import numpy as np
 
 from pipelines.task import Assets
 from tasks.recommendation.config import SEQUENTIAL, Config
-from tasks.recommendation.described import feature_table
+from tasks.recommendation.data.described import feature_table
 
 ITEMS, USERS = "items", "users"
 """Embeddings: a row for each item, and for each user."""
 FEATURES, TEXTS = "_features", "_texts"
-"""Behind these names: what tables say of them, and what a pretrained encoder makes of their texts; neither is learnt."""
+"""Behind these names: what tables say of them, and what a pretrained encoder makes of their texts, neither learnt."""
+READ = "_read"
+"""Behind those: the layer that has a row for each of their numbers."""
 STATES, QUERY, CANDIDATE = "states", "query", "candidate"
 """Layers: what is known after each item of a history [rows, T, width]; of all of it [rows, width]; the items asked for
 [rows, P, width]."""
@@ -98,7 +100,8 @@ def _neumf(user: Any, item: Any, config: Config, assets: Assets) -> Any:
 
 def _two_tower(user: Any, item: Any, config: Config, assets: Assets, texts: np.ndarray | None) -> Any:
     """Dense layers over id and features on both sides (Covington et al., 2016; Yi et al., 2019)."""
-    tables = {side + FEATURES: feature_table(assets, side) for side in (USERS, ITEMS)} | {ITEMS + TEXTS: texts}
+    named = {side: feature_table(assets, side) for side in (USERS, ITEMS)}
+    tables = {side + FEATURES: None if one is None else one[1] for side, one in named.items()} | {ITEMS + TEXTS: texts}
     return _product(*(_tower(given, side, config, assets, tables) for given, side in ((user, USERS), (item, ITEMS))))
 
 
@@ -127,7 +130,7 @@ def _described(numbers: Any, table: np.ndarray, name: str, config: Config) -> An
     known = keras.layers.Embedding(*table.shape, trainable=False, name=name)
     known.build()
     known.embeddings.assign(table)
-    return keras.layers.Dense(config.width, name=f"{name}_read")(known(_rows(numbers)))
+    return keras.layers.Dense(config.width, use_bias=False, name=name + READ)(known(_rows(numbers)))
 
 
 def _gru4rec(history: Any, item: Any, config: Config, assets: Assets) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets, Built, Head, Metric
-from tasks.recommendation.backbones import FEATURES, ITEMS, TEXTS, USERS, build_network
+from tasks.recommendation.backbones import FEATURES, ITEMS, READ, TEXTS, USERS, build_network
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
 from tasks.recommendation.losses import squared_loss
 from tasks.recommendation.objective import Objective
@@ -24,8 +24,10 @@ def build_model(config: Config, assets: Assets) -> Built:
     model = keras.Model(inputs, outputs, name=config.backbone)
     tables = {ITEMS: "items", **({} if sequential else {USERS: "users"})}
     loss, metrics = _RATING if config.rates else (_output("loss"), _ranking(config))
+    if config.backbone == "two-tower":
+        tables |= {f"{side}{FEATURES}{READ}": asset for side in tables if assets.get(asset := f"{side}_numbers")}
     # What tables say is the data's own: a warm start must not bring that of other data.
-    head = Head((*tables, *(name + FEATURES for name in tables), ITEMS + TEXTS), units=None)
+    head = Head((*tables, *(name + FEATURES for name in (USERS, ITEMS)), ITEMS + TEXTS), units=None)
     encoders = {} if read is None else {"text_encoder": read.origin}
     return Built(model, loss, metrics, head=head, tables=tables, whole=network, encoders=encoders)
 

@@ -35,7 +35,9 @@ from tasks.recommendation.data.examining import examine, refuse
 from tasks.recommendation.data.inputs import allowed, inputs
 from tasks.recommendation.data.packing import unpacked, unpacked_flags
 
-__all__ = ["allowed", "check_data", "decide", "inputs", "learnt", "load_data", "load_test", "references", "seen", "unpacked"]
+__all__ = [
+    *("allowed", "check_data", "decide", "inputs", "learnt", "load_data", "load_test", "references", "seen", "unpacked")
+]
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
