@@ -378,8 +378,16 @@ class Execution:
             if origin is not None:
                 transfer.check_origin(self.run.manifest().get("pretrained"), origin)
                 self.run.update_manifest(pretrained=asdict(origin))
+            self._keep_encoders(built)
             self._built = built
         return self._built
+
+    def _keep_encoders(self, built: Built) -> None:
+        known = self.run.manifest().get("encoders", {})
+        for setting, origin in built.encoders.items():
+            transfer.check_origin(known.get(setting), origin, setting)
+        if built.encoders:
+            self.run.update_manifest(encoders={setting: asdict(one) for setting, one in built.encoders.items()})
 
     @property
     def kept(self) -> Any:

@@ -95,7 +95,9 @@ def _drawing(config: Config, assets: Assets) -> Callable[[Any], tf.Tensor] | Non
     if config.loss not in DRAWING:
         return None
     count, each = rivals(config, assets), drawn_each(config)
-    shares = np.exp(log_popularity(assets["counts"][:count])) if config.loss == "sampled-softmax" else np.full(count, 1 / count)
+    shares = np.full(count, 1 / count)
+    if config.loss == "sampled-softmax":
+        shares = np.exp(log_popularity(assets["counts"][:count]))
     bounds = tf.constant(np.cumsum(shares, dtype=np.float64)[:-1], tf.float32)
     lanes = tf.constant([(_KEYS * lane + 2**63) % 2**64 - 2**63 for lane in range(each)], tf.int64)
 

@@ -62,7 +62,7 @@ def rivals(config: Config, assets: Assets) -> int:
     nobody took yet, these are left out: as they are never the right answer, the network would learn to tell them by
     their features, and place them last."""
     described = assets.get("features", {}).get("items", {}).get("columns")
-    if config.backbone == "two-tower" and described:
+    if config.backbone == "two-tower" and (described or config.text_encoder is not None):
         return int(assets["trained"]["items"])
     return len(assets["items"])
 
