@@ -11,6 +11,7 @@ from pipelines.task import Assets
 from tasks.recommendation import losses
 from tasks.recommendation.backbones import ITEMS, QUERY, STATES, USERS, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.places import BLOCK, places
 
 POOLED = ("sampled-softmax", "in-batch")
 """Losses whose other items are shared by a whole batch."""
@@ -139,30 +140,23 @@ class Objective(keras.layers.Layer):
 
     def _gain(self, x: dict[str, Any], queries: Any) -> Any:
         """NDCG of the held-out items among all others but those seen, ties taken at their mean place."""
-        scores = self._all_scores(x, queries)
-        own = keras.ops.take_along_axis(scores, keras.ops.maximum(x["positive"], 0), axis=1)
-        seen = keras.ops.take_along_axis(scores, keras.ops.maximum(x["seen"], 0), axis=1)
-        among_seen = _above(seen, own, keras.ops.cast(x["seen"] >= 0, "float32"))
-        ranks = _above(scores, own, keras.ops.ones_like(scores[:1])) - 0.5 - among_seen
+        ranks = places(lambda first: self._block_scores(x, queries, first), self._count, x["positive"], x["seen"])
         return losses.rank_gain(ranks, keras.ops.cast(x["positive"] >= 0, "float32"), self._config.k)
 
-    def _all_scores(self, x: dict[str, Any], queries: Any) -> Any:
-        """float32 [rows, items]."""
-        if queries is not None:
-            table = keras.ops.cast(self._table(self._count), "float32")
-            return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
-        everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
-        return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
+    def _block_scores(self, x: dict[str, Any], queries: Any, first: Any) -> Any:
+        """float32 [rows, BLOCK, or all if fewer], of the items from first on."""
+        size = min(BLOCK, self._count)
+        items = keras.ops.cast(first, "int32") + keras.ops.arange(size, dtype="int32")
+        if queries is None:
+            return keras.ops.map(lambda user: self.network({"user": user[None], "item": items[None]})[0], x["user"])
+        if self._config.backbone == "two-tower":
+            table = self.candidates({"item": items[None]})[0]
+        else:
+            table = keras.ops.slice(self._table(self._count), (first, 0), (size, queries.shape[-1]))
+        table = keras.ops.cast(table, "float32")
+        return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
 
 
 def _rows(items: Any, first: Any) -> Any:
     """int32 [rows, P]: the number of the row that each of the items [rows, P] stands in."""
     return keras.ops.cumsum(keras.ops.ones_like(items), axis=0) - 1 + first
-
-
-def _above(scores: Any, own: Any, weights: Any) -> Any:
-    """float32 [rows, P]: how many scores [rows, N], by their weights [rows or 1, N], lie above each of one's own
-    [rows, P]; equal ones count by half."""
-    signs = keras.ops.sign(keras.ops.expand_dims(scores, 1) - keras.ops.expand_dims(own, 2))
-    total = keras.ops.matmul(signs, keras.ops.expand_dims(weights, 2))[..., 0]
-    return 0.5 * (total + keras.ops.sum(weights, axis=1, keepdims=True))
