@@ -43,11 +43,11 @@ def _why(raw: Raw, row: int) -> str:
 def test_ids_are_a_line_each(tmp_path: Path, assets: Assets) -> None:
     path = tmp_path / "ids.txt"
     path.write_text("\ufeffann\n\nzoe\n7\n")
-    bob = assets["users"].index("7")
+    place = assets["users"].index
     assert read(path, assets, batch_size=2) == [
-        ("ann", 0, ["x", "y", "z", "w"], "", []),
+        ("ann", place("ann"), ["x", "y", "z", "w"], "", []),
         ("zoe", -1, [], "", []),
-        ("7", bob, ["x", "z", "w"], "", []),
+        ("7", place("7"), ["x", "z", "w"], "", []),
     ]
 
 
@@ -76,7 +76,7 @@ def test_histories_are_json_lines(tmp_path: Path, assets: Assets) -> None:
 def test_tables_are_of_users_or_of_what_they_took(tmp_path: Path, assets: Assets) -> None:
     (tmp_path / "users.csv").write_text("user,age\nann,3\nzoe,4\n,5\n")
     found = read(tmp_path / "users.csv", assets)
-    assert [one[:2] for one in found[:2]] == [("ann", 0), ("zoe", -1)]
+    assert [one[:2] for one in found[:2]] == [("ann", assets["users"].index("ann")), ("zoe", -1)]
     assert "has no 'user'" in found[2][3]
     (tmp_path / "took.csv").write_text("user,item,time\nzoe,x,3\nzoe,y,1\nann,never,2\nzoe,,9\n")
     found = read(tmp_path / "took.csv", assets)
@@ -87,7 +87,8 @@ def test_tables_are_of_users_or_of_what_they_took(tmp_path: Path, assets: Assets
 
 def test_standard_input_and_what_is_not_there(tmp_path: Path, assets: Assets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO('ann\n{"user": "zoe", "items": ["x"]}\n'))
-    assert [one[:3] for one in read("-", assets)] == [("ann", 0, ["x", "y", "z", "w"]), ("zoe", -1, ["x"])]
+    ann = assets["users"].index("ann")
+    assert [one[:3] for one in read("-", assets)] == [("ann", ann, ["x", "y", "z", "w"]), ("zoe", -1, ["x"])]
     assert "does not exist" in read(tmp_path / "nowhere.txt", assets)[0][3]
     assert "is a folder" in read(tmp_path, assets)[0][3]
     (tmp_path / "latin.txt").write_bytes(b"M\xfcller\n")
@@ -102,7 +103,8 @@ def test_ratings_are_asked_for_in_pairs(tmp_path: Path, assets: Assets) -> None:
     batches = list(data.inputs([str(tmp_path / "pairs.csv"), "-"], config, assets))
     assert [ids for ids, _ in batches][:1] == [["ann x", "zoe y", "ann never"]]
     place = assets["items"].index
-    assert batches[0][1]["user"].tolist() == [0, -1, 0]
+    ann = assets["users"].index("ann")
+    assert batches[0][1]["user"].tolist() == [ann, -1, ann]
     assert batches[0][1]["item"].tolist() == [place("x"), place("y"), -1]
     assert _why(batches[1][1], 0) == "it names no user or no item"
     assert "takes pairs" in _why(batches[2][1], 0)
