@@ -322,11 +322,24 @@ def test_the_negatives_of_ncf_are_the_candidates(ncf: Path) -> None:
 
 def test_files_of_ncf_must_be_of_one_test(ncf: Path) -> None:
     put(ncf, "x.test.negative", NEGATIVE.replace("(0,14)", "(0,12)"))
-    with pytest.raises(DataError, match="different tests"):
+    with pytest.raises(DataError, match=r"different tests: 2 pairs .* as \(0,12\)"):
         load(str(ncf))
     put(ncf, "x.test.negative", NEGATIVE.replace("(0,14)", "14"))
     with pytest.raises(DataError, match=r"not with \(user,item\)"):
         load(str(ncf))
+    put(ncf, "x.test.negative", NEGATIVE + "(1,12)\n")
+    with pytest.raises(DataError, match=r"x.test.negative line 3 names '\(1,12\)' and no item"):
+        load(str(ncf))
+    put(ncf, "in/y.train.rating", "0\t11\t5\n")
+    with pytest.raises(DataError, match=r"several data sets \(in/y.train.rating, x.train.rating\)"):
+        load(str(ncf))
+
+
+def test_candidates_are_of_the_test_that_they_came_with(ncf: Path) -> None:
+    other = put(ncf, "other.rating", "0\t15\t9\n1\t12\t9\n")
+    found = load(str(ncf / "x.train.rating"), test=other)
+    assert "candidates" not in found.splits["test"].fetch(np.arange(2))
+    assert "among all 5 items" in found.protocol
 
 
 def test_several_files_are_one(tmp_path: Path) -> None:

@@ -159,3 +159,38 @@ def test_the_command_line_takes_them(monkeypatch: pytest.MonkeyPatch, capsys: py
     capsys.readouterr()
     assert main(["predict", "runs/a", "--keep-seen"]) == 2
     assert "Missing argument 'INPUT...'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("took.txt", "zoe y x\nbob never\n"),
+        ("took.data", "zoe\tx\t3\t20\nzoe\ty\t3\t10\nbob\tnever\t1\t5\n"),
+        ("took.dat", "zoe::x::3::20\nzoe::y::3::10\nbob::never::1::5\n"),
+    ],
+)
+def test_histories_come_in_whatever_a_run_is_trained_on(tmp_path: Path, assets: Assets, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    found = read(tmp_path / name, assets)
+    assert found[0] == ("zoe", -1, ["y", "x"], "", [])
+    assert (found[1][0], found[1][4]) == ("bob", ["never"])
+
+
+def test_ids_may_hold_blanks(tmp_path: Path, assets: Assets) -> None:
+    (tmp_path / "ids.txt").write_text("Ann Lee\nBob, junior\n")
+    assert [one[0] for one in read(tmp_path / "ids.txt", assets)] == ["Ann Lee", "Bob, junior"]
+    known = {**assets, "users": ["ann x", *assets["users"][1:]]}
+    (tmp_path / "ids.txt").write_text("zoe x\nann x\n")
+    assert [one[0] for one in read(tmp_path / "ids.txt", known)] == ["zoe x", "ann x"]
+
+
+def test_pairs_come_as_a_run_was_trained_on_them(tmp_path: Path, assets: Assets) -> None:
+    config = Config(loss="mse", columns="user=0 item=1 rating=2 time=3")
+    (tmp_path / "u1.test").write_text("ann\tx\t5\t10\nbob\ty\t3\t20\n")
+    assert [ids for ids, _ in data.inputs([str(tmp_path / "u1.test")], config, assets)] == [["ann x", "bob y"]]
+    (tmp_path / "ids").write_text("ann\nbob\n")
+    with pytest.raises(DataError, match=r"no column '1' \(for item\)"):
+        list(data.inputs([str(tmp_path / "ids")], config, assets))
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        list(data.inputs([str(tmp_path / "empty")], config, assets))
