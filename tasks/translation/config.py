@@ -65,9 +65,10 @@ class Config(RunConfig):
     vocabulary: Literal["unigram", "bpe"] = setting(
         "bpe", "How SentencePiece learns the pieces that sentences are cut into.", group="model"
     )
-    vocabulary_size: int = setting(
-        8_000,
-        "Pieces that are learnt from the training sentences; fewer where these do not hold as many.",
+    vocabulary_size: int | None = setting(
+        None,
+        "Pieces that are learnt from the training sentences, fewer where these do not hold as many; by default one for "
+        "every 500 of their letters, from 400 to 8,000.",
         group="model",
         ge=300,
         le=64_000,
