@@ -30,9 +30,7 @@ def feature_table(assets: Assets, side: str) -> Named | None:
     columns = assets.get("features", {}).get(side, {}).get("columns", [])
     sizes = len(assets[side]), assets["trained"][side]
     parts = [_KINDS[column["kind"]](column, sizes) for column in columns]
-    names = [
-        f"{column['name']}: {name}" for column, (names, _) in zip(columns, parts, strict=True) for name in names
-    ]
+    names = [f"{column['name']}: {name}" for column, (names, _) in zip(columns, parts, strict=True) for name in names]
     return (names, np.concatenate([part for _, part in parts], axis=1)) if names else None
 
 
