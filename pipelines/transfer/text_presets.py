@@ -23,7 +23,8 @@ class TextPreset:
     """The network of a preset and how texts become its tokens."""
 
     network: keras.Model
-    """With random weights, if nothing else was asked for; its inputs are some of NETWORK_INPUTS, each int32 [batch, length]."""
+    """With random weights, unless others were asked for; its inputs are some of NETWORK_INPUTS, each int32
+    [batch, length]."""
     tokenizer: dict[str, Any]
     """As pipelines.text.tokenizers takes it."""
     longest: int | None

@@ -98,8 +98,8 @@ class Config(RunConfig):
     )
     text_encoder: str | None = setting(
         None,
-        "A pretrained text encoder, a KerasHub preset or its folder, as text-sentiment starts from: two-tower then sees "
-        "what it makes of the items' texts; it is not trained.",
+        "A pretrained text encoder, a KerasHub preset or its folder, as text-sentiment starts from: two-tower then "
+        "sees what it makes of the items' texts; it is not trained.",
         group="model",
     )
     width: int = setting(64, "Numbers that users and items are embedded in.", group="model", ge=2, le=4_096)

@@ -36,7 +36,16 @@ from tasks.recommendation.data.inputs import allowed, inputs
 from tasks.recommendation.data.packing import unpacked, unpacked_flags
 
 __all__ = [
-    *("allowed", "check_data", "decide", "inputs", "learnt", "load_data", "load_test", "references", "seen", "unpacked")
+    "allowed",
+    "check_data",
+    "decide",
+    "inputs",
+    "learnt",
+    "load_data",
+    "load_test",
+    "references",
+    "seen",
+    "unpacked",
 ]
 
 
