@@ -22,7 +22,7 @@ def load_data(config: Config) -> Data:
 
 
 TASK = Task(
-    unit="user",
+    unit="example",
     table=answers.table,
     load_data=load_data,
     load_test=interactions.load_test,

@@ -34,6 +34,7 @@ from tasks.recommendation.data.decided import decide
 from tasks.recommendation.data.examining import examine, refuse
 from tasks.recommendation.data.inputs import allowed, inputs
 from tasks.recommendation.data.packing import unpacked, unpacked_flags
+from tasks.recommendation.data.splits import SPLITS
 
 __all__ = [
     "allowed",
@@ -59,11 +60,12 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
     examined = examine(config, advance)
     refuse(config, examined)
     config = decide(config, examined.origin)
-    return assemble(config, examined, logged(config, examined))
+    return assemble(config, examined, logged(config, examined))[0]
 
 
 def load_test(config: Config, assets: Assets) -> Data:
-    """What a finished model is scored on, as the only split, test: what the run's protocol holds out of config.data.
+    """What a finished model is scored on, as the only split, test: what the run's protocol holds out of config.data; of
+    ratings that bring no test, all.
 
     Raises:
         DataError: as load_data.
@@ -73,6 +75,8 @@ def load_test(config: Config, assets: Assets) -> Data:
     config = config.model_copy(update={"items": None, "users": users})
     examined = examine(config, None)
     refuse(config, examined)
+    if config.rates and not examined.given:
+        examined = replace(examined, piece=np.full_like(examined.piece, SPLITS["test"]), given=True)
     timeless = config.protocol == "time" and examined.rows.time is None
     if timeless or (config.protocol == "given") != examined.given:
         config = config.model_copy(update={"protocol": "auto"})
@@ -92,11 +96,11 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     config = decide(config, examined.origin)
     try:
         found = logged(config, examined)
-        data = assemble(config, examined, found)
+        data, warnings = assemble(config, examined, found)
     except DataError as error:
         problems = [Problem("error", "split", printable(config.data), str(error)), *problems, *examined.warnings]
         return CheckReport(problems, summarise(config, examined, None, []))
-    return CheckReport(problems + examined.warnings + found.warnings, data.summary)
+    return CheckReport(problems + examined.warnings + warnings, data.summary)
 
 
 def references(store: Store) -> Raw:

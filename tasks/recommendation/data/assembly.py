@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,20 @@ from tasks.recommendation.data.coding import Logged
 from tasks.recommendation.data.described import feature_table
 from tasks.recommendation.data.examining import Examined
 from tasks.recommendation.data.log import Lists, Log, lists_of, mix
-from tasks.recommendation.data.packing import packed, packed_flags
+from tasks.recommendation.data.meaning import odd_test
+from tasks.recommendation.data.packing import packed, packed_flags, unpacked
 from tasks.recommendation.data.splits import SPLITS, TEST, TRAIN, VALID
 from tasks.recommendation.data.stores import HistoryStore, PairStore, RankStore
 
 _SYNTHETIC = "These interactions are synthetic: a generator in the package made them."
 
 
-def assemble(config: Config, examined: Examined, found: Logged) -> Data:
-    """The data of a run."""
+def assemble(config: Config, examined: Examined, found: Logged) -> tuple[Data, list[Problem]]:
+    """The data of a run, and what is to be said of it beyond what was read."""
     assets, notes = _assets(config, examined, found)
     stores = _stores(config, examined, found)
-    return _data(config, examined, found, (stores, assets, found.warnings + notes))
+    warnings = found.warnings + notes + odd_test(config, found)
+    return _data(config, examined, found, (stores, assets, warnings)), warnings
 
 
 def assemble_test(config: Config, examined: Examined, found: Logged, assets: Assets) -> Data:
@@ -34,7 +37,8 @@ def assemble_test(config: Config, examined: Examined, found: Logged, assets: Ass
     place = {name: code for code, name in enumerate(assets["users"])}
     known = np.array([place.get(name, -1) for name in found.log.users], np.int32)
     store = _stores(config, examined, found, ["test"])["test"]
-    missing = found.log.item[found.log.part == TEST] < 0
+    test = found.log.part == TEST
+    missing = found.log.item[test] < 0
     if missing.all():
         raise DataError(
             f"the model knows none of the items that {printable(config.data)} holds out: name data of its own."
@@ -46,7 +50,25 @@ def assemble_test(config: Config, examined: Examined, found: Logged, assets: Ass
             f"{unknown:,} of the held-out interactions are of items that the model does not know: they are missed."
         )
         warnings.append(Problem("warning", "unknown-items", printable(config.data), message))
-    return _data(config, examined, found, ({"test": store.recoded(known)}, assets, warnings))
+    data = _data(config, examined, found, ({"test": store.recoded(known)}, assets, warnings))
+    learnt = _learnt(known[found.log.user[test]], found.log.item[test], assets)
+    if not learnt or config.rates:
+        return data
+    note = (
+        f"{learnt:,} of the held-out interactions were taken before in the run's training or validation, so the score "
+        "flatters the model."
+    )
+    return replace(data, protocol=f"{data.protocol} {note}")
+
+
+def _learnt(user: np.ndarray, item: np.ndarray, assets: Assets) -> int:
+    """How many pairs of a model's users and items it learnt from or was chosen by."""
+    seen = assets["seen"]
+    items, mine = unpacked(seen["items"]).astype(np.int64), np.diff(unpacked(seen["splits"]))
+    pairs = np.repeat(np.arange(len(mine)), mine) * len(assets["items"]) + items
+    pairs = np.delete(pairs, unpacked(seen["tested"]))
+    there = (user >= 0) & (item >= 0)
+    return int(np.isin(user[there].astype(np.int64) * len(assets["items"]) + item[there], pairs).sum())
 
 
 def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, list[Problem]]:
@@ -61,6 +83,7 @@ def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, 
             "splits": packed(log.starts.astype(np.int64)),
             "items": packed(log.item),
             "trained": packed_flags(train),
+            "tested": packed(np.flatnonzero(log.part == TEST)),
         },
         "origin": examined.origin,
     }
@@ -178,13 +201,16 @@ def _protocol(config: Config, found: Logged, stores: dict[str, Any]) -> str:
     test = int((log.part == TEST).sum())
     limit = f" Each split is limited to {config.limit:,} examples, always the same ones." if config.limit else ""
     extra = f" {_SYNTHETIC}" if config.data == "sample" else ""
-    counts = (
-        f"(training {int((log.part == TRAIN).sum()):,} interactions, validation {int((log.part == VALID).sum()):,})"
-    )
-    only = " and ".join(f"{count:,} {what}" for what, count in alone.items() if count)
-    cold = f"; {only} appear only in it" if only else ""
+    train, valid = int((log.part == TRAIN).sum()), int((log.part == VALID).sum())
+    counts = f" (training {train:,} interactions, validation {valid:,})"
+    if "train" not in stores:
+        # A finished model has learnt nothing of these data.
+        alone = {}
+        counts = f"; {train + valid:,} interactions before it are the users' histories" if not config.rates else ""
+    only = " and ".join(_counted(count, what) for what, count in alone.items() if count)
+    cold = f"; {only} {'appears' if sum(alone.values()) == 1 else 'appear'} only in it" if only else ""
     if config.rates:
-        return f"Scored on {len(stores['test']):,} ratings: {found.how} {counts}{cold}.{limit}{extra}"
+        return f"Scored on {len(stores['test']):,} ratings: {found.how}{counts}{cold}.{limit}{extra}"
     among = (
         f"all {len(log.items):,} items but those that the user took before"
         if found.among is None
@@ -192,9 +218,13 @@ def _protocol(config: Config, found: Logged, stores: dict[str, Any]) -> str:
         "(sampled: such scores are higher than those of a full ranking)"
     )
     return (
-        f"Scored on {len(stores['test']):,} users with {test:,} held-out items, ranked among {among}: {found.how} "
+        f"Scored on {len(stores['test']):,} users with {test:,} held-out items, ranked among {among}: {found.how}"
         f"{counts}{cold}.{limit}{extra}"
     )
+
+
+def _counted(count: int, plural: str) -> str:
+    return f"{count:,} {plural[:-1] if count == 1 else plural}"
 
 
 def _median(among: Lists, users: np.ndarray) -> int:

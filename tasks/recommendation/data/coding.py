@@ -54,6 +54,11 @@ def logged(config: Config, examined: Examined, known: Assets | None = None) -> L
     order, warnings = filtered(config, examined, order, summary)
     if not len(order):
         raise DataError(nothing_left(config))
+    if (piece == TEST).any() and not (piece[order] == TEST).any():
+        raise DataError(
+            "no interaction of the test is left: all of them stand in training too, or are rated below min_rating; "
+            "name a test of its own."
+        )
     user, item = rows.user[order], rows.item[order]
     keys = _keys(rows.users, rows.items)
     ranked = Rows(user, item, None if rows.time is None else rows.time[order], rows.dated, keys)

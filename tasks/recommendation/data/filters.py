@@ -67,7 +67,7 @@ def _across(
 
 
 def _said(rows: Interactions, order: np.ndarray, which: np.ndarray, kind: str, what: str) -> Problem:
-    first = int(order[int(np.argmax(which))])
+    first = int(order[which].min())
     count = int(which.sum())
     pair = f"{rows.users[rows.user[first]]!r:.40} and {rows.items[rows.item[first]]!r:.40}"
     name = "a pair of user and item that stands elsewhere too"

@@ -79,7 +79,8 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
 
     A path is a file of ids, a line each; JSON lines, each an id, or {"user": …, "items": […]} where user may be left
     out; a table of users, or of what they took; whatever else a run can be trained on, as lists; or -, for ids or JSON
-    lines on stdin. Of ratings it is a table of users and items. What cannot be read comes out as NUL and the reason in `name`, for its record to say so.
+    lines on stdin. Of ratings it is a table of users and items. What cannot be read comes out as NUL and the reason in
+    `name`, for its record to say so.
 
     Raises:
         DataError: a table is damaged or has no such columns.

@@ -95,7 +95,8 @@ def leave_last_out(rows: Rows) -> Parts:
     place = np.where(rows.lengths >= LEAST, rows.from_end, LEAST)
     part = np.where(place == 0, TEST, np.where(place == 1, VALID, TRAIN)).astype(np.int8)
     short = int((np.bincount(rows.user) < LEAST)[np.unique(rows.user)].sum()) if len(rows.user) else 0
-    alone = f"; {short:,} users with fewer than {LEAST} are trained on alone" if short else ""
+    whose = "1 user with fewer than {0} is" if short == 1 else f"{short:,} users with fewer than {{0}} are"
+    alone = f"; {whose.format(LEAST)} trained on alone" if short else ""
     return Parts(part, f"the last item of each user; validation is the one before it (leave-last-out){alone}")
 
 
@@ -163,6 +164,8 @@ def _as_given(config: Config, rows: Rows, piece: np.ndarray) -> Parts:
     """The test as given; the validation too, or cut from what is trained on in the way that the test looks like."""
     if not (piece == TEST).any():
         raise DataError("protocol given needs a test: name one with test, or choose another protocol.")
+    if (piece == TEST).all():
+        return Parts(piece, "all of the data (given)")
     if (piece == VALID).any():
         return Parts(piece, "the given test; validation is as given too (given)")
     mine = np.flatnonzero(piece == TRAIN)
@@ -200,6 +203,6 @@ def leak(rows: Rows, part: np.ndarray, protocol: str) -> list[Problem]:
 def spelt(time: float, dated: bool) -> str:
     """A time for people."""
     if not dated:
-        return f"{time:g}"
+        return f"{time:.15g}"
     moment = datetime.fromtimestamp(time, UTC)
     return moment.strftime("%Y-%m-%d" if moment.hour == moment.minute == moment.second == 0 else "%Y-%m-%d %H:%M:%S")

@@ -36,9 +36,11 @@ ROLES_CALLED = {
 }
 """What columns are often called, where nobody maps them."""
 _SEPARATORS = (b"\t", b"::", b"|", b";", b",")
-_BIGGEST = {"seconds": 1e11, "milliseconds": 1e14, "microseconds": 1e17}
+_BIGGEST = {"seconds": 1e11, "milliseconds": 1e14, "microseconds": 1e17, "nanoseconds": 1e20}
+_UNITS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 _NO_POSITION = str(2**64)
 """With it among the columns asked for, the first line of a table is never taken for names."""
+_WRONG_SIGNS = {"\t": "tabs", "::": "'::'", "|": "'|'", ";": "';'", ",": "commas"}
 _EARLIEST = 1e8
 """Seconds since 1970 are told from other numbers by their size: 1973 and later."""
 
@@ -61,6 +63,7 @@ def read_rows(place: Place, wanted: Wanted) -> Interactions:
     place, first = look(replace(place, encoding=wanted.encoding), tuple(wanted.columns.values()))
     layout = wanted.columns or _recognised(place, first)
     _check(place.path, first, layout)
+    _refuse_names(place.path, first, layout)
     kinds: dict[str, Kind] = {layout["user"]: "text", layout["item"]: "text"}
     if "rating" in layout:
         kinds[layout["rating"]] = "number"
@@ -110,12 +113,30 @@ def _recognised(place: Place, first: Head) -> dict[str, str]:
     width = len(first.names)
     if not table_suffix(place.path) and 2 <= width <= 4 and all(is_number(name) for name in first.names[2:]):
         return {role: str(at) for at, role in enumerate(("user", "item", "rating", "time")[:width])}
+    if width == 1 and (sign := next((sign for sign in _WRONG_SIGNS if sign in first.names[0]), None)):
+        raise DataError(
+            f"{place.path} has one column, {first.names[0]!r:.80}: {_WRONG_SIGNS[sign]} stand between its values, as "
+            "its name does not say; call it .tsv where they are tabs, else .dat."
+        )
     missing = "user" if "user" not in found else "item"
     places = " ".join(f"{role}={at}" for at, role in enumerate(ROLES_CALLED) if at < width)
     raise DataError(
         f"{place.path} has no column called {missing!r} or the like ({', '.join(first.names[:8])}): map it with "
         f"--columns user=COLUMN item=COLUMN, by position where there is no line of names (--columns {places})."
     )
+
+
+def _refuse_names(path: Path, first: Head, layout: dict[str, str]) -> None:
+    """A line of names read as a row would be a user and an item of its own."""
+    if not first.bare or not first.rows:
+        return
+    top = {role: as_text(first.rows[0][first.names.index(layout[role])]).strip() for role in ("user", "item")}
+    if all(name.lower() in ROLES_CALLED[role] for role, name in top.items()):
+        named = " ".join(f"{role}={name}" for role, name in top.items())
+        raise DataError(
+            f"{path} line 1 is a line of names ({', '.join(map(as_text, first.rows[0]))}), and columns are mapped by "
+            f"position: map them by name (--columns {named})."
+        )
 
 
 def called(role: str, first: Head) -> str | None:
@@ -188,16 +209,25 @@ def from_cells(
 def _times(cells: Cells, users: np.ndarray) -> tuple[np.ndarray, bool, dict[int, str]]:
     """(float64 [n], whether they are seconds since 1970, what is wrong with a row)."""
     if isinstance(cells, np.ndarray):
-        unit = _unit(cells)
-        return (cells, False, {}) if unit is None else (cells / unit, True, {})
+        return _counted(cells, {})
     moments = read_times(cells, None, users)
     values = moments.values.astype(np.float64)
     if moments.wrong:
         values[list(moments.wrong)] = np.nan
     if moments.are_times:
         return values / 1e6, True, moments.wrong
-    unit = _unit(values)
-    return (values, False, moments.wrong) if unit is None else (values / unit, True, moments.wrong)
+    return _counted(values, moments.wrong)
+
+
+def _counted(times: np.ndarray, wrong: dict[int, str]) -> tuple[np.ndarray, bool, dict[int, str]]:
+    """Numbers as seconds, where they are as large as the time since 1970 is."""
+    unit = _unit(times)
+    if unit is None:
+        return times, False, wrong
+    mixed = _mixed_units(times, unit)
+    seconds = times / unit
+    seconds[list(mixed)] = np.nan
+    return seconds, True, {**wrong, **mixed}
 
 
 def _unit(values: np.ndarray) -> float | None:
@@ -205,8 +235,14 @@ def _unit(values: np.ndarray) -> float | None:
     there = values[np.isfinite(values)]
     if not len(there) or there.min() < _EARLIEST:
         return None
-    factors = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6}
-    return next((factors[unit] for unit, most in _BIGGEST.items() if there.max() < most), None)
+    return next((_UNITS[unit] for unit, most in _BIGGEST.items() if there.max() < most), None)
+
+
+def _mixed_units(times: np.ndarray, unit: float) -> dict[int, str]:
+    """Rows whose time is in another unit than the largest is: seconds read as milliseconds would be of 1970."""
+    name = next(name for name, factor in _UNITS.items() if factor == unit)
+    early = np.flatnonzero(times < _EARLIEST * unit).tolist()
+    return {row: f"has the time {times[row]:.15g}, which is none in {name}, as others are: mend it." for row in early}
 
 
 def _refused(
