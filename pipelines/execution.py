@@ -203,7 +203,8 @@ class Execution:
         stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
         config = self._chosen(config, built.model, stream)
         lengths = stream.order.shapes > 1
-        settings = StepSettings(config.accumulate, config.clip_norm, jit=config.jit == "on", lengths=lengths)
+        norms = config.accumulate, config.clip_norm
+        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, stream, None, self.console, self.task.unit
         with self.interrupts.postponed():
@@ -252,7 +253,7 @@ class Execution:
         lengths = any(stream.order.shapes > 1 for stream in streams.values())
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.runtime.device)
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused)
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)
@@ -348,8 +349,12 @@ class Execution:
 
         serving = self.task.serving(model, self.config, assets)
         place = save_served(self.run.path / "export", serving)
-        inputs = serving.inputs(self.data.splits["test"], np.arange(len(records)))
-        parity = check_served(place, inputs, records, serving.output, self.config.precision)
+        store = self.data.splits["test"]
+        inputs = serving.inputs(store, np.arange(len(records)))
+        if serving.fetch is not None:
+            predictor = self.task.predictor(model, self.config, assets, {})
+            records = predict_store(predictor, Head(store, len(records)), serving.fetch)
+        parity = check_served(place, inputs, records, serving.output, self.config.precision, serving.gap)
         self.run.write_json("export/parity.json", {"saved_model": parity})
         also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
         self.console.say(f"export: {place}{also}")
@@ -373,8 +378,16 @@ class Execution:
             if origin is not None:
                 transfer.check_origin(self.run.manifest().get("pretrained"), origin)
                 self.run.update_manifest(pretrained=asdict(origin))
+            self._keep_encoders(built)
             self._built = built
         return self._built
+
+    def _keep_encoders(self, built: Built) -> None:
+        known = self.run.manifest().get("encoders", {})
+        for setting, origin in built.encoders.items():
+            transfer.check_origin(known.get(setting), origin, setting)
+        if built.encoders:
+            self.run.update_manifest(encoders={setting: asdict(one) for setting, one in built.encoders.items()})
 
     @property
     def kept(self) -> Any:

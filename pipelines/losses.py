@@ -33,6 +33,56 @@ def multilabel_loss(y: Any, logits: Any, *, smoothing: float = 0.0, gamma: float
     return keras.ops.mean(shares * there + (1 - shares) * not_there, axis=-1)
 
 
+def softmax_loss(queries: Any, table: Any, taken: Any, *, smoothing: float = 0.0) -> Any:
+    """float32 [n]: cross-entropy of the softmax over all rows of a table, its targets smoothed over them.
+
+    Its gradient is written out: nothing but the probabilities is kept for it, and TensorFlow's own kernel takes half as
+    long again. Smoothing costs no second softmax: the mean of -log p over all rows is that of the taken one, and what
+    its logit is above their mean.
+
+    Args:
+        queries: [n, width].
+        table: [rows, width], of the same type.
+        taken: int32 [n], of 0 to rows - 1.
+        smoothing: share of the target that is spread over all rows (Szegedy et al., 2016).
+    """
+    count = table.shape[0]
+
+    @keras.ops.custom_gradient
+    def loss(queries: Any, table: Any) -> tuple[Any, Any]:
+        logits = keras.ops.matmul(queries, keras.ops.transpose(table))
+        top = keras.ops.max(logits, axis=-1, keepdims=True)
+        shares = keras.ops.exp(logits - top)
+        total = keras.ops.sum(shares, axis=-1, keepdims=True)
+        own = keras.ops.take(table, taken, axis=0)
+        wanted = _spread(own, table, smoothing)
+        value = keras.ops.squeeze(keras.ops.log(total) + top, -1) - keras.ops.sum(queries * wanted, axis=-1)
+
+        def slopes(*upstream: Any) -> tuple[Any, Any]:
+            slope = keras.ops.expand_dims(keras.ops.cast(upstream[-1], queries.dtype), -1)
+            each = shares * (slope / total)
+            of_queries = keras.ops.matmul(each, table) - slope * wanted
+            of_table = keras.ops.matmul(keras.ops.transpose(each), queries)
+            weighed = slope * queries
+            of_own = keras.ops.segment_sum(weighed, taken, num_segments=count)
+            if smoothing:
+                # Of the mean of all rows each has the same part.
+                of_mean = keras.ops.sum(weighed, axis=0, keepdims=True)
+                of_own = (1 - smoothing) * of_own + (smoothing / count) * of_mean
+            return of_queries, of_table - of_own
+
+        return value, slopes
+
+    return keras.ops.cast(loss(queries, table), "float32")
+
+
+def _spread(own: Any, table: Any, smoothing: float) -> Any:
+    """What a query is to point to: the taken row [n, width], and by a share the mean of all."""
+    if not smoothing:
+        return own
+    return (1 - smoothing) * own + smoothing * keras.ops.mean(table, axis=0, keepdims=True)
+
+
 def correct(y: Any, logits: Any) -> Any:
     """float32 [batch]: 1 where the likeliest class is the right one, of a mixed image the one with the largest
     share."""

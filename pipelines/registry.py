@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TASKS = {
     "image-classification": "Assign one of N labels to an image.",
     "text-sentiment": "Assign one of N labels to a text.",
+    "translation": "Put sentences of one language into another.",
     "time-series-forecasting": "Forecast the next steps of series, with intervals.",
     "recommendation": "Rank items for a user, or predict ratings.",
 }

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
+    from pipelines.transfer.sources import Origin
+
 Raw = dict[str, np.ndarray]
 """Raw examples of one batch, a column each: [rows, ...]. Ragged columns are `name` (flat values) and `name_splits`
 (row splits)."""
@@ -124,6 +126,9 @@ class Built:
     tables: "Mapping[str, str]" = field(default_factory=dict)
     """Embeddings whose rows stand for something that has a name: the layer -> the asset with the names. A warm start
     takes the rows over by them."""
+    encoders: "Mapping[str, Origin]" = field(default_factory=dict)
+    """Where pretrained networks come from that parts of the examples were put through before training, by the settings
+    that name them; for the manifest."""
     whole: "keras.Model | None" = None
     """The model that is kept, and predicts, where `model` is only what is trained of it or around it."""
     gains_by_xla: bool = True
@@ -304,6 +309,14 @@ class Serving:
     """What the graph refers to: the model, tables."""
     output: str = "logits"
     """Which of its outputs Record.output holds."""
+    others: "Mapping[str, tuple[Callable[[Any], dict[str, Any]], Any, str]]" = field(default_factory=dict)
+    """Further signatures by name: a function, its inputs, and what these are in words, as above."""
+    fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
+    """(store, int64 [rows]) -> what the predictor takes to answer as the graph must, where that is not what the store
+    fetches."""
+    gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
+    """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
+    None: as far as `output` is from Record.output."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]

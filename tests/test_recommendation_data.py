@@ -147,6 +147,16 @@ def test_histories_are_cut_to_the_latest(tmp_path: Path) -> None:
     assert len(ragged(found, found.splits["test"].fetch(np.array([0])), "history")[0]) == 9
 
 
+@pytest.mark.parametrize("protocol", ["time", "leave-last-out"])
+def test_the_order_of_rows_decides_nothing(tmp_path: Path, protocol: str) -> None:
+    rows = [(f"u{n % 17}", f"i{n * 7 % 23}", n % 5, 100 + n) for n in range(300)]
+    one = load(put(tmp_path, "a.csv", as_csv(rows)), protocol=protocol)
+    two = load(put(tmp_path, "b.csv", as_csv(rows[::-1])), protocol=protocol)
+    assert one.assets == two.assets
+    assert one.fingerprint == two.fingerprint
+    assert all(one.hashes[split].tolist() == two.hashes[split].tolist() for split in one.hashes)
+
+
 def test_random_goes_by_the_names_alone(tmp_path: Path) -> None:
     rows = [(f"u{n % 20}", f"i{n % 21}") for n in range(200)]
     one = load(put(tmp_path, "a.csv", as_csv(rows, ("user", "item"))))
@@ -282,6 +292,7 @@ def test_a_given_test_is_scored_as_it_is(tmp_path: Path) -> None:
 
 
 NEGATIVE = "(0,14)\t21\t22\t23\n(1,15)\t24\t14\t11\n"
+CANDIDATES = [{"14", "21", "22", "23"}, {"15", "24", "14", "11"}]
 
 
 @pytest.fixture
@@ -296,7 +307,8 @@ def ncf(tmp_path: Path) -> Path:
 def test_the_negatives_of_ncf_are_the_candidates(ncf: Path) -> None:
     found = load(str(ncf))
     raw = found.splits["test"].fetch(np.arange(2))
-    assert [set(one) for one in ragged(found, raw, "candidates")] == [{"14", "21"}, {"15", "14", "11"}]
+    # Those that nobody took are candidates too: without them there would be fewer to stand above.
+    assert [set(one) for one in ragged(found, raw, "candidates")] == CANDIDATES
     assert "(sampled" in found.protocol
     assert found.assets["origin"]["sampled"] is True
     assert load(str(ncf / "x.train.rating")).fingerprint == found.fingerprint
@@ -310,11 +322,24 @@ def test_the_negatives_of_ncf_are_the_candidates(ncf: Path) -> None:
 
 def test_files_of_ncf_must_be_of_one_test(ncf: Path) -> None:
     put(ncf, "x.test.negative", NEGATIVE.replace("(0,14)", "(0,12)"))
-    with pytest.raises(DataError, match="different tests"):
+    with pytest.raises(DataError, match=r"different tests: 2 pairs .* as \(0,12\)"):
         load(str(ncf))
     put(ncf, "x.test.negative", NEGATIVE.replace("(0,14)", "14"))
     with pytest.raises(DataError, match=r"not with \(user,item\)"):
         load(str(ncf))
+    put(ncf, "x.test.negative", NEGATIVE + "(1,12)\n")
+    with pytest.raises(DataError, match=r"x.test.negative line 3 names '\(1,12\)' and no item"):
+        load(str(ncf))
+    put(ncf, "in/y.train.rating", "0\t11\t5\n")
+    with pytest.raises(DataError, match=r"several data sets \(in/y.train.rating, x.train.rating\)"):
+        load(str(ncf))
+
+
+def test_candidates_are_of_the_test_that_they_came_with(ncf: Path) -> None:
+    other = put(ncf, "other.rating", "0\t15\t9\n1\t12\t9\n")
+    found = load(str(ncf / "x.train.rating"), test=other)
+    assert "candidates" not in found.splits["test"].fetch(np.arange(2))
+    assert "among all 5 items" in found.protocol
 
 
 def test_several_files_are_one(tmp_path: Path) -> None:
@@ -353,10 +378,10 @@ def test_a_finished_model_is_scored_on_other_data(tmp_path: Path) -> None:
     other = put(tmp_path, "b.txt", "zoe x y never w\nbob w x z\n")
     found = data.load_test(Config(data=other, protocol="time"), before.assets)
     raw = found.splits["test"].fetch(np.arange(2))
-    assert raw["user"].tolist() == [-1, before.assets["users"].index("bob")]
+    assert raw["user"].tolist() == [before.assets["users"].index("bob"), -1]
     place = before.assets["items"].index
-    assert raw["history"].tolist() == [place("x"), place("y"), -1, place("w"), place("x")]
-    assert raw["target"].tolist() == [place("w"), place("z")]
+    assert raw["history"].tolist() == [place("w"), place("x"), place("x"), place("y"), -1]
+    assert raw["target"].tolist() == [place("z"), place("w")]
     foreign = put(tmp_path, "c.txt", "zoe 1 2 3\nbob 4 5 6\n")
     with pytest.raises(DataError, match="knows none of the items"):
         data.load_test(Config(data=foreign), before.assets)

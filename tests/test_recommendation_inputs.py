@@ -43,11 +43,11 @@ def _why(raw: Raw, row: int) -> str:
 def test_ids_are_a_line_each(tmp_path: Path, assets: Assets) -> None:
     path = tmp_path / "ids.txt"
     path.write_text("\ufeffann\n\nzoe\n7\n")
-    bob = assets["users"].index("7")
+    place = assets["users"].index
     assert read(path, assets, batch_size=2) == [
-        ("ann", 0, ["x", "y", "z", "w"], "", []),
+        ("ann", place("ann"), ["x", "y", "z", "w"], "", []),
         ("zoe", -1, [], "", []),
-        ("7", bob, ["x", "z", "w"], "", []),
+        ("7", place("7"), ["x", "z", "w"], "", []),
     ]
 
 
@@ -76,7 +76,7 @@ def test_histories_are_json_lines(tmp_path: Path, assets: Assets) -> None:
 def test_tables_are_of_users_or_of_what_they_took(tmp_path: Path, assets: Assets) -> None:
     (tmp_path / "users.csv").write_text("user,age\nann,3\nzoe,4\n,5\n")
     found = read(tmp_path / "users.csv", assets)
-    assert [one[:2] for one in found[:2]] == [("ann", 0), ("zoe", -1)]
+    assert [one[:2] for one in found[:2]] == [("ann", assets["users"].index("ann")), ("zoe", -1)]
     assert "has no 'user'" in found[2][3]
     (tmp_path / "took.csv").write_text("user,item,time\nzoe,x,3\nzoe,y,1\nann,never,2\nzoe,,9\n")
     found = read(tmp_path / "took.csv", assets)
@@ -87,7 +87,8 @@ def test_tables_are_of_users_or_of_what_they_took(tmp_path: Path, assets: Assets
 
 def test_standard_input_and_what_is_not_there(tmp_path: Path, assets: Assets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO('ann\n{"user": "zoe", "items": ["x"]}\n'))
-    assert [one[:3] for one in read("-", assets)] == [("ann", 0, ["x", "y", "z", "w"]), ("zoe", -1, ["x"])]
+    ann = assets["users"].index("ann")
+    assert [one[:3] for one in read("-", assets)] == [("ann", ann, ["x", "y", "z", "w"]), ("zoe", -1, ["x"])]
     assert "does not exist" in read(tmp_path / "nowhere.txt", assets)[0][3]
     assert "is a folder" in read(tmp_path, assets)[0][3]
     (tmp_path / "latin.txt").write_bytes(b"M\xfcller\n")
@@ -102,7 +103,8 @@ def test_ratings_are_asked_for_in_pairs(tmp_path: Path, assets: Assets) -> None:
     batches = list(data.inputs([str(tmp_path / "pairs.csv"), "-"], config, assets))
     assert [ids for ids, _ in batches][:1] == [["ann x", "zoe y", "ann never"]]
     place = assets["items"].index
-    assert batches[0][1]["user"].tolist() == [0, -1, 0]
+    ann = assets["users"].index("ann")
+    assert batches[0][1]["user"].tolist() == [ann, -1, ann]
     assert batches[0][1]["item"].tolist() == [place("x"), place("y"), -1]
     assert _why(batches[1][1], 0) == "it names no user or no item"
     assert "takes pairs" in _why(batches[2][1], 0)
@@ -157,3 +159,38 @@ def test_the_command_line_takes_them(monkeypatch: pytest.MonkeyPatch, capsys: py
     capsys.readouterr()
     assert main(["predict", "runs/a", "--keep-seen"]) == 2
     assert "Missing argument 'INPUT...'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("took.txt", "zoe y x\nbob never\n"),
+        ("took.data", "zoe\tx\t3\t20\nzoe\ty\t3\t10\nbob\tnever\t1\t5\n"),
+        ("took.dat", "zoe::x::3::20\nzoe::y::3::10\nbob::never::1::5\n"),
+    ],
+)
+def test_histories_come_in_whatever_a_run_is_trained_on(tmp_path: Path, assets: Assets, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    found = read(tmp_path / name, assets)
+    assert found[0] == ("zoe", -1, ["y", "x"], "", [])
+    assert (found[1][0], found[1][4]) == ("bob", ["never"])
+
+
+def test_ids_may_hold_blanks(tmp_path: Path, assets: Assets) -> None:
+    (tmp_path / "ids.txt").write_text("Ann Lee\nBob, junior\n")
+    assert [one[0] for one in read(tmp_path / "ids.txt", assets)] == ["Ann Lee", "Bob, junior"]
+    known = {**assets, "users": ["ann x", *assets["users"][1:]]}
+    (tmp_path / "ids.txt").write_text("zoe x\nann x\n")
+    assert [one[0] for one in read(tmp_path / "ids.txt", known)] == ["zoe x", "ann x"]
+
+
+def test_pairs_come_as_a_run_was_trained_on_them(tmp_path: Path, assets: Assets) -> None:
+    config = Config(loss="mse", columns="user=0 item=1 rating=2 time=3")
+    (tmp_path / "u1.test").write_text("ann\tx\t5\t10\nbob\ty\t3\t20\n")
+    assert [ids for ids, _ in data.inputs([str(tmp_path / "u1.test")], config, assets)] == [["ann x", "bob y"]]
+    (tmp_path / "ids").write_text("ann\nbob\n")
+    with pytest.raises(DataError, match=r"no column '1' \(for item\)"):
+        list(data.inputs([str(tmp_path / "ids")], config, assets))
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        list(data.inputs([str(tmp_path / "empty")], config, assets))

@@ -20,42 +20,6 @@ OWN, OTHERS = RNG.normal(size=(2, 3)).astype(np.float32), RNG.normal(size=(2, 3,
 REAL = RNG.random((2, 1, 5)) < 0.6
 
 
-def slopes(function, *values):  # type: ignore[no-untyped-def]
-    """The gradients of a sum, by the backend."""
-    if BACKEND == "jax":
-        import jax
-
-        return [np.asarray(one) for one in jax.grad(function, argnums=range(len(values)))(*values)]
-    import tensorflow as tf
-
-    variables = [tf.Variable(value) for value in values]
-    with tf.GradientTape() as tape:
-        total = function(*[variable.value() for variable in variables])
-    return [np.asarray(tf.convert_to_tensor(one)) for one in tape.gradient(total, variables)]
-
-
-def test_softmax_over_all_items() -> None:
-    wanted = -log_softmax(QUERIES @ TABLE.T, axis=1)[np.arange(6), TAKEN]
-    taken = keras.ops.convert_to_tensor(TAKEN)
-    found = losses.softmax_loss(keras.ops.convert_to_tensor(QUERIES), keras.ops.convert_to_tensor(TABLE), taken)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-
-
-def test_the_slopes_of_the_softmax_are_those_of_keras_own() -> None:
-    weights = np.arange(1, 7, dtype=np.float32)
-    taken = keras.ops.convert_to_tensor(TAKEN)
-
-    def mine(queries, table):  # type: ignore[no-untyped-def]
-        return keras.ops.sum(weights * losses.softmax_loss(queries, table, taken))
-
-    def keras_own(queries, table):  # type: ignore[no-untyped-def]
-        logits = keras.ops.matmul(queries, keras.ops.transpose(table))
-        return keras.ops.sum(weights * keras.ops.sparse_categorical_crossentropy(taken, logits, from_logits=True))
-
-    for found, wanted in zip(slopes(mine, QUERIES, TABLE), slopes(keras_own, QUERIES, TABLE), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
-
-
 def test_softmax_over_drawn_items() -> None:
     expected = np.log(np.array([0.5, 2.0, 1.0, 3.0, 0.1], np.float32))
     rest = np.where(REAL, OTHERS - expected, -np.inf)

@@ -196,6 +196,21 @@ def test_equal_scores_are_worth_their_mean_place() -> None:
     assert gain[0, 0] == pytest.approx(1 / np.log2(2 + (ITEMS - 3 - 1) / 2), rel=1e-4)
 
 
+@pytest.mark.parametrize("backbone", ["mf", "two-tower", "neumf"])
+def test_gains_are_the_same_in_blocks(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 items at once, the last of 30 items overlapping; some of them score alike."""
+    config = settings(backbone, "pointwise", top_k=30)
+    x, _, _ = encoded(config, held_out(), training=False)
+    built = build_model(config, assets_of(backbone))
+    rows = kept_model(built).get_layer("items").embeddings
+    rows.assign(np.where(np.arange(ITEMS)[:, None] % 3, np.array(rows), np.array(rows)[20]))
+    whole = np.asarray(built.model(x, training=False)["gain"])
+    for module in ("places", "objective"):
+        monkeypatch.setattr(f"tasks.recommendation.{module}.BLOCK", 7)
+    np.testing.assert_allclose(built.model(x, training=False)["gain"], whole, rtol=1e-6)
+    assert whole.min() > 0
+
+
 def test_drawn_items_come_by_key() -> None:
     config = settings("mf", "bpr", negatives=64)
     first, again = (encoded(config, learnt(config), training=True)[0]["negative"] for _ in range(2))

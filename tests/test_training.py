@@ -285,6 +285,7 @@ def test_schedules() -> None:
     assert rates("constant", warmup=0.25) == [0.5, 1, 1, 1, 1, 1, 1, 1]
     assert rates("step") == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
     assert rates("plateau", factor=0.1) == [0.1] * 8
+    assert rates("noam", warmup=0.25) == [0.5, 1.0, 0.8165, 0.7071, 0.6325, 0.5774, 0.5345, 0.5]
     cosine = rates("cosine")
     assert (cosine[0], cosine[4]) == (1, 0.5)
     assert cosine == sorted(cosine, reverse=True)

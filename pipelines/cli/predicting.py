@@ -7,7 +7,7 @@ import click
 from pipelines.cli.commands import PairsCommand
 from pipelines.config import option_name
 
-_METAVARS = {"input": "FILE", "names": "FILE"}
+_METAVARS = {"input": "FILE", "names": "FILE", "number": "NUMBER"}
 
 
 class TaskOption(click.Option):

@@ -256,9 +256,10 @@ class RunConfig(BaseModel):
         group="training",
         gt=0,
     )
-    schedule: Literal["cosine", "step", "constant", "plateau"] = setting(
+    schedule: Literal["cosine", "noam", "step", "constant", "plateau"] = setting(
         "cosine",
-        "How the learning rate falls: cosine to 0, by 10 at 1/2 and 3/4, never, or when validation stalls.",
+        "How the learning rate falls: cosine to 0, noam by the inverse root of the step, by 10 at 1/2 and 3/4, never, "
+        "or when validation stalls.",
         group="training",
     )
     warmup: float = setting(
@@ -287,6 +288,13 @@ class RunConfig(BaseModel):
 
     device: Literal["auto", "cpu", "gpu"] = setting("auto", "Where to compute.", group="runtime", resuming="free")
     backend: Literal["tensorflow", "jax"] = setting("tensorflow", "The Keras backend.", group="runtime")
+    shard_tables: bool = setting(
+        False,
+        "Split the rows of tables of embeddings, and what the optimizer keeps of them, over the devices, where there "
+        "are several (JAX).",
+        group="runtime",
+        resuming="free",
+    )
     precision: Literal["float32", "mixed_bfloat16"] = setting(
         "float32", "Number format of the layers.", group="runtime"
     )
@@ -363,6 +371,11 @@ class RunConfig(BaseModel):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
+            )
+        if self.shard_tables and self.backend != "jax":
+            raise ValueError(
+                f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend "
+                "jax, or leave shard_tables out"
             )
         if self.lora_rank and self.unfreeze in ("none", "staged"):
             raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")

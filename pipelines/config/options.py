@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pipelines import registry
 from pipelines.errors import ConfigError
 
-Kind = Literal["input", "names", "flag"]
-"""What an option holds: a path that is predicted for; a file of names, a line each; yes or no."""
+Kind = Literal["input", "names", "number", "flag"]
+"""What an option holds: a path that is predicted for; a file of names, a line each; a number; yes or no."""
 
 
 class Options(BaseModel):
@@ -34,9 +34,10 @@ class Declared:
     tasks: tuple[str, ...]
 
 
-def option(default: Any, help: str, *, kind: Kind, off: str = "") -> Any:
-    """A field of a task's PredictOptions: its default, one sentence of help, and what it holds."""
-    return Field(default, description=help, json_schema_extra={"kind": kind, "off": off})
+def option(default: Any, help: str, *, kind: Kind, off: str = "", **limits: Any) -> Any:
+    """A field of a task's PredictOptions: its default, one sentence of help, what it holds, and of numbers the limits
+    (`ge`, `le`, ...)."""
+    return Field(default, description=help, json_schema_extra={"kind": kind, "off": off}, **limits)
 
 
 def declared() -> list[Declared]:

@@ -33,11 +33,20 @@ class Runtime:
     replicas: int
     strategy: Any = None
     """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
+    shards_tables: bool = False
+    """Whether tables of embeddings are split over the devices (JAX)."""
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """Where models and optimizers are made."""
-        with self.strategy.scope() if self.strategy is not None else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if self.strategy is not None:
+                stack.enter_context(self.strategy.scope())
+            if self.shards_tables:
+                import jax
+
+                # In the host's memory: a table that is split may be more than one device holds.
+                stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
             yield
 
     def steps(self, built: "Built", optimizer: "keras.optimizers.Optimizer", settings: "StepSettings") -> "Steps":
@@ -107,6 +116,42 @@ def forward(model: "keras.Model") -> "Callable[[Any], np.ndarray]":
     return compiled(model)
 
 
+def replica() -> Any:
+    """int32: which part of the batch the step that is being computed sees; 0 where it sees all of it."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return 0
+    from pipelines.devices.tensorflow_steps import replica as place
+
+    return place()
+
+
+def gathered(rows: Any) -> Any:
+    """Of what each replica has computed for its rows of the batch, [its rows, ...], that of the whole batch, in order:
+    [all rows, ...]. Gradients flow back to the replica that computed a row. JAX's one program sees the whole batch
+    already."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return rows
+    from pipelines.devices.tensorflow_steps import gathered as everything
+
+    return everything(rows)
+
+
+def compiled(function: "Callable[..., Any]", model: "keras.Model") -> "Callable[..., Any]":
+    """A function of arrays that computes with a model's layers, in keras.ops, compiled for the current backend: on
+    TensorFlow once for all lengths of its arguments' sides, on JAX for each shape."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from pipelines.devices.jax_steps import compiled as of_backend
+    else:
+        from pipelines.devices.tensorflow_steps import compiled as of_backend
+    return of_backend(function, model)
+
+
 def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
     """How an output of each example changes with its input: (x float [rows, ...], outputs int [rows], what else the
     model takes beside x) -> the gradient of the sum of model(x)[row, output of the row], float32 of x's shape. Where
@@ -166,8 +211,12 @@ def _start_jax(config: RunConfig) -> Runtime:
             f"JAX computes on {kind} here, and --device asks for {config.device}: "
             "set JAX_PLATFORMS or install the matching jax."
         )
-    names = [device.device_kind for device in devices[:1]] if kind == "gpu" else _cpus(1)
-    return Runtime("jax", kind, _describe(names, f"JAX {jax.__version__}", config), 1)
+    check_divisible(config, len(devices))
+    names = [device.device_kind for device in devices] if kind == "gpu" else _cpus(len(devices))
+    described = _describe(names, f"JAX {jax.__version__}", config)
+    if config.shard_tables:
+        described += ", tables split by rows" if len(devices) > 1 else ", tables whole as there is one device"
+    return Runtime("jax", kind, described, len(devices), shards_tables=config.shard_tables)
 
 
 def check_divisible(config: RunConfig, replicas: int) -> None:

@@ -1,4 +1,5 @@
-"""The steps on the JAX backend: pure functions of the state, compiled with XLA always."""
+"""The steps on the JAX backend: pure functions of the state, compiled with XLA always, as one program over all
+devices: what it computes does not depend on their number."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ import jax
 import keras
 import numpy as np
 
+from pipelines.devices.jax_layout import Layout, tables
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
     OUT_OF_MEMORY,
@@ -30,8 +32,7 @@ State = tuple[list[Any], list[Any], list[Any], list[Any]]
 
 
 class JaxSteps:
-    """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date when weights are
-    asked for."""
+    """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date in the end."""
 
     def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
@@ -39,14 +40,16 @@ class JaxSteps:
         others = [*self._model.trainable_variables, *self._model.non_trainable_variables]
         self._followed = [place for place, v in enumerate(others) if id(v) in followed and settings.average is not None]
         self._rate = next(i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate)
-        self._state = self._read()
-        self._train = jax.jit(self._train_block, donate_argnums=0)
+        self._layout = Layout(tables(self._model) if settings.shard_tables else set())
+        self._like, self._state = self._read()
+        shardings = _map(self._layout.sharding, self._like)
+        self._train = jax.jit(self._train_block, donate_argnums=0, out_shardings=(shardings, None))
         self._evaluate = jax.jit(self._evaluate_block)
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
         try:
-            self._state, sums = self._train(self._state, _arrays(block), rates)
+            self._state, sums = self._train(self._state, self._layout.batches(block), rates)
             return np.asarray(sums)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
@@ -55,32 +58,45 @@ class JaxSteps:
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        return np.asarray(self._evaluate(self._state[:2], _arrays(block)))
+        return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
 
     def weights(self) -> dict[str, np.ndarray]:
         """See Steps."""
         with self.averaged():
-            self._write()
-        return {name: np.array(variable) for name, variable in named(kept_model(self._built).variables).items()}
+            mine = {id(variable): value for variable, value in self._variables()}
+        kept = named(kept_model(self._built).variables)
+        return {name: mine[id(v)] if id(v) in mine else np.array(v) for name, v in kept.items()}
 
     def release(self) -> None:
         """See Steps."""
-        self._write()
+        for variable, value in self._variables():
+            variable.assign(value)
 
     def state(self) -> dict[str, np.ndarray]:
         """See Steps."""
-        return {name: np.array(value) for name, value in self._all().items()}
+        return {name: self._layout.take(value, like) for name, (value, like) in self._all().items()}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """See Steps."""
-        mine = self._all()
+        mine = {name: like for name, (_, like) in self._all().items()}
         check_state(state, mine)
-        values = iter(jax.numpy.array(state[name], mine[name].dtype) for name in mine)
+        values = iter(self._layout.put(state[name].astype(like.dtype)) for name, like in mine.items())
         self._state = tuple([next(values) for _ in part] for part in self._state)  # type: ignore[assignment]
 
-    def _all(self) -> dict[str, Any]:
-        groups = zip(("trainable", "other", "optimizer", "average"), self._state, strict=True)
-        return {state_name(group, place): value for group, values in groups for place, value in enumerate(values)}
+    def _all(self) -> dict[str, tuple[Any, Any]]:
+        """The state by name, each with its shape as the model knows it."""
+        groups = zip(("trainable", "other", "optimizer", "average"), self._state, self._like, strict=True)
+        return {
+            state_name(group, place): pair
+            for group, values, likes in groups
+            for place, pair in enumerate(zip(values, likes, strict=True))
+        }
+
+    def _variables(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """The model's variables with their values, on the host."""
+        for place, variables in enumerate((self._model.trainable_variables, self._model.non_trainable_variables)):
+            for variable, value, like in zip(variables, self._state[place], self._like[place], strict=True):
+                yield variable, self._layout.take(value, like)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -95,21 +111,19 @@ class JaxSteps:
         finally:
             self._state = kept
 
-    def _read(self) -> State:
-        trainable = [jax.numpy.array(v.value) for v in self._model.trainable_variables]
-        others = [jax.numpy.array(v.value) for v in self._model.non_trainable_variables]
-        values = [*trainable, *others]
-        optimizer = [jax.numpy.array(v.value) for v in self._optimizer.variables]
-        return trainable, others, optimizer, [jax.numpy.array(values[place]) for place in self._followed]
-
-    def _write(self) -> None:
-        for variable, value in zip(self._model.trainable_variables, self._state[0], strict=True):
-            variable.assign(value)
-        for variable, value in zip(self._model.non_trainable_variables, self._state[1], strict=True):
-            variable.assign(value)
+    def _read(self) -> tuple[State, State]:
+        """The shapes of the state as the model knows it, and the state as it lies on the devices."""
+        trainable, others = self._model.trainable_variables, self._model.non_trainable_variables
+        followed = [[*trainable, *others][place] for place in self._followed]
+        state = _map(lambda v: v.value, (trainable, others, self._optimizer.variables, followed))
+        return jax.eval_shape(lambda state: state, state), _map(self._layout.put, state)
 
     def _train_block(self, state: State, block: Any, rates: Any) -> tuple[State, Any]:
-        state, sums = jax.lax.scan(lambda held, step: self._train_step(held, *step), state, (block, rates))
+        def step(held: State, given: Any) -> tuple[State, Any]:
+            held, sums = self._train_step(_map(self._layout.cut, held, self._like), *given)
+            return _map(self._layout.fill, held), sums
+
+        state, sums = jax.lax.scan(step, state, (block, rates))
         return state, sums.sum(0)
 
     def _train_step(self, state: State, batch: Any, rate: Any) -> tuple[State, Any]:
@@ -132,11 +146,12 @@ class JaxSteps:
         parts = self._settings.accumulate
         total = batch[2].sum()
         share = jax.numpy.where(total > 0, 1.0 / jax.numpy.maximum(total, 1e-30), 0.0)
-        split = jax.tree_util.tree_map(lambda t: t.reshape(parts, -1, *t.shape[1:]), batch)
+        split = jax.tree_util.tree_map(lambda t: self._layout.share(t.reshape(parts, -1, *t.shape[1:])), batch)
 
         def part(held: Any, piece: Any) -> tuple[Any, Any]:
             gradients, others = held
             (_, (others, sums)), more = jax.value_and_grad(self._loss, has_aux=True)(trainable, others, piece, share)
+            more = [self._layout.keep(gradient, gradient) for gradient in more]
             return (jax.tree_util.tree_map(jax.numpy.add, gradients, more), others), sums
 
         start = (jax.tree_util.tree_map(jax.numpy.zeros_like, trainable), others)
@@ -166,6 +181,7 @@ class JaxSteps:
             outputs, _ = self._model.stateless_call(*state, x, training=False)
             return total + weighted_sums(self._built, y, outputs, weight), None
 
+        state = _map(self._layout.cut, state, self._like[:2])
         return jax.lax.scan(step, jax.numpy.zeros(2 + len(self._built.metrics)), block)[0]
 
 
@@ -174,6 +190,18 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
     state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
     compiled = jax.jit(lambda state, x: model.stateless_call(*state, x, training=False)[0])
     return lambda x: np.asarray(compiled(state, _arrays(x)), np.float32)
+
+
+def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """See devices.compiled."""
+    variables = model.variables
+
+    @jax.jit
+    def call(state: list[Any], *arguments: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, state, strict=True))):
+            return function(*arguments)
+
+    return lambda *arguments: call([variable.value for variable in variables], *_arrays(list(arguments)))
 
 
 def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
@@ -188,6 +216,11 @@ def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     return lambda x, outputs, *beside: np.asarray(
         compiled(np.asarray(x), np.asarray(outputs), _arrays(list(beside)), state), np.float32
     )
+
+
+def _map(function: Callable[..., Any], *states: Any) -> Any:
+    """Of each array of the groups of a state, or of the same one of several."""
+    return tuple([function(*each) for each in zip(*groups, strict=True)] for groups in zip(*states, strict=True))
 
 
 def _arrays(block: Any) -> Any:

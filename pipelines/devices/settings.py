@@ -21,3 +21,5 @@ class StepSettings:
     fused: bool = False
     """Whether XLA compiles the update of the weights alone, where it compiles nothing else: one pass over the memory
     of a large model in place of ten."""
+    shard_tables: bool = False
+    """Whether the rows of tables of embeddings are split over the devices."""

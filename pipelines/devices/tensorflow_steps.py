@@ -134,7 +134,7 @@ class TensorFlowSteps:
 
     def _train_replica(self, batch: Any, rate: tf.Tensor) -> tf.Tensor:
         self._optimizer.learning_rate.assign(rate)
-        x, y, weight = self._part(batch)
+        x, y, weight = self._part(batch, self._settings.accumulate)
         share = tf.math.divide_no_nan(1.0, self._all_sum(tf.reduce_sum(weight)))
         gradients, sums = self._gradients(x, y, weight, share)
         if self._settings.clip_norm is not None:
@@ -206,18 +206,37 @@ class TensorFlowSteps:
         x, y, weight = self._part(batch)
         return weighted_sums(self._built, y, self._model(x, training=False), weight)
 
-    def _part(self, batch: Any) -> Any:
-        """This replica's rows of the batch."""
+    def _part(self, batch: Any, parts: int = 1) -> Any:
+        """This replica's rows of the batch: its share of each of the parts that the batch is computed in, so that a
+        part is the same whatever the number of replicas."""
         if self._replicas == 1:
             return batch
-        place = tf.distribute.get_replica_context().replica_id_in_sync_group
-        rows = tf.nest.flatten(batch)[0].shape[0] // self._replicas
-        return tf.nest.map_structure(lambda t: t[place * rows : (place + 1) * rows], batch)
+        rows = tf.nest.flatten(batch)[0].shape[0] // (parts * self._replicas)
+        firsts = [(part * self._replicas + replica()) * rows for part in range(parts)]
+        return tf.nest.map_structure(lambda t: tf.concat([t[first : first + rows] for first in firsts], 0), batch)
 
     def _all_sum(self, value: Any) -> Any:
         if self._replicas == 1:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def replica() -> Any:
+    """See devices.replica."""
+    context = _replicas()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def gathered(rows: Any) -> Any:
+    """See devices.gathered. The gradient of a row is summed over the replicas that used it."""
+    context = _replicas()
+    return rows if context is None else context.all_gather(rows, axis=0)
+
+
+def _replicas() -> Any:
+    """This replica among several, within a step of theirs; else None."""
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
@@ -226,6 +245,20 @@ def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:
         lambda x: tf.cast(model(x, training=False), tf.float32), autograph=False, reduce_retracing=True
     )
     return lambda x: np.asarray(compiled(x))
+
+
+def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """See devices.compiled."""
+    del model  # a graph refers to its variables by itself
+    made: list[Callable[..., Any]] = []
+
+    def call(*arguments: Any) -> Any:
+        if not made:
+            specs = [tf.TensorSpec([None] * np.ndim(one), np.asarray(one).dtype) for one in arguments]
+            made.append(tf.function(function, input_signature=specs, autograph=False))
+        return made[0](*[tf.constant(one) for one in arguments])
+
+    return call
 
 
 def slopes(model: keras.Model) -> Callable[..., np.ndarray]:

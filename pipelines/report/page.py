@@ -95,8 +95,13 @@ def _hero(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _start(manifest: Mapping[str, Any]) -> str:
-    """One sentence on the weights that it started from, and a blank; nothing where they were drawn."""
-    origin = manifest.get("pretrained")
+    """A sentence each on the weights that it started from and on what read texts for it, and blanks; nothing where they
+    were drawn and nothing did."""
+    readers = [f"Texts were read by {one['source']}, as it is. " for one in manifest.get("encoders", {}).values()]
+    return "".join([_weights(manifest.get("pretrained")), *readers])
+
+
+def _weights(origin: Mapping[str, Any] | None) -> str:
     if not origin:
         return ""
     counts = {"taken over": "taken", "resized": "resized", "new": "new"}

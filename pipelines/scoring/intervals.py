@@ -11,12 +11,12 @@ from pipelines.task import Interval
 RESAMPLES = 1000
 LOWER_IS_BETTER = frozenset(
     {
-        *("loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer"),
+        *("loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer", "ter", "perplexity"),
         *("mse", "mse_units", "rmse", "mae", "mae_units", "mase", "rmsse", "smape", "wql", "width_80", "width_95"),
         "rmse_by_user",
     }
 )
-NEITHER_IS_BETTER = frozenset({"coverage", "gini", "novelty", "tail_share"})
+NEITHER_IS_BETTER = frozenset({"coverage", "gini", "length_ratio", "novelty", "tail_share"})
 """What tells and does not judge, by its name without the cutoff."""
 
 # What is held at once: examples of one part, and resamples times examples of one block of weights (16 MB).

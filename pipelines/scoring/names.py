@@ -1,8 +1,8 @@
 """What scores are called, as a person reads it."""
 
 _ACRONYMS = {"auc", "bleu", "cer", "ece", "f1", "hr", "mae", "mase", "mcc", "mrr", "mse", "ndcg", "rmse"}
-_ACRONYMS |= {"rmsse", "wer", "wql"}
-_SPELT = {"gini": "Gini", "map": "mAP", "smape": "sMAPE"}
+_ACRONYMS |= {"rmsse", "ter", "wer", "wql"}
+_SPELT = {"chrf": "chrF", "gini": "Gini", "map": "mAP", "smape": "sMAPE"}
 
 
 def label(name: str) -> str:

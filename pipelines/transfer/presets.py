@@ -52,20 +52,20 @@ class ImagePreset:
             ) from error
 
 
-def check_preset(source: str) -> None:
-    """See that a name is known.
+def check_preset(source: str, setting: str = "pretrained") -> None:
+    """See that a name, which the setting gives, is known.
 
     Raises:
         ConfigError: it is not, or KerasHub is not installed.
     """
-    hub = keras_hub()
+    hub = keras_hub(setting)
     known = hub.models.Backbone.presets
     if "://" in source or Path(source).is_dir() or source in known:
         return
     near = difflib.get_close_matches(source, [*PUBLISHED, *known], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        f"pretrained: there is no file or folder {source}, and KerasHub {hub.__version__} knows no preset of that "
+        f"{setting}: there is no file or folder {source}, and KerasHub {hub.__version__} knows no preset of that "
         f"name: {hint}https://keras.io/keras_hub/presets lists them."
     )
 
@@ -157,7 +157,7 @@ def _folder(source: str) -> Path:
     return Path(get_file(source, "config.json")).parent
 
 
-def keras_hub() -> Any:
+def keras_hub(setting: str = "pretrained") -> Any:
     """The package.
 
     Raises:
@@ -169,14 +169,14 @@ def keras_hub() -> Any:
         import keras_hub as hub
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"pretrained: KerasHub presets need the package {error.name}, the extra [hub]: in a checkout of Sixfold, "
+            f"{setting}: KerasHub presets need the package {error.name}, the extra [hub]: in a checkout of Sixfold, "
             "pip install -c constraints.txt '.[hub]'."
         ) from error
     return hub
 
 
 @contextmanager
-def opening(source: str, files: str) -> Iterator[None]:
+def opening(source: str, files: str, setting: str = "pretrained") -> Iterator[None]:
     """Whatever KerasHub, Kaggle and Hugging Face raise, as one sentence that names the files that are needed."""
     try:
         if "://" in source:
@@ -188,12 +188,13 @@ def opening(source: str, files: str) -> Iterator[None]:
         reason = _first_line(_root(error))
         if Path(source).is_dir():
             raise DataError(
-                f"pretrained: the preset in {source} cannot be opened ({reason}): it needs {files}, as KerasHub saves "
+                f"{setting}: the preset in {source} cannot be opened ({reason}): it needs {files}, as KerasHub saves "
                 "them."
             ) from error
         raise DataError(
-            f"pretrained: the preset {source} cannot be had ({reason}). Offline: fetch its folder "
-            f"elsewhere ({_page(source)}: {files}), copy it here, and name the folder with --pretrained."
+            f"{setting}: the preset {source} cannot be had ({reason}). Offline: fetch its folder "
+            f"elsewhere ({_page(source)}: {files}), copy it here, and name the folder with "
+            f"--{setting.replace('_', '-')}."
         ) from error
 
 

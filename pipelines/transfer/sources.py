@@ -49,8 +49,8 @@ class Origin:
         return f"pretrained: {self.source}: {', '.join(parts)}{licence}"
 
 
-def kind_of(pretrained: str) -> Kind:
-    """What a value of `--pretrained` is.
+def kind_of(pretrained: str, setting: str = "pretrained") -> Kind:
+    """What a value of `--pretrained` is, or of another setting.
 
     Raises:
         ConfigError: it names a file or folder that is missing or holds no weights.
@@ -61,16 +61,16 @@ def kind_of(pretrained: str) -> Kind:
         return "preset"
     path = Path(pretrained)
     if path.is_dir():
-        return _folder_kind(path)
+        return _folder_kind(path, setting)
     if path.is_file():
         if path.suffix == ".h5":
             return "file"
         raise ConfigError(
-            f"pretrained: {pretrained} is no file of weights: give a .weights.h5 (or an .h5 of weights alone)."
+            f"{setting}: {pretrained} is no file of weights: give a .weights.h5 (or an .h5 of weights alone)."
         )
     if "/" in pretrained or path.suffix in (".h5", ".keras", ".safetensors", ".npz"):
         raise ConfigError(
-            f"pretrained: there is no file or folder {pretrained}: give one that exists, or the name of a preset."
+            f"{setting}: there is no file or folder {pretrained}: give one that exists, or the name of a preset."
         )
     return "preset"
 
@@ -92,20 +92,21 @@ def check_source(config: RunConfig, task_name: str) -> None:
         check_preset(config.pretrained)
 
 
-def check_origin(known: dict[str, Any] | None, origin: Origin | None) -> None:
+def check_origin(known: dict[str, Any] | None, origin: Origin | None, setting: str = "pretrained") -> None:
     """See that a run that goes on begins with the weights that it began with: of layers that it keeps frozen, its own
     states say nothing, and its baseline reads them again.
 
     Args:
         known: as the manifest has it; None for a run that begins.
         origin: what was read now.
+        setting: that names it.
 
     Raises:
         StateError: they are others.
     """
     if known and origin and sorted(known["files"].values()) != sorted(origin.files.values()):
         raise StateError(
-            f"pretrained: {origin.source} holds other weights than when this run began: restore them, or start a new "
+            f"{setting}: {origin.source} holds other weights than when this run began: restore them, or start a new "
             "run."
         )
 
@@ -155,13 +156,13 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _folder_kind(path: Path) -> Kind:
+def _folder_kind(path: Path, setting: str) -> Kind:
     if (path / "run.yaml").is_file():
         return "run"
     if (path / "config.json").is_file():
         return "preset"
     raise ConfigError(
-        f"pretrained: the folder {path} is neither a run (it has no run.yaml) nor a KerasHub preset (no config.json)."
+        f"{setting}: the folder {path} is neither a run (it has no run.yaml) nor a KerasHub preset (no config.json)."
     )
 
 

@@ -16,7 +16,7 @@ def table(config: Config, assets: Assets) -> Table:
 
 
 def _rows(record: Record) -> Iterable[Mapping[str, Any]]:
-    known = "yes" if record.answer["known"] else "no"
+    known = "folded in" if "folded_in" in record.answer else "yes" if record.answer["known"] else "no"
     pairs = zip(record.answer["items"], record.answer["scores"], strict=True)
     rows = [{"rank": place, "item": item, "score": score} for place, (item, score) in enumerate(pairs, start=1)]
     return [{**row, "known": known} for row in rows or [{}]]

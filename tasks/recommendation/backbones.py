@@ -7,18 +7,23 @@ of each item, so that all items are ranked by one product of matrices. Numbers o
 
 import math
 import zlib
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from pipelines.task import Assets
 from tasks.recommendation.config import SEQUENTIAL, Config
-from tasks.recommendation.described import feature_table
+from tasks.recommendation.data.described import feature_table
 
 ITEMS, USERS = "items", "users"
 """Embeddings: a row for each item, and for each user."""
-FEATURES = "_features"
-"""Behind these names: what tables say of them, which is not learnt."""
+FEATURES, TEXTS = "_features", "_texts"
+"""Behind these names: what tables say of them, and what a pretrained encoder makes of their texts, neither learnt."""
+READ = "_read"
+"""Behind those: the layer that has a row for each of their numbers."""
 STATES, QUERY, CANDIDATE = "states", "query", "candidate"
 """Layers: what is known after each item of a history [rows, T, width]; of all of it [rows, width]; the items asked for
 [rows, P, width]."""
@@ -26,15 +31,22 @@ _SPREAD = 0.02
 """Deviation of the weights of sasrec at the start, as in its authors' code."""
 
 
-def build_network(config: Config, assets: Assets) -> keras.Model:
+def build_network(config: Config, assets: Assets, texts: np.ndarray | None = None) -> keras.Model:
     """float32 [rows, P], the scores of the items asked for; of int32 `item` [rows, P], and `user` [rows] or, of
-    backbones that read the history, `history` [rows, T], -1 behind its end."""
+    backbones that read the history, `history` [rows, T], -1 behind its end.
+
+    Args:
+        config: names the backbone.
+        assets: users and items, and what is said of them.
+        texts: float32 [items, numbers], of their texts, for two-tower.
+    """
     item = keras.Input((None,), dtype="int32", name="item")
     if config.backbone in SEQUENTIAL:
         given = keras.Input((None,), dtype="int32", name="history")
     else:
         given = keras.Input((), dtype="int32", name="user")
-    score = _NETWORKS[config.backbone](given, item, config, assets)
+    build = partial(_two_tower, texts=texts) if config.backbone == "two-tower" else _NETWORKS[config.backbone]
+    score = build(given, item, config, assets)
     return keras.Model({given.name: given, "item": item}, score, name=config.backbone)
 
 
@@ -86,29 +98,39 @@ def _neumf(user: Any, item: Any, config: Config, assets: Assets) -> Any:
     return score + assets["rating"]["mean"] if config.rates else score
 
 
-def _two_tower(user: Any, item: Any, config: Config, assets: Assets) -> Any:
+def _two_tower(user: Any, item: Any, config: Config, assets: Assets, texts: np.ndarray | None) -> Any:
     """Dense layers over id and features on both sides (Covington et al., 2016; Yi et al., 2019)."""
-    return _product(_tower(user, USERS, config, assets), _tower(item, ITEMS, config, assets))
+    named = {side: feature_table(assets, side) for side in (USERS, ITEMS)}
+    tables = {side + FEATURES: None if one is None else one[1] for side, one in named.items()} | {ITEMS + TEXTS: texts}
+    return _product(*(_tower(given, side, config, assets, tables) for given, side in ((user, USERS), (item, ITEMS))))
 
 
-def _tower(numbers: Any, side: str, config: Config, assets: Assets) -> Any:
+def _tower(numbers: Any, side: str, config: Config, assets: Assets, tables: Mapping[str, np.ndarray | None]) -> Any:
     """A vector of each user or item. Ids without training interactions say nothing, and where there are features ids
-    are dropped as a whole, so that the tower learns what features alone mean: what is new has them all the same."""
-    count, table = len(assets[side]), feature_table(assets, side)
+    are dropped as a whole, so that the tower learns what features alone mean (Volkovs et al., 2017): what is new has
+    them all the same. Whether there is an id the tower is told, as what has none yet is taken less."""
+    count = len(assets[side])
+    own = {name: table for name, table in tables.items() if name.startswith(side) and table is not None}
     learnt = keras.ops.cast(numbers < assets["trained"][side], "float32")
+    learnt = keras.ops.expand_dims(learnt, -1)
     x = _table(count, config.width, side, _SPREAD)(_rows(numbers))
-    x = x * keras.ops.cast(keras.ops.expand_dims(learnt, -1), x.dtype)
-    whole = None if table is None else (*(None for _ in numbers.shape), 1)
-    x = _dropout(x, config, f"{side}_dropout", noise_shape=whole)
-    if table is not None:
-        known = keras.layers.Embedding(count, table.shape[1], trainable=False, name=f"{side}{FEATURES}")
-        known.build()
-        known.embeddings.assign(table)
-        described = keras.layers.Dense(config.width, name=f"{side}_described")(known(_rows(numbers)))
-        x = keras.ops.concatenate([x, described], axis=-1)
+    if not own:
+        x = _dropout(x * keras.ops.cast(learnt, x.dtype), config, f"{side}_dropout")
+    else:
+        learnt = keras.ops.cast(keras.ops.minimum(_dropout(learnt, config, f"{side}_dropout"), 1.0), x.dtype)
+        said = [_described(numbers, table, name, config) for name, table in own.items()]
+        x = keras.ops.concatenate([x * learnt, learnt, *said], axis=-1)
     for number in range(1, config.layers):
         x = keras.layers.Dense(2 * config.width, activation="relu", name=f"{side}_dense_{number}")(x)
     return keras.layers.Dense(config.width, name=f"{side}_vector")(x)
+
+
+def _described(numbers: Any, table: np.ndarray, name: str, config: Config) -> Any:
+    """What a table that is not learnt says of users or items, in as many numbers as an id."""
+    known = keras.layers.Embedding(*table.shape, trainable=False, name=name)
+    known.build()
+    known.embeddings.assign(table)
+    return keras.layers.Dense(config.width, use_bias=False, name=name + READ)(known(_rows(numbers)))
 
 
 def _gru4rec(history: Any, item: Any, config: Config, assets: Assets) -> Any:
@@ -190,7 +212,6 @@ def _norm(name: str) -> keras.layers.LayerNormalization:
 _NETWORKS = {
     "mf": _factorised,
     "neumf": _neumf,
-    "two-tower": _two_tower,
     "gru4rec": _gru4rec,
     "sasrec": _sasrec,
 }

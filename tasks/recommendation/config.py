@@ -92,9 +92,15 @@ class Config(RunConfig):
     backbone: Literal["auto", "mf", "neumf", "two-tower", "sasrec", "gru4rec"] = setting(
         "auto",
         "mf (matrix factorisation), neumf (with dense layers), two-tower (with features), sasrec (attention over the "
-        "history) or gru4rec (recurrent); auto: sasrec for ordered lists, else mf.",
+        "history) or gru4rec (recurrent); auto: two-tower with a text_encoder, sasrec for ordered lists, else mf.",
         group="model",
         aliases=("model",),
+    )
+    text_encoder: str | None = setting(
+        None,
+        "A pretrained text encoder, a KerasHub preset or its folder, as text-sentiment starts from: two-tower then sees "
+        "what it makes of the items' texts; it is not trained.",
+        group="model",
     )
     width: int = setting(64, "Numbers that users and items are embedded in.", group="model", ge=2, le=4_096)
     layers: int = setting(2, "Layers of sasrec, gru4rec and the towers.", group="model", ge=1, le=24)
@@ -169,6 +175,10 @@ class Config(RunConfig):
                 f"backbone neumf scores pairs one by one, not all at once as loss {self.loss} does: choose "
                 "pointwise or bpr, or another backbone"
             )
+        if self.text_encoder is not None and self.backbone not in ("auto", "two-tower"):
+            raise ValueError(f"text_encoder is for two-tower, and backbone {self.backbone} sees no texts: drop one")
+        if self.text_encoder is not None and self.items is None and not self.data.startswith("sample"):
+            raise ValueError("text_encoder reads what the table of items says: name one with items")
         if self.rates and self.min_rating is not None:
             raise ValueError("min_rating makes likes of ratings, which loss mse predicts: drop one of the two")
         if self.protocol == "given" and self.test is None and self.data.startswith("sample"):

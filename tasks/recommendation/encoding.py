@@ -9,7 +9,7 @@ import tensorflow as tf
 from pipelines.stream import uniform
 from pipelines.task import Assets, Encoder
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
-from tasks.recommendation.losses import log_popularity
+from tasks.recommendation.losses import log_popularity, rivals
 
 _KEYS = 0x9E3779B97F4A7C15
 """From a key to that of the next number drawn by it, as `uniform` has it."""
@@ -94,8 +94,10 @@ def _drawing(config: Config, assets: Assets) -> Callable[[Any], tf.Tensor] | Non
     taken. None where the loss draws none."""
     if config.loss not in DRAWING:
         return None
-    count, each = len(assets["items"]), drawn_each(config)
-    shares = np.exp(log_popularity(assets["counts"])) if config.loss == "sampled-softmax" else np.full(count, 1 / count)
+    count, each = rivals(config, assets), drawn_each(config)
+    shares = np.full(count, 1 / count)
+    if config.loss == "sampled-softmax":
+        shares = np.exp(log_popularity(assets["counts"][:count]))
     bounds = tf.constant(np.cumsum(shares, dtype=np.float64)[:-1], tf.float32)
     lanes = tf.constant([(_KEYS * lane + 2**63) % 2**64 - 2**63 for lane in range(each)], tf.int64)
 

@@ -6,8 +6,9 @@ from pipelines.artefact import with_model_of
 from pipelines.task import Data
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import decide
+from tasks.recommendation.vectors import read_items
 
-_OF_THE_MODEL = ("backbone", "width", "layers", "heads", "max_history")
+_OF_THE_MODEL = ("backbone", "width", "layers", "heads", "max_history", "text_encoder")
 
 _MOST_ITEMS = 20_000
 """Of a softmax over all."""
@@ -21,6 +22,8 @@ def imply(config: Config) -> Config:
 def resolve(config: Config, data: Data) -> Config:
     """What the run to start from decides is filled in first, then what the data decide, then the loss."""
     config = decide(imply(config), data.assets["origin"])
+    if config.text_encoder is not None:
+        read_items(config, data.assets)  # what is wrong with it is said before anything is built
     update: dict[str, Any] = {
         name: value for name, value in _usual(config).items() if name not in config.model_fields_set
     }

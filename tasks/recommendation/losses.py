@@ -10,42 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipelines.task import Assets
+from tasks.recommendation.config import Config
+
 _NEVER = -1e9
 """The score of what must not be chosen; of float32 and bfloat16 alike."""
-
-
-def softmax_loss(queries: Any, table: Any, taken: Any) -> Any:
-    """float32 [n]: cross-entropy of the softmax over all items.
-
-    Its gradient is written out: nothing but the probabilities is kept for it, and TensorFlow's own kernel takes half as
-    long again.
-
-    Args:
-        queries: [n, width].
-        table: [items, width], of the same type.
-        taken: int32 [n], of 0 to items - 1.
-    """
-
-    @keras.ops.custom_gradient
-    def loss(queries: Any, table: Any) -> tuple[Any, Any]:
-        logits = keras.ops.matmul(queries, keras.ops.transpose(table))
-        top = keras.ops.max(logits, axis=-1, keepdims=True)
-        shares = keras.ops.exp(logits - top)
-        total = keras.ops.sum(shares, axis=-1, keepdims=True)
-        own = keras.ops.take(table, taken, axis=0)
-        value = keras.ops.squeeze(keras.ops.log(total) + top, -1) - keras.ops.sum(queries * own, axis=-1)
-
-        def slopes(*upstream: Any) -> tuple[Any, Any]:
-            slope = keras.ops.expand_dims(keras.ops.cast(upstream[-1], queries.dtype), -1)
-            each = shares * (slope / total)
-            of_queries = keras.ops.matmul(each, table) - slope * own
-            of_table = keras.ops.matmul(keras.ops.transpose(each), queries)
-            of_own = keras.ops.segment_sum(slope * queries, taken, num_segments=table.shape[0])
-            return of_queries, of_table - of_own
-
-        return value, slopes
-
-    return keras.ops.cast(loss(queries, table), "float32")
 
 
 def drawn_softmax_loss(taken: Any, others: Any, log_expected: Any, real: Any) -> Any:
@@ -88,11 +57,21 @@ def squared_loss(ratings: Any, scores: Any) -> Any:
     return keras.ops.square(keras.ops.cast(scores, "float32") - ratings)
 
 
-def log_popularity(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """float32 [items]: the logarithm of each item's share of all interactions, each counted once more, so that items
-    without any have one too."""
+def rivals(config: Config, assets: Assets) -> int:
+    """How many of the first items are what a taken one is held against in training. Where features speak for items that
+    nobody took yet, these are left out: as they are never the right answer, the network would learn to tell them by
+    their features, and place them last."""
+    described = assets.get("features", {}).get("items", {}).get("columns")
+    if config.backbone == "two-tower" and (described or config.text_encoder is not None):
+        return int(assets["trained"]["items"])
+    return len(assets["items"])
+
+
+def log_popularity(counts: Sequence[int] | np.ndarray, among: int | None = None) -> np.ndarray:
+    """float32 [items]: the logarithm of each item's share of the interactions of the first so many (all, by default),
+    each counted once more, so that items without any have one too."""
     smoothed = np.asarray(counts, np.float64) + 1.0
-    return np.asarray(np.log(smoothed / smoothed.sum()), np.float32)
+    return np.asarray(np.log(smoothed / smoothed[:among].sum()), np.float32)
 
 
 def rank_gain(ranks: Any, asked: Any, k: int) -> Any:

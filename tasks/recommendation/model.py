@@ -6,15 +6,17 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets, Built, Head, Metric
-from tasks.recommendation.backbones import FEATURES, ITEMS, USERS, build_network
+from tasks.recommendation.backbones import FEATURES, ITEMS, READ, TEXTS, USERS, build_network
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
 from tasks.recommendation.losses import squared_loss
 from tasks.recommendation.objective import Objective
+from tasks.recommendation.vectors import read_items
 
 
 def build_model(config: Config, assets: Assets) -> Built:
     """The network within its objective; the network alone is kept."""
-    network = build_network(config, assets)
+    read = None if config.text_encoder is None else read_items(config, assets)
+    network = build_network(config, assets, None if read is None else read.table)
     sequential = config.backbone in SEQUENTIAL
     names = ["history" if sequential else "user", "positive", "seen", *["negative"] * (config.loss in DRAWING)]
     inputs = {name: keras.Input(() if name == "user" else (None,), dtype="int32", name=name) for name in names}
@@ -22,9 +24,12 @@ def build_model(config: Config, assets: Assets) -> Built:
     model = keras.Model(inputs, outputs, name=config.backbone)
     tables = {ITEMS: "items", **({} if sequential else {USERS: "users"})}
     loss, metrics = _RATING if config.rates else (_output("loss"), _ranking(config))
+    if config.backbone == "two-tower":
+        tables |= {f"{side}{FEATURES}{READ}": asset for side in tables if assets.get(asset := f"{side}_numbers")}
     # What tables say is the data's own: a warm start must not bring that of other data.
-    head = Head((*tables, *(name + FEATURES for name in tables)), units=None)
-    return Built(model, loss, metrics, head=head, tables=tables, whole=network)
+    head = Head((*tables, *(name + FEATURES for name in (USERS, ITEMS)), ITEMS + TEXTS), units=None)
+    encoders = {} if read is None else {"text_encoder": read.origin}
+    return Built(model, loss, metrics, head=head, tables=tables, whole=network, encoders=encoders)
 
 
 def _output(name: str) -> Callable[[Any, Any], Any]:

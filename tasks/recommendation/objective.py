@@ -5,10 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipelines.devices import gathered, replica
+from pipelines.losses import softmax_loss
 from pipelines.task import Assets
 from tasks.recommendation import losses
 from tasks.recommendation.backbones import ITEMS, QUERY, STATES, USERS, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.places import BLOCK, places
 
 POOLED = ("sampled-softmax", "in-batch")
 """Losses whose other items are shared by a whole batch."""
@@ -24,8 +27,8 @@ class Objective(keras.layers.Layer):
     def __init__(self, network: keras.Model, config: Config, assets: Assets, **settings: Any) -> None:
         super().__init__(**settings)
         self.network, self._config = network, config
-        self._count = len(assets["items"])
-        self._log_shares = losses.log_popularity(assets["counts"])
+        self._count, self._rivals = len(assets["items"]), losses.rivals(config, assets)
+        self._log_shares = losses.log_popularity(assets["counts"], self._rivals)
         self._sequential = config.backbone in SEQUENTIAL
         self._multiplies = QUERY in {layer.name for layer in network.layers}
         if self._multiplies:
@@ -66,7 +69,7 @@ class Objective(keras.layers.Layer):
 
     def _loss(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
         if self._config.loss == "softmax":
-            return self._over_all(x["positive"], queries)
+            return self._over_all(x["positive"], queries, self._rivals if training else self._count)
         if self._config.loss in POOLED:
             return self._over_pool(x, queries, training)
         negative = x["negative"]
@@ -76,26 +79,30 @@ class Objective(keras.layers.Layer):
         real = keras.ops.logical_not(keras.ops.any(hits, axis=1, keepdims=True))
         return {"bpr": losses.bpr_loss, "pointwise": losses.pointwise_loss}[self._config.loss](taken, others, real)
 
-    def _over_all(self, positive: Any, queries: Any) -> Any:
-        """The softmax over all items."""
+    def _over_all(self, positive: Any, queries: Any, count: int) -> Any:
+        """The softmax over the first so many items."""
         shape = keras.ops.shape(positive)
         queries = keras.ops.broadcast_to(queries, (*shape, queries.shape[-1]))
         flat = keras.ops.reshape(queries, (-1, queries.shape[-1]))
         taken = keras.ops.reshape(keras.ops.maximum(positive, 0), (-1,))
-        table = keras.ops.cast(self._table(), self.compute_dtype)
-        loss = losses.softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
+        table = keras.ops.cast(self._table(count), self.compute_dtype)
+        loss = softmax_loss(keras.ops.cast(flat, self.compute_dtype), table, taken)
         return keras.ops.reshape(loss, shape)
 
     def _over_pool(self, x: dict[str, Any], queries: Any, training: bool) -> Any:
-        """The softmax over items that the batch shares: drawn ones, or those that its other rows ask for."""
+        """The softmax over items that the batch shares, whatever replicas compute it: drawn ones, or those that its
+        other rows ask for."""
         positive = x["positive"]
-        pool = keras.ops.reshape(x.get("negative", positive), (-1,))
+        shared = x.get("negative", positive)
+        everyone = gathered(shared)
+        pool = keras.ops.reshape(everyone, (-1,))
         real = keras.ops.not_equal(keras.ops.expand_dims(positive, 2), pool)
         if self._config.loss == "in-batch":
-            rows = keras.ops.cumsum(keras.ops.ones_like(positive), axis=0)
-            own = keras.ops.equal(rows[:, :1, None], keras.ops.reshape(rows, (-1,)))
+            mine = _rows(positive, replica() * keras.ops.shape(positive)[0])[:, :1, None]
+            own = keras.ops.equal(mine, keras.ops.reshape(_rows(everyone, 0), (-1,)))
             real = keras.ops.logical_and(real, keras.ops.logical_and(pool >= 0, keras.ops.logical_not(own)))
-        vectors = self.candidates({"item": keras.ops.expand_dims(pool, 0)}, training=training)[0]
+        items = keras.ops.reshape(shared, (1, -1))
+        vectors = gathered(self.candidates({"item": items}, training=training)[0])
         others = keras.ops.matmul(queries, keras.ops.transpose(keras.ops.cast(vectors, queries.dtype)))
         drawn = keras.ops.log(keras.ops.sum(keras.ops.cast(pool >= 0, "float32")))
         expected = keras.ops.take(self._log_shares, keras.ops.maximum(pool, 0)) + drawn
@@ -125,33 +132,31 @@ class Objective(keras.layers.Layer):
             sizes.append(keras.ops.sum(keras.ops.square(keras.ops.cast(rows, "float32")), axis=-1))
         return self._config.penalty * (sizes[0] + sizes[1])
 
-    def _table(self) -> Any:
-        """[items, width]: the vectors of all."""
+    def _table(self, count: int) -> Any:
+        """[count, width]: the vectors of the first items; of backbones whose table is that, of all."""
         if self._config.backbone != "two-tower":
             return keras.ops.convert_to_tensor(self.network.get_layer(ITEMS).embeddings)
-        return self.candidates({"item": np.arange(self._count, dtype=np.int32)[None]})[0]
+        return self.candidates({"item": np.arange(count, dtype=np.int32)[None]})[0]
 
     def _gain(self, x: dict[str, Any], queries: Any) -> Any:
         """NDCG of the held-out items among all others but those seen, ties taken at their mean place."""
-        scores = self._all_scores(x, queries)
-        own = keras.ops.take_along_axis(scores, keras.ops.maximum(x["positive"], 0), axis=1)
-        seen = keras.ops.take_along_axis(scores, keras.ops.maximum(x["seen"], 0), axis=1)
-        among_seen = _above(seen, own, keras.ops.cast(x["seen"] >= 0, "float32"))
-        ranks = _above(scores, own, keras.ops.ones_like(scores[:1])) - 0.5 - among_seen
+        ranks = places(lambda first: self._block_scores(x, queries, first), self._count, x["positive"], x["seen"])
         return losses.rank_gain(ranks, keras.ops.cast(x["positive"] >= 0, "float32"), self._config.k)
 
-    def _all_scores(self, x: dict[str, Any], queries: Any) -> Any:
-        """float32 [rows, items]."""
-        if queries is not None:
-            table = keras.ops.cast(self._table(), "float32")
-            return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
-        everything = keras.ops.convert_to_tensor(np.arange(self._count, dtype=np.int32)[None])
-        return keras.ops.map(lambda user: self.network({"user": user[None], "item": everything})[0], x["user"])
+    def _block_scores(self, x: dict[str, Any], queries: Any, first: Any) -> Any:
+        """float32 [rows, BLOCK, or all if fewer], of the items from first on."""
+        size = min(BLOCK, self._count)
+        items = keras.ops.cast(first, "int32") + keras.ops.arange(size, dtype="int32")
+        if queries is None:
+            return keras.ops.map(lambda user: self.network({"user": user[None], "item": items[None]})[0], x["user"])
+        if self._config.backbone == "two-tower":
+            table = self.candidates({"item": items[None]})[0]
+        else:
+            table = keras.ops.slice(self._table(self._count), (first, 0), (size, queries.shape[-1]))
+        table = keras.ops.cast(table, "float32")
+        return keras.ops.matmul(keras.ops.cast(queries[:, 0], "float32"), keras.ops.transpose(table))
 
 
-def _above(scores: Any, own: Any, weights: Any) -> Any:
-    """float32 [rows, P]: how many scores [rows, N], by their weights [rows or 1, N], lie above each of one's own
-    [rows, P]; equal ones count by half."""
-    signs = keras.ops.sign(keras.ops.expand_dims(scores, 1) - keras.ops.expand_dims(own, 2))
-    total = keras.ops.matmul(signs, keras.ops.expand_dims(weights, 2))[..., 0]
-    return 0.5 * (total + keras.ops.sum(weights, axis=1, keepdims=True))
+def _rows(items: Any, first: Any) -> Any:
+    """int32 [rows, P]: the number of the row that each of the items [rows, P] stands in."""
+    return keras.ops.cumsum(keras.ops.ones_like(items), axis=0) - 1 + first

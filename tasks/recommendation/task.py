@@ -4,6 +4,7 @@ from pipelines.task import Batching, Data, Task
 from tasks.recommendation import answers, encoding, implied, model, scores, topk
 from tasks.recommendation import data as interactions
 from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.serving import serving
 
 
 def batching(config: Config) -> Batching:
@@ -36,4 +37,5 @@ TASK = Task(
     score=scores.score,
     figures=scores.figures,
     inputs=interactions.inputs,
+    serving=serving,
 )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import keras
@@ -14,8 +15,9 @@ from pipelines.raw import rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
-from tasks.recommendation.data import allowed
+from tasks.recommendation.data import allowed, learnt
 from tasks.recommendation.encoding import histories, ragged
+from tasks.recommendation.folding import Folding
 from tasks.recommendation.ranking import Ragged, ranked
 
 LEAST_KEPT = 100
@@ -23,9 +25,23 @@ LEAST_KEPT = 100
 _SCORES_AT_ONCE = 1 << 22
 _PAIRS_AT_ONCE = 1 << 17
 """Of users and items, through layers that see both."""
+_FOLDED_FROM = 100_000
+"""Users that tell how histories become vectors, at most."""
 
-Scorer = Callable[[Raw], tuple[np.ndarray, np.ndarray]]
-"""Rows of users or histories -> float32 [rows, items], and bool [rows]: whether the model knows anything of them."""
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows of users or histories and all items."""
+
+    scores: np.ndarray
+    """float32 [rows, items]."""
+    known: np.ndarray
+    """bool [rows]: whether the model knows anything of them."""
+    folded: np.ndarray | None = None
+    """bool [rows]: whether it knows of them by what they took alone, where it learns users one by one."""
+
+
+Scorer = Callable[[Raw], Scored]
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
@@ -72,8 +88,8 @@ class _Lists:
 
     def records(self, ids: Sequence[str], raw: Raw, scorer: Scorer) -> Iterator[Record]:
         """A list for each row; one whose user was refused becomes an error."""
-        scores, known = scorer(raw)
-        scores = np.where(known[:, None], scores, np.asarray(self.assets["counts"], np.float32))
+        found = scorer(raw)
+        scores = np.where(found.known[:, None], found.scores, np.asarray(self.assets["counts"], np.float32))
         # Candidates that a protocol gives are all ranked, those taken before too, or the score would flatter.
         excluding = self.options.get("exclude_seen", True) and "candidates" not in raw
         excluded = (raw["history"], raw["history_splits"]) if excluding else None
@@ -83,8 +99,9 @@ class _Lists:
             if (why := _refusal(raw, row)) is not None:
                 yield Record(name, {}, error=why)
             else:
-                answer = self._answer(items[row], values[row], known=bool(known[row]))
-                yield Record(name, {**answer, **_unknown(raw, row)}, items[row])
+                answer = self._answer(items[row], values[row], known=bool(found.known[row]))
+                folded = {"folded_in": True} if found.folded is not None and found.folded[row] else {}
+                yield Record(name, {**answer, **folded, **_unknown(raw, row)}, items[row])
 
     def _among(self, raw: Raw, rows: int) -> Ragged | None:
         """The only items that each list may hold."""
@@ -117,13 +134,39 @@ def _scorer(model: keras.Model, config: Config, assets: Assets) -> Scorer:
         return _pair_scorer(model, len(assets["items"]), known)
     query, candidates = (forward(tower) for tower in towers(model))
     table = candidates({"item": np.arange(len(assets["items"]), dtype=np.int32)[None]})[0]
+    if config.backbone not in SEQUENTIAL:
+        return _user_scorer(query, table, assets, known)
 
-    def score(raw: Raw) -> tuple[np.ndarray, np.ndarray]:
-        if config.backbone not in SEQUENTIAL:
-            return query({"user": raw["user"]}) @ table.T, known(raw)
+    def score(raw: Raw) -> Scored:
         history = ragged({name: tf.constant(raw[name]) for name in ("history", "history_splits")}, "history")
         history = tf.ragged.boolean_mask(history, history >= 0)
-        return query({"history": histories(history, config).numpy()}) @ table.T, known(raw)
+        return Scored(query({"history": histories(history, config).numpy()}) @ table.T, known(raw))
+
+    return score
+
+
+def _user_scorer(
+    query: Callable[[Any], np.ndarray], table: np.ndarray, assets: Assets, known: Callable[[Raw], np.ndarray]
+) -> Scorer:
+    """Of users by their own vectors; those without one, who took something, by a vector made of that."""
+
+    @cache
+    def folding() -> Folding:
+        count = assets["trained"]["users"]
+        users = np.unique(np.linspace(0, count - 1, min(count, _FOLDED_FROM)).astype(np.int64))
+        splits, items = learnt(assets)
+        taken = rows_of({"item": items, "item_splits": splits}, users)
+        return Folding.fit(query({"user": users.astype(np.int32)}), table, (taken["item"], taken["item_splits"]))
+
+    def score(raw: Raw) -> Scored:
+        vectors = query({"user": raw["user"]})
+        own = (raw["user"] >= 0) & (raw["user"] < assets["trained"]["users"])
+        folded = ~own & _any_known(raw)
+        if folded.any():
+            some = rows_of({name: raw[name] for name in ("history", "history_splits")}, np.flatnonzero(folded))
+            vectors = np.array(vectors)
+            vectors[folded] = folding().vectors((some["history"], some["history_splits"]))
+        return Scored(vectors @ table.T, known(raw) | folded, folded)
 
     return score
 
@@ -132,9 +175,14 @@ def _known(config: Config, assets: Assets) -> Callable[[Raw], np.ndarray]:
     """bool [rows]: whether the model has learnt of a user, or is told what one took, or what one is like."""
     if config.backbone in SEQUENTIAL:
         return _any_known
-    described = config.backbone == "two-tower" and "users" in assets.get("features", {})
-    most = len(assets["users"]) if described else assets["trained"]["users"]
+    most = known_users(config, assets)
     return lambda raw: (raw["user"] >= 0) & (raw["user"] < most)
+
+
+def known_users(config: Config, assets: Assets) -> int:
+    """How many of the first users the model has learnt of, or is told what they are like."""
+    described = config.backbone == "two-tower" and "users" in assets.get("features", {})
+    return len(assets["users"]) if described else int(assets["trained"]["users"])
 
 
 def _any_known(raw: Raw) -> np.ndarray:
@@ -148,11 +196,11 @@ def _pair_scorer(model: keras.Model, items: int, known: Callable[[Raw], np.ndarr
     everything = np.arange(items, dtype=np.int32)
     rows = max(_PAIRS_AT_ONCE // items, 1)
 
-    def score(raw: Raw) -> tuple[np.ndarray, np.ndarray]:
+    def score(raw: Raw) -> Scored:
         users = raw["user"]
         parts = [users[start : start + rows] for start in range(0, len(users), rows)]
         found = [compute({"user": part, "item": np.tile(everything, (len(part), 1))}) for part in parts]
-        return np.concatenate(found), known(raw)
+        return Scored(np.concatenate(found), known(raw))
 
     return score
 
@@ -165,9 +213,7 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
     least, most = assets["rating"]["min"], assets["rating"]["max"]
     users, items = assets["trained"]["users"], assets["trained"]["items"]
     if QUERY in {layer.name for layer in model.layers}:
-        sides = [forward(tower) for tower in towers(model)]
-        query = _with_average(sides[0]({"user": np.arange(users, dtype=np.int32)}))
-        candidate = _with_average(sides[1]({"item": np.arange(items, dtype=np.int32)[None]})[0])
+        query, candidate = rating_vectors(model, assets)
 
         def score(user: np.ndarray, item: np.ndarray) -> np.ndarray:
             return np.asarray(np.einsum("nd,nd->n", query[user], candidate[item]))
@@ -183,6 +229,14 @@ def _rater(model: keras.Model, config: Config, assets: Assets) -> Callable[[Raw]
         return np.asarray(np.clip(score(user, item), least, most), np.float32)
 
     return rate
+
+
+def rating_vectors(model: keras.Model, assets: Assets) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [users + 1, width] and [items + 1, width], whose products are ratings: of each that training knows, and
+    the mean behind the last."""
+    users, items = (np.arange(assets["trained"][side], dtype=np.int32) for side in ("users", "items"))
+    query, candidate = (forward(tower) for tower in towers(model))
+    return _with_average(query({"user": users})), _with_average(candidate({"item": items[None]})[0])
 
 
 def _with_average(vectors: np.ndarray) -> np.ndarray:

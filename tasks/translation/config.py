@@ -6,7 +6,7 @@ from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
 from pipelines.config.fields import Columns, check_roles
-from pipelines.config.options import Options
+from pipelines.config.options import Options, option
 from pipelines.sources.texts import check_encoding
 
 ROLES = ("source", "target", "group")
@@ -23,7 +23,22 @@ PRESET = "preset"
 
 
 class PredictOptions(Options):
-    """What predict takes of translation."""
+    """What predict takes of translation; what is left out is as the run has it."""
+
+    beams: int | None = option(
+        None, "Translations that are followed at once; 1: the likeliest piece each time.", kind="number", ge=1, le=64
+    )
+    n_best: int = option(1, "So many translations of each text, best first; beams at most.", kind="number", ge=1, le=64)
+    length_penalty: float | None = option(None, "The larger, the longer translations are.", kind="number", ge=0, le=5)
+    no_repeat: int | None = option(
+        None, "No run of this many pieces stands in a translation twice; 0: any may.", kind="number", ge=0, le=20
+    )
+
+    @model_validator(mode="after")
+    def _enough_beams(self) -> Self:
+        if self.beams is not None and self.n_best > self.beams:
+            raise ValueError(f"{self.n_best} translations of a text take as many beams, and there are {self.beams}")
+        return self
 
 
 class Config(RunConfig):
@@ -50,9 +65,10 @@ class Config(RunConfig):
     vocabulary: Literal["unigram", "bpe"] = setting(
         "bpe", "How SentencePiece learns the pieces that sentences are cut into.", group="model"
     )
-    vocabulary_size: int = setting(
-        8_000,
-        "Pieces that are learnt from the training sentences; fewer where these do not hold as many.",
+    vocabulary_size: int | None = setting(
+        None,
+        "Pieces that are learnt from the training sentences, fewer where these do not hold as many; by default one for "
+        "every 500 of their letters, from 400 to 8,000.",
         group="model",
         ge=300,
         le=64_000,

@@ -11,6 +11,8 @@ from tasks.translation.config import Config
 
 KIND = "sentencepiece"
 SIDES = ("source", "target")
+_LETTERS, _LEAST, _MOST = 500, 400, 8_000
+"""Of training sentences, for each piece; pieces."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ def side_of(asset: dict[str, Any], side: str) -> dict[str, Any]:
 
 def learnt(sources: Sequence[str], targets: Sequence[str], config: Config) -> dict[str, Any]:
     """The asset `vocabulary` of training sentences: joint, or of each side."""
-    size = config.vocabulary_size
 
     def made(texts: Sequence[str]) -> dict[str, str]:
+        size = config.vocabulary_size or usual_size(texts)
         settings = {"byte_fallback": config.byte_fallback, "lowercase": config.lowercase}
         return as_asset(learn(texts, size, config.vocabulary, **settings))
 
@@ -54,3 +56,8 @@ def learnt(sources: Sequence[str], targets: Sequence[str], config: Config) -> di
     if config.joint:
         return {**kept, "joint": made([*sources, *targets])}
     return {**kept, "source": made(sources), "target": made(targets)}
+
+
+def usual_size(texts: Sequence[str]) -> int:
+    """How many pieces are learnt where nothing else is said: rare ones would not be learnt well."""
+    return min(max(sum(map(len, texts)) // _LETTERS, _LEAST), _MOST)

@@ -33,9 +33,11 @@ from tasks.recommendation.data.coding import logged
 from tasks.recommendation.data.decided import decide
 from tasks.recommendation.data.examining import examine, refuse
 from tasks.recommendation.data.inputs import allowed, inputs
-from tasks.recommendation.data.packing import unpacked
+from tasks.recommendation.data.packing import unpacked, unpacked_flags
 
-__all__ = ["allowed", "check_data", "decide", "inputs", "load_data", "load_test", "references", "seen", "unpacked"]
+__all__ = [
+    *("allowed", "check_data", "decide", "inputs", "learnt", "load_data", "load_test", "references", "seen", "unpacked")
+]
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
@@ -101,3 +103,11 @@ def references(store: Store) -> Raw:
 def seen(assets: Assets) -> tuple[np.ndarray, np.ndarray]:
     """(splits int64 [users + 1], items int32): what each user of assets["users"] took, of all splits, oldest first."""
     return unpacked(assets["seen"]["splits"]), unpacked(assets["seen"]["items"])
+
+
+def learnt(assets: Assets) -> tuple[np.ndarray, np.ndarray]:
+    """(splits int64 [users + 1], items int32): the same of the training split alone, of the users that it knows."""
+    splits, items = seen(assets)
+    trained = unpacked_flags(assets["seen"]["trained"])
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(trained)])
+    return ends[splits[: assets["trained"]["users"] + 1]], items[trained]

@@ -12,9 +12,10 @@ from pipelines.task import Assets, Data, Problem, Store
 from tasks.recommendation.config import SEQUENTIAL, Config
 from tasks.recommendation.data import features
 from tasks.recommendation.data.coding import Logged
+from tasks.recommendation.data.described import feature_table
 from tasks.recommendation.data.examining import Examined
 from tasks.recommendation.data.log import Lists, Log, lists_of, mix
-from tasks.recommendation.data.packing import packed
+from tasks.recommendation.data.packing import packed, packed_flags
 from tasks.recommendation.data.splits import SPLITS, TEST, TRAIN, VALID
 from tasks.recommendation.data.stores import HistoryStore, PairStore, RankStore
 
@@ -56,7 +57,11 @@ def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, 
         "items": log.items,
         "trained": found.trained,
         "counts": np.bincount(log.item[train], minlength=len(log.items)).tolist(),
-        "seen": {"splits": packed(log.starts.astype(np.int64)), "items": packed(log.item)},
+        "seen": {
+            "splits": packed(log.starts.astype(np.int64)),
+            "items": packed(log.item),
+            "trained": packed_flags(train),
+        },
         "origin": examined.origin,
     }
     if log.rating is not None:
@@ -69,6 +74,9 @@ def _assets(config: Config, examined: Examined, found: Logged) -> tuple[Assets, 
             warnings += notes
     if coded:
         assets["features"] = coded
+    for side in coded:
+        named = feature_table(assets, side)
+        assets[f"{side}_numbers"] = [] if named is None else named[0]
     return assets, warnings
 
 

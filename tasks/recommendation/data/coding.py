@@ -77,13 +77,15 @@ def _coded(
     examined: Examined, order: np.ndarray, part: np.ndarray, known: Assets | None, keys: tuple[np.ndarray, np.ndarray]
 ) -> _Coded:
     """Users and items under their codes: those with training interactions first, then the others that are in the data,
-    then those that only a table knows. With a finished model's assets, items have its codes, or -1, and users come as
-    they are."""
+    then those that only a table or the candidates know, each by name, so that codes and all that hangs on them are the
+    same in whatever order the rows stand. With a finished model's assets, items have its codes, or -1, and users come
+    as they are."""
     rows = examined.rows
     user, item = rows.user[order], rows.item[order]
     users, user_table, trained_users = _codes(user, part, rows.users, _named(examined, "user") if known is None else [])
     if known is None:
-        items, item_table, trained_items = _codes(item, part, rows.items, _named(examined, "item"))
+        further = _named(examined, "item") + ([] if examined.candidates is None else examined.candidates.items)
+        items, item_table, trained_items = _codes(item, part, rows.items, further)
     else:
         items, trained_items = list(known["items"]), int(known["trained"]["items"])
         place = {name: code for code, name in enumerate(items)}
@@ -103,12 +105,12 @@ def _codes(
     """(the names in their new order, int32 [old] of the new codes, how many have training interactions)."""
     trained = np.bincount(codes[part == TRAIN], minlength=len(names)) > 0
     there = np.bincount(codes, minlength=len(names)) > 0
-    order = np.concatenate([np.flatnonzero(trained), np.flatnonzero(there & ~trained)])
+    by_name = np.array(sorted(np.flatnonzero(there).tolist(), key=names.__getitem__), np.int64)
+    order = np.concatenate([by_name[trained[by_name]], by_name[~trained[by_name]]])
     table = np.full(len(names), -1, np.int32)
     table[order] = np.arange(len(order))
     found = [names[code] for code in order.tolist()]
-    new = set(found)
-    return found + [name for name in further if name not in new], table, int(trained.sum())
+    return found + sorted(set(further).difference(found)), table, int(trained.sum())
 
 
 def _named(examined: Examined, role: str) -> list[str]:

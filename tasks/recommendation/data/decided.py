@@ -22,7 +22,8 @@ def decide(config: Config, origin: dict[str, Any]) -> Config:
             protocol = "time" if origin["times"] else "random"
     backbone = config.backbone
     if backbone == "auto":
-        backbone = "sasrec" if origin["ordered"] and not config.rates else "mf"
+        described = config.text_encoder is not None
+        backbone = "two-tower" if described else "sasrec" if origin["ordered"] and not config.rates else "mf"
     duplicates = config.duplicates
     if duplicates == "auto":
         duplicates = "last" if config.rates else "first"

@@ -69,17 +69,19 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None) -> Exam
     beside = frozenset(Path(spec).expanduser().resolve() for spec in (config.users, config.items) if spec)
     main = read_source(config.data, how, beside)
     readings = [main]
-    pieces = dict(main.pieces)
+    pieces, candidates = dict(main.pieces), main.candidates
     for name, spec in (("valid", config.valid), ("test", config.test)):
         if spec is not None:
             readings.append(read_source(spec, how, beside))
             pieces[name] = _one_piece(readings[-1], name)
+            # Candidates are those of the test that they came with, and of no other.
+            candidates = readings[-1].candidates if name == "test" else candidates
     if "train" not in pieces:
         raise DataError(
             f"{config.data} is a test and holds nothing to train on: name that with data, and this as test."
         )
     if "valid" in pieces and "test" not in pieces:
-        pieces["test"] = pieces.pop("valid")
+        pieces["test"], candidates = pieces.pop("valid"), readings[-1].candidates
     order = [name for name in SPLITS if name in pieces]
     pieces, notes = _alike(config, pieces)
     rows = joined([pieces[name] for name in order])
@@ -92,7 +94,6 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None) -> Exam
     if rows.refused is not None and rows.refused.any():
         piece = piece[~rows.refused]
         rows = taken(rows, ~rows.refused)
-    candidates = next((reading.candidates for reading in readings if reading.candidates is not None), None)
     if not len(rows):
         raise DataError(f"{config.data} holds no interaction that can be used.")
     return Examined(rows, piece, "test" in pieces, candidates, tables, main.source.kind, bad, warnings)

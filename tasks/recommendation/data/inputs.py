@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +14,22 @@ import numpy as np
 
 from pipelines.console import Console
 from pipelines.errors import ConfigError, DataError
-from pipelines.sources.columns import Place, Texts, read_columns
+from pipelines.sources.columns import Head, Place, Texts, read_columns
 from pipelines.sources.folders import printable
 from pipelines.sources.tables import as_text, binary, table_suffix, translated
 from pipelines.task import Assets, Raw
 from tasks.recommendation.config import Config
 from tasks.recommendation.data.core import in_order
+from tasks.recommendation.data.interactions import Interactions
 from tasks.recommendation.data.packing import unpacked
-from tasks.recommendation.data.tables import Wanted, called, look, read_rows
+from tasks.recommendation.data.sources import read_file
+from tasks.recommendation.data.tables import Wanted, as_table, called, look, read_rows
 
 _SHOWN = 3
+_LOOKED_AT = 100
+"""Lines of a file by which ids are told from interactions."""
+_BETWEEN = re.compile(r"::|[\s|;,]+")
+"""What stands between the values of a line."""
 _NOTHING = np.zeros(0, np.int32)
 _PAIR = "predict of ratings takes pairs: give a table with the columns user and item"
 
@@ -71,8 +78,8 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
     """Batches of config.batch_size, of (ids, raw), in order.
 
     A path is a file of ids, a line each; JSON lines, each an id, or {"user": …, "items": […]} where user may be left
-    out; a table of users, or of what they took; or -, for ids or JSON lines on stdin. Of ratings it is a table of users
-    and items. What cannot be read comes out as NUL and the reason in `name`, for its record to say so.
+    out; a table of users, or of what they took; whatever else a run can be trained on, as lists; or -, for ids or JSON
+    lines on stdin. Of ratings it is a table of users and items. What cannot be read comes out as NUL and the reason in `name`, for its record to say so.
 
     Raises:
         DataError: a table is damaged or has no such columns.
@@ -81,7 +88,7 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
         yield from _pairs(paths, config, assets)
         return
     known = known_of(assets)
-    asked = (one for path in paths for one in _asked(path, config))
+    asked = (one for path in paths for one in _asked(path, config, known))
     while batch := list(islice(asked, config.batch_size)):
         yield [one.id for one in batch], _raw(batch, known)
 
@@ -108,7 +115,7 @@ def _listed(names: Sequence[str]) -> str:
     return printable(", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else ""))
 
 
-def _asked(path: str, config: Config) -> Iterator[Asked]:
+def _asked(path: str, config: Config, known: Known) -> Iterator[Asked]:
     if path == "-":
         yield from _lines("-", sys.stdin, json_lines=False)
     elif (why := _unusable(path)) is not None:
@@ -117,6 +124,8 @@ def _asked(path: str, config: Config) -> Iterator[Asked]:
         yield from _opened(path, config, json_lines=True)
     elif table_suffix(Path(path)):
         yield from _table(Path(path), config)
+    elif _holds_items(path, config, known):
+        yield from _histories(read_file(Path(path), Wanted(dict(config.columns or {}), config.encoding)))
     else:
         yield from _opened(path, config, json_lines=False)
 
@@ -125,6 +134,18 @@ def _unusable(path: str) -> str | None:
     if not os.path.exists(path):
         return "it does not exist: name a file of user ids, JSON lines with histories, a table, or - for stdin"
     return "it is a folder: name a file" if os.path.isdir(path) else None
+
+
+def _holds_items(path: str, config: Config, known: Known) -> bool:
+    """Whether the lines of a file that is no table by name are interactions or lists, as those that a run is trained
+    on: all of several words, with known items behind the first, and none of them the id of a user as a whole."""
+    with translated(Path(path)), binary(Path(path), path.lower().endswith(".gz")) as file:
+        start = io.TextIOWrapper(file, config.encoding, errors="replace")
+        lines = [line.strip() for line in islice((line for line in start if line.strip()), _LOOKED_AT)]
+    if any(line.startswith("{") or line in known.users for line in lines):
+        return False
+    words = [_BETWEEN.split(line) for line in lines]
+    return all(len(one) > 1 for one in words) and any(word in known.items for one in words for word in one[1:])
 
 
 def _opened(path: str, config: Config, *, json_lines: bool) -> Iterator[Asked]:
@@ -169,11 +190,7 @@ def _table(path: Path, config: Config) -> Iterator[Asked]:
     columns = dict(config.columns or {})
     place, first = look(Place(path, config.encoding), tuple(columns.values()))
     if (columns.get("item") in first.names) if columns else called("item", first) is not None:
-        if "rating" in columns and columns["rating"] not in first.names:
-            columns.pop("rating")
-        rows = read_rows(Place(path), Wanted(columns, config.encoding))
-        yield from _histories(rows.user, rows.item, rows.time, rows.users, rows.items)
-        yield from (Asked(printable(one.where), None, refused=one.message) for one in rows.bad)
+        yield from _histories(read_rows(Place(path), Wanted(_there(columns, first), config.encoding)))
         return
     key = columns.get("user") if columns.get("user") in first.names else called("user", first) or first.names[0]
     read = read_columns(place, {str(key): "text"}, first)
@@ -186,15 +203,21 @@ def _table(path: Path, config: Config) -> Iterator[Asked]:
             yield Asked(cells.names[code], cells.names[code])
 
 
-def _histories(
-    user: np.ndarray, item: np.ndarray, time: np.ndarray | None, users: list[str], items: list[str]
-) -> Iterator[Asked]:
-    order = in_order(user, time)
+def _there(columns: dict[str, str], first: Head) -> dict[str, str]:
+    """The run's columns without the rating and time that a table lacks: of a history they may be left out."""
+    return {role: name for role, name in columns.items() if role in ("user", "item") or name in first.names}
+
+
+def _histories(rows: Interactions) -> Iterator[Asked]:
+    """Each user once, with what they took, oldest first; then the rows that cannot be used."""
+    user, item = rows.user, rows.item
+    order = in_order(user, rows.time)
     order = order[(user[order] >= 0) & (item[order] >= 0)]
-    ends = np.searchsorted(user[order], np.arange(len(users) + 1))
-    for code, name in enumerate(users):
+    ends = np.searchsorted(user[order], np.arange(len(rows.users) + 1))
+    for code, name in enumerate(rows.users):
         taken = item[order[ends[code] : ends[code + 1]]].tolist()
-        yield Asked(name, name, [items[one] for one in taken])
+        yield Asked(name, name, [rows.items[one] for one in taken])
+    yield from (Asked(printable(one.where), None, refused=one.message) for one in rows.bad)
 
 
 def _raw(batch: Sequence[Asked], known: Known) -> Raw:
@@ -225,7 +248,7 @@ def _pairs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
             yield [printable(path)], _pair_raw(np.array([-1]), np.array([-1]), [f"\0{why}"])
             continue
         columns = {role: name for role, name in (config.columns or {}).items() if role in ("user", "item")}
-        rows = read_rows(Place(Path(path)), Wanted(columns, config.encoding))
+        rows = read_rows(_place(Path(path)), Wanted(columns, config.encoding))
         user, item = (
             np.array([*(known.get(name, -1) for name in names), -1], np.int32)[codes]
             for known, names, codes in ((users, rows.users, rows.user), (items, rows.items, rows.item))
@@ -241,6 +264,17 @@ def _pairs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
             blank = (rows.user[part] < 0) | (rows.item[part] < 0)
             names = ["\0it names no user or no item" if empty else name for name, empty in zip(ids, blank, strict=True)]
             yield ids, _pair_raw(user[part], item[part], names)
+
+
+def _place(path: Path) -> Place:
+    """A table, whether it is called one or is lines as u.data has them.
+
+    Raises:
+        DataError: it is empty.
+    """
+    if not path.stat().st_size:
+        raise DataError(f"{path} is empty (0 bytes): nothing to predict for.")
+    return Place(path) if table_suffix(path) else as_table(path)
 
 
 def _pair_raw(user: np.ndarray, item: np.ndarray, names: Sequence[str]) -> Raw:

@@ -18,3 +18,15 @@ def unpacked(value: dict[str, Any]) -> np.ndarray:
     if dtype.kind != "i":
         raise ValueError(f"{value['dtype']!r} is no type of whole numbers")
     return np.frombuffer(base64.b64decode(value["base64"]), dtype.newbyteorder("<")).astype(dtype, copy=False)
+
+
+def packed_flags(flags: np.ndarray) -> dict[str, Any]:
+    """JSON of bool [n]: a bit each."""
+    bits = np.packbits(flags)
+    return {"count": len(flags), **packed(np.pad(bits, (0, -len(bits) % 4)).view("<i4").astype(np.int32))}
+
+
+def unpacked_flags(value: dict[str, Any]) -> np.ndarray:
+    """bool [n] again."""
+    bits = np.unpackbits(unpacked(value).astype("<i4").view(np.uint8))
+    return bits[: int(value["count"])].astype(bool)

@@ -89,7 +89,8 @@ def _read_folder(source: Source, wanted: Wanted, beside: frozenset[Path]) -> Rea
     files = [path for path in files if path.resolve() not in beside]
     ncf = [str(path).removesuffix(_TRAIN) for path in files if path.name.endswith(_TRAIN)]
     if len(ncf) > 1:
-        raise DataError(f"{source.path} holds several data sets ({_listed([Path(one) for one in ncf])}): name one.")
+        sets = printable(", ".join(str(Path(one + _TRAIN).relative_to(source.path)) for one in ncf[:3]))
+        raise DataError(f"{source.path} holds several data sets ({sets}{', …' if len(ncf) > 3 else ''}): name one.")
     if ncf:
         return _read_ncf(source, ncf[0], wanted)
     usable = [path for path in files if table_suffix(path)] or [path for path in files if _is_text(path)]
@@ -143,8 +144,12 @@ def _read_ncf(source: Source, start: str, wanted: Wanted) -> Reading:
     found, candidates = _read_negatives(negative, wanted)
     if test.exists():
         given = read_file(test, wanted)
-        if _pairs(given) != _pairs(found):
-            raise DataError(f"{test} and {negative} are of different tests: their (user,item) pairs differ.")
+        if differ := _pairs(given) ^ _pairs(found):
+            user, item = min(differ)
+            raise DataError(
+                f"{test} and {negative} are of different tests: {len(differ):,} pairs of user and item stand in one of "
+                f"them alone, as ({printable(user)},{printable(item)})."
+            )
         found = given
     return Reading(source, {**pieces, "test": found}, candidates)
 
@@ -152,6 +157,8 @@ def _read_ncf(source: Source, start: str, wanted: Wanted) -> Reading:
 def _read_negatives(path: Path, wanted: Wanted) -> tuple[Interactions, Interactions]:
     """(the pairs of the test, what each user's is ranked among): a line each, `(user,item) item item …`."""
     rows = read_lists(path, wanted.encoding)
+    if rows.bad:
+        raise DataError(f"{rows.bad[0].where} {rows.bad[0].message}")
     pairs = [name.removeprefix("(").removesuffix(")").rpartition(",") for name in rows.users]
     odd = [name for name, (user, _, item) in zip(rows.users, pairs, strict=True) if not (user and item)]
     if odd:

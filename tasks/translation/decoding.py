@@ -1,0 +1,107 @@
+"""Sentences, as pieces, to their translations: sorted by length, a batch at a time, in the order they came."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipelines.devices import compiled
+from tasks.translation.config import Config
+from tasks.translation.search import Search
+from tasks.translation.steppers import stepper_of
+
+_BEAMS_AT_ONCE = 640
+"""Hypotheses of a batch."""
+_LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""What sentences are filled up to, in pieces; and the most pieces of translations."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one sentence, best first."""
+
+    pieces: list[np.ndarray]
+    """int32 [pieces] of each translation, without start and end."""
+    scores: np.ndarray
+    """float32 [translations]."""
+
+
+class Decoder:
+    """Translates by a network; compiled for each way of searching once, on JAX also for each shape.
+
+    Args:
+        network: as `build_network` makes it.
+        config: it was made with.
+    """
+
+    def __init__(self, network: keras.Model, config: Config) -> None:
+        self._network, self._stepper = network, stepper_of(network, config)
+        self._compiled: dict[Search, Any] = {}
+
+    def translate(
+        self,
+        source: np.ndarray,
+        *,
+        beams: int,
+        n_best: int = 1,
+        length_penalty: float = 1.0,
+        no_repeat: int = 0,
+        limits: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """int32 [rows, n_best, L], pieces without start and end, 0 behind them; float32 [rows, n_best], scores, best
+        first: the sum of log-probabilities, that of the end among them, over the length, the end counted, to the power
+        of length_penalty.
+
+        Args:
+            source: int32 [rows, S], with the end, 0 behind it.
+            beams: hypotheses that are followed at once.
+            n_best: translations of each row, at most as many as beams.
+            length_penalty: see above.
+            no_repeat: no run of so many pieces stands in a translation twice; 0: any may.
+            limits: int32 [rows], of pieces.
+        """
+        if n_best > beams:
+            raise ValueError(f"{n_best} translations of {beams} beams: ask for at most as many.")
+        search = Search(beams, n_best, no_repeat)
+        if search not in self._compiled:
+            self._compiled[search] = compiled(partial(search, self._stepper), self._network)
+        blank = np.zeros((len(source), _at_least(int(limits.max(initial=1)))), np.int32)
+        given = (source.astype(np.int32), limits.astype(np.int32), blank, np.float32(length_penalty))
+        pieces, scores = self._compiled[search](*given)
+        return np.asarray(pieces), np.asarray(scores)
+
+    def translate_all(
+        self, sources: Sequence[np.ndarray], limits: np.ndarray, *, beams: int, **settings: Any
+    ) -> list[Found]:
+        """The same of any number of sentences int32 [pieces], with their ends."""
+        found: list[Found | None] = [None] * len(sources)
+        for part in _batches(sources, max(_BEAMS_AT_ONCE // beams, 1)):
+            pieces, scores = self.translate(
+                _filled([sources[place] for place in part]), limits=limits[part], beams=beams, **settings
+            )
+            for row, place in enumerate(part):
+                found[place] = Found([one[one > 0] for one in pieces[row]], scores[row])
+        return [one for one in found if one is not None]
+
+
+def _batches(sources: Sequence[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Places of sentences that are about as long, the longest first."""
+    order = np.argsort([-len(one) for one in sources], kind="stable")
+    for start in range(0, len(order), rows):
+        yield order[start : start + rows]
+
+
+def _filled(sources: Sequence[np.ndarray]) -> np.ndarray:
+    """int32 [rows, S]."""
+    filled = np.zeros((len(sources), _at_least(max(map(len, sources)))), np.int32)
+    for row, one in enumerate(sources):
+        filled[row, : len(one)] = one
+    return filled
+
+
+def _at_least(length: int) -> int:
+    """The smallest of few lengths that holds so many."""
+    return next((one for one in _LENGTHS if one >= length), length)

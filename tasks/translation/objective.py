@@ -1,0 +1,55 @@
+"""What trains a network of translation: the loss of each piece of the target."""
+
+from typing import Any
+
+import keras
+
+from pipelines.losses import softmax_loss
+from tasks.translation.backbones import states_of, table_names
+from tasks.translation.config import Config
+from tasks.translation.parts import END, PAD, places
+
+
+class Objective(keras.layers.Layer):
+    """Of the encoder's x, each float32 [rows, T]: `loss` with its smoothed targets and, outside of training, `nll`
+    without smoothing and `right`, 1 where the likeliest piece is the target's."""
+
+    def __init__(self, network: keras.Model, config: Config, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.network, self.states, self._smoothing = network, states_of(network), config.label_smoothing
+        self._table = network.get_layer(table_names(config)[1])
+
+    def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """See the class."""
+        wanted = following(x["target"])
+        states = self.states(x, training=training)
+        if training:
+            # Nothing but what the loss is made of: no logits stay.
+            loss = self._loss(states, wanted)
+            return {"loss": loss, "nll": keras.ops.zeros_like(loss), "right": keras.ops.zeros_like(loss)}
+        logits = self._table(states, reverse=True)
+        nll = keras.ops.logsumexp(logits, axis=-1) - _own(logits, wanted)
+        excess = _own(logits, wanted) - keras.ops.mean(logits, axis=-1)
+        right = keras.ops.cast(keras.ops.equal(keras.ops.argmax(logits, axis=-1), wanted), "float32")
+        return {"loss": nll + self._smoothing * excess, "nll": nll, "right": right}
+
+    def compute_output_spec(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Said, as not every backend can tell of so many open sides."""
+        return {name: keras.KerasTensor(x["target"].shape, "float32") for name in ("loss", "nll", "right")}
+
+    def _loss(self, states: Any, wanted: Any) -> Any:
+        flat = keras.ops.reshape(states, (-1, states.shape[-1]))
+        table = keras.ops.cast(keras.ops.convert_to_tensor(self._table.embeddings), states.dtype)
+        loss = softmax_loss(flat, table, keras.ops.reshape(wanted, (-1,)), smoothing=self._smoothing)
+        return keras.ops.reshape(loss, keras.ops.shape(wanted))
+
+
+def following(target: Any) -> Any:
+    """int32 [rows, T]: the piece after each, of the last the end."""
+    after = keras.ops.concatenate([target[:, 1:], keras.ops.zeros_like(target[:, :1])], axis=1)
+    count = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(target, PAD), "int32"), axis=1, keepdims=True)
+    return keras.ops.where(keras.ops.equal(places(target), count - 1), END, after)
+
+
+def _own(logits: Any, wanted: Any) -> Any:
+    return keras.ops.take_along_axis(logits, keras.ops.expand_dims(wanted, -1), axis=-1)[..., 0]

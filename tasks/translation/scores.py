@@ -1,0 +1,120 @@
+"""How translation is judged: BLEU, chrF, exact matches, lengths, perplexity; by length. The baselines and the figures
+lie beside.
+
+`Record.answer["translation"]` is the text that is scored; `Record.output` holds float64 [2], the negative
+log-probability of the reference in all and its pieces, where a model gave them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines import scoring
+from pipelines.errors import DataError
+from pipelines.task import Assets, Raw, Record, Scores
+from tasks.translation import measures
+from tasks.translation.baseline import baseline, naive
+from tasks.translation.config import Config
+from tasks.translation.figures import figures
+
+__all__ = ["baseline", "figures", "naive", "score", "targets"]
+
+_METRICS = ("bleu", "bleu_lowercase", "chrf")
+
+
+def targets(references: Raw, assets: Assets) -> list[Any]:
+    """The given translation of each sentence."""
+    del assets
+    return list(references["target"])
+
+
+def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:
+    """BLEU (the headline) of cased, detokenised text and without regard to case, chrF, the share of exact matches, the
+    length of the translations over that of the references in letters, and perplexity by piece where it is known; their
+    intervals from resampling sentences. By length of the source.
+
+    Raises:
+        DataError: there is nothing to score, or a record has no translation.
+    """
+    found = translations(records, len(references["target"]))
+    given = list(references["target"])
+    counted = {
+        "bleu": measures.bleu(found, given),
+        "bleu_lowercase": measures.bleu(found, given, lowercase=True),
+        "chrf": measures.chrf(found, given),
+    }
+    exact = np.array([one == other for one, other in zip(found, given, strict=True)], np.float64)
+    columns = {name: one.counts for name, one in counted.items()}
+    columns |= {"exact_match": exact, "length_ratio": _lengths(found, given)}
+    statistics = {name: one.of_means for name, one in counted.items()} | {"length_ratio": _ratio}
+    if (sums := _likelihoods(records)) is not None:
+        columns["perplexity"] = sums
+        statistics["perplexity"] = _perplexity
+    scores = scoring.bootstrap(columns, config.seed, statistics)
+    breakdowns: dict[str, Any] = {
+        "signatures": {name: {"signature": one.signature} for name, one in counted.items()},
+        "length": _by_length(counted, exact, references["tokens"]),
+        "copied": _copied(records, references),
+    }
+    return Scores("bleu", scores, breakdowns)
+
+
+def translations(records: Sequence[Record], sentences: int) -> list[str]:
+    """The text of each record.
+
+    Raises:
+        DataError: one has none, some are missing, or there are none.
+    """
+    broken = [record for record in records if record.error is not None]
+    if broken:
+        why = broken[0].error
+        raise DataError(
+            f"{len(broken)} sentences have no score, first {broken[0].id}: {why}. Repair or leave them out."
+        )
+    if len(records) != sentences:
+        raise DataError(f"there are {len(records)} translations for {sentences} sentences: predict the split again.")
+    if not records:
+        raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
+    return [str(record.answer["translation"]) for record in records]
+
+
+def _lengths(found: Sequence[str], given: Sequence[str]) -> np.ndarray:
+    return np.array([[len(one), len(other)] for one, other in zip(found, given, strict=True)], np.float64)
+
+
+def _ratio(means: np.ndarray) -> np.ndarray:
+    return np.asarray(means[:, 0] / np.maximum(means[:, 1], 1e-300))
+
+
+def _likelihoods(records: Sequence[Record]) -> np.ndarray | None:
+    """float64 [sentences, 2]; None where they are not known of all."""
+    outputs = [record.output for record in records if record.output is not None]
+    return np.stack(outputs).astype(np.float64) if len(outputs) == len(records) else None
+
+
+def _perplexity(means: np.ndarray) -> np.ndarray:
+    return np.asarray(np.exp(means[:, 0] / np.maximum(means[:, 1], 1e-300)))
+
+
+def _by_length(counted: Mapping[str, measures.Counted], exact: np.ndarray, tokens: np.ndarray) -> dict[str, Any]:
+    """Rows for a table, by the pieces of the source."""
+    rows = {}
+    for name, part in scoring.quarters(tokens, "pieces").items():
+        figures = {metric: round(counted[metric].part(part).value, 2) for metric in ("bleu", "chrf")}
+        rows[name] = {"examples": len(part), **figures, "exact_match": float(exact[part].mean())}
+    return rows
+
+
+def _copied(records: Sequence[Record], references: Raw) -> dict[str, Any]:
+    """Rows for a table: how many sentences came back as they were, and how many lost a number, an address or a
+    placeholder."""
+    same = sum(
+        str(record.answer["translation"]).strip() == source.strip()
+        for record, source in zip(records, references["source"], strict=True)
+    )
+    losing = sum(bool(record.answer.get("lost")) for record in records)
+    return {
+        "translation equal to the source": {"examples": same},
+        "a number, address or placeholder lost": {"examples": losing},
+    }

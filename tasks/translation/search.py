@@ -1,0 +1,214 @@
+"""Beam search: the likeliest translations of sentences, found a piece at a time; in keras.ops, of either backend.
+
+All is a function of tensors, a loop among them, so that it compiles to one graph. Rows do not know of each other.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from tasks.translation.parts import END, PAD, START, UNKNOWN
+
+_NEVER = -1e9
+"""The log-probability of what is not to be; no infinity, of which differences would be no numbers."""
+_GROUP = 64
+"""Pieces of which at first only the likeliest is looked at."""
+
+Tensors = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where a search stands: at one place in all its hypotheses."""
+
+    place: Any
+    """int32: how many pieces there are behind the start."""
+    pieces: Any
+    """int32 [rows, beams]: the last of each."""
+    hypotheses: Any
+    """int32 [rows, beams, length + 1]: each from its start on."""
+    owners: Any
+    """int32 [rows, beams, length + 1]: in which beam each of them stood when its piece at a place was read. What was
+    computed of a piece may so stay where it is, though hypotheses change their beams."""
+
+
+class Stepper(Protocol):
+    """A network, a piece of the translation at a time."""
+
+    def begin(self, source: Any) -> Tensors:
+        """What stays as it is, of int32 [rows, S]: each [rows, ...]."""
+
+    def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
+        """What changes, at first: what follows its hypothesis, each [rows, beams, ...], and what stays in its beam,
+        which has as many places as `Front.owners` has."""
+
+    def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
+        """float32 [rows, beams, pieces], the logits of what comes after; and the memory with what was read."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Hypotheses that end among the k likeliest ways to go on are put aside, the best k of them by the sum of their
+    log-probabilities over the power `penalty` of their length, the end counted; the best k others go on. A row is done
+    when k have ended and none that goes on stands above the worst of them, its score taken as it is (as in fairseq and
+    Transformers); or when nothing can come any more. One beam is so the likeliest piece each time.
+    """
+
+    beams: int
+    n_best: int = 1
+    no_repeat: int = 0
+
+    def __call__(self, stepper: Stepper, source: Any, limits: Any, blank: Any, penalty: Any) -> tuple[Any, Any]:
+        """int32 [rows, n_best, length], pieces without start and end, 0 behind them; float32 [rows, n_best], scores,
+        best first. Where there are fewer, they have no pieces and a score below -1e8.
+
+        Args:
+            stepper: the network.
+            source: int32 [rows, S], 0 behind each.
+            limits: int32 [rows], of pieces; not above length.
+            blank: int32 [rows, length], zeros: its shape is what counts.
+            penalty: float32, not negative.
+        """
+        known = stepper.begin(source)
+        start = self._start(stepper, known, blank)
+        last = keras.ops.max(limits)
+
+        def going_on(place: Any, state: Tensors) -> Any:
+            return keras.ops.logical_and(place <= last, keras.ops.logical_not(keras.ops.all(state["done"])))
+
+        def advance(place: Any, state: Tensors) -> tuple[Any, Tensors]:
+            return place + 1, self._advance(stepper, known, state, place, limits, penalty)
+
+        _, state = keras.ops.while_loop(going_on, advance, (keras.ops.zeros((), "int32"), start))
+        return state["ended"][:, : self.n_best], state["scores"][:, : self.n_best]
+
+    def _start(self, stepper: Stepper, known: Tensors, blank: Any) -> Tensors:
+        """One hypothesis in each row, of nothing."""
+        column = keras.ops.sum(blank, axis=1, keepdims=True)
+        rows = keras.ops.expand_dims(column + np.arange(self.beams, dtype=np.int32), 2)
+        blank = keras.ops.expand_dims(blank, 1) + keras.ops.zeros_like(rows)
+        moving, staying = stepper.memory(known, self.beams, keras.ops.shape(blank)[2] + 1)
+        first = keras.ops.where(keras.ops.equal(rows[:, :, 0], 0), 0.0, _NEVER)
+        return {
+            "moving": moving,
+            "staying": staying,
+            "hypotheses": keras.ops.concatenate([keras.ops.full_like(rows, START), blank], axis=2),
+            "owners": keras.ops.concatenate([rows, blank], axis=2),
+            "live": first,
+            "ended": blank,
+            "scores": keras.ops.full_like(first, _NEVER),
+            "done": keras.ops.equal(column[:, 0], 1),
+        }
+
+    def _advance(
+        self, stepper: Stepper, known: Tensors, state: Tensors, place: Any, limits: Any, penalty: Any
+    ) -> Tensors:
+        """A piece more."""
+        hypotheses, owners = state["hypotheses"], state["owners"]
+        here = keras.ops.equal(_count(hypotheses), place)
+        pieces = keras.ops.sum(keras.ops.where(here, hypotheses, 0), axis=2)
+        front = Front(place, pieces, hypotheses, owners)
+        logits, moving, staying = stepper.step(known, state["moving"], state["staying"], front)
+        values, candidates, ends = self._ways_on(logits, state["live"], front)
+        full = keras.ops.expand_dims(place >= limits, 1)
+        live, chosen = keras.ops.top_k(keras.ops.where(full, _NEVER, values), self.beams)
+        parents = chosen // (values.shape[1] // self.beams)
+        taken = _rows(candidates, chosen)
+        power = keras.ops.power(keras.ops.cast(place + 1, "float32"), penalty)
+        found = self._ended(state, ends, live, power)
+        worst = found["scores"][:, -1]
+        done = keras.ops.logical_and(worst > _NEVER / 2, live[:, 0] / power <= worst)
+        next_one = keras.ops.equal(_count(hypotheses), place + 1)
+        return {
+            "moving": {name: _rows(one, parents) for name, one in moving.items()},
+            "staying": staying,
+            "hypotheses": keras.ops.where(next_one, taken[..., None], _rows(hypotheses, parents)),
+            "owners": keras.ops.where(next_one, _beams(owners), _rows(owners, parents)),
+            "live": live,
+            **found,
+            "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < _NEVER / 2)),
+        }
+
+    def _ways_on(self, logits: Any, live: Any, front: Front) -> tuple[Any, Any, Any]:
+        """The likeliest pieces behind each hypothesis: float32 and int32 [rows, beams * n], all in all and which; and
+        float32 [rows, beams], if it ends."""
+        total = live - keras.ops.logsumexp(logits, axis=-1)
+        ends = total + logits[..., END]
+        if self.no_repeat:
+            logits = _without_repeated(logits, front, self.no_repeat)
+        never = np.zeros(logits.shape[-1], np.float32)
+        never[[PAD, UNKNOWN, START, END]] = _NEVER
+        values, candidates = largest(logits + never, min(self.beams, logits.shape[-1]))
+        flat = (-1, self.beams * values.shape[-1])
+        return keras.ops.reshape(values + total[..., None], flat), keras.ops.reshape(candidates, flat), ends
+
+    def _ended(self, state: Tensors, ends: Any, live: Any, power: Any) -> Tensors:
+        """Those put aside, with those that end now and are among the likeliest."""
+        likely = keras.ops.top_k(keras.ops.concatenate([ends, live], axis=1), self.beams)[0][:, -1:]
+        counts = keras.ops.logical_and(ends >= likely, ends > _NEVER / 2)
+        counts = keras.ops.logical_and(counts, keras.ops.logical_not(state["done"][:, None]))
+        scores = keras.ops.concatenate([state["scores"], keras.ops.where(counts, ends / power, _NEVER)], axis=1)
+        both = keras.ops.concatenate([state["ended"], state["hypotheses"][:, :, 1:]], axis=1)
+        best, places = keras.ops.top_k(scores, self.beams)
+        return {"scores": best, "ended": _rows(both, places)}
+
+
+def largest(values: Any, k: int) -> tuple[Any, Any]:
+    """The k largest values [..., n] and their places, int32; the first of equal ones.
+
+    Of many, they are in the k groups with the largest, which alone are sorted: a fifth of the time of top_k over all.
+    """
+    count = values.shape[-1]
+    if count <= k * _GROUP:
+        found, places = keras.ops.top_k(values, k)
+        return found, places
+    groups = -(-count // _GROUP)
+    if groups * _GROUP > count:
+        more = [*[(0, 0)] * (len(values.shape) - 1), (0, groups * _GROUP - count)]
+        values = keras.ops.pad(values, more, constant_values=2 * _NEVER)
+    shape = keras.ops.shape(values)[:-1]
+    grouped = keras.ops.reshape(values, (-1, groups, _GROUP))
+    best = keras.ops.sort(keras.ops.top_k(keras.ops.max(grouped, axis=-1), k)[1], axis=-1)
+    found, places = keras.ops.top_k(keras.ops.reshape(_rows(grouped, best), (-1, k * _GROUP)), k)
+    places = _rows(best, places // _GROUP) * _GROUP + places % _GROUP
+    return keras.ops.reshape(found, (*shape, k)), keras.ops.reshape(places, (*shape, k))
+
+
+def _without_repeated(logits: Any, front: Front, size: int) -> Any:
+    """Logits with `_NEVER` where a piece would make a run of so many that the hypothesis has already."""
+    hypotheses, place = front.hypotheses, front.place
+    columns = _count(hypotheses)[0, 0]
+    seen = keras.ops.ones_like(hypotheses, "bool")
+    # Each run of size - 1 pieces beside the last such run: column c is its end, and c + 1 what came after it.
+    for back in range(size - 1):
+        last = keras.ops.sum(keras.ops.where(keras.ops.equal(columns, place - back), hypotheses, 0), 2, keepdims=True)
+        before = keras.ops.roll(hypotheses, back, axis=2)
+        seen = keras.ops.logical_and(seen, keras.ops.logical_and(keras.ops.equal(before, last), columns - back >= 1))
+    after = keras.ops.roll(hypotheses, -1, axis=2)
+    banned = keras.ops.logical_and(seen, columns < place)
+    numbers = keras.ops.where(banned, after, PAD)
+    rows = keras.ops.cumsum(keras.ops.ones_like(numbers[:, :, :1]), axis=0) - 1
+    where = keras.ops.stack([rows + keras.ops.zeros_like(numbers), _beams(numbers), numbers], axis=-1)
+    where = keras.ops.reshape(where, (-1, 3))
+    return keras.ops.scatter_update(logits, where, keras.ops.full_like(where[:, 0], _NEVER, dtype=logits.dtype))
+
+
+def _rows(values: Any, beams: Any) -> Any:
+    """[rows, n, ...]: of each row of values [rows, beams, ...] the beams int32 [rows, n]."""
+    shape = keras.ops.shape(values)
+    first = shape[1] * (keras.ops.cumsum(keras.ops.ones_like(beams[:, :1]), axis=0) - 1)
+    return keras.ops.take(keras.ops.reshape(values, (-1, *shape[2:])), first + beams, axis=0)
+
+
+def _count(values: Any) -> Any:
+    """int32, of the shape of values: 0, 1, 2, ... along the last side."""
+    return keras.ops.cumsum(keras.ops.ones_like(values, "int32"), axis=-1) - 1
+
+
+def _beams(values: Any) -> Any:
+    """int32, of the shape of values [rows, beams, ...]: the number of each beam."""
+    return keras.ops.cumsum(keras.ops.ones_like(values, "int32"), axis=1) - 1
