@@ -15,7 +15,7 @@ from tasks.translation import tokens
 from tasks.translation.config import Config
 from tasks.translation.data.sample import sample
 from tasks.translation.data.stores import PairStore
-from tasks.translation.vocabulary import learnt, side_of, vocabulary
+from tasks.translation.vocabulary import learnt, side_of, usual_size, vocabulary
 
 ENGLISH = [f"the {word} is {much} {size}" for word in ("house", "tree") for much in ("very", "not") for size in "ab"]
 GERMAN = [f"das {wort} ist {sehr} größer" for wort in ("Haus", "Bäumchen") for sehr in ("sehr", "nicht")]
@@ -122,6 +122,16 @@ def test_each_side_may_have_its_own() -> None:
     assert "ß" in known.target.names
     assert "ß" not in known.source.names
     assert side_of(asset, "source") != side_of(asset, "target")
+
+
+def test_few_sentences_teach_few_pieces() -> None:
+    assert [usual_size(["x" * 10] * count) for count in (1, 30_000, 10_000_000)] == [400, 600, 8_000]
+    texts, _ = sample()
+    known = vocabulary({"vocabulary": learnt(texts["en"], texts["de"], Config())}).target
+    assert known.size == usual_size([*texts["en"], *texts["de"]])
+    assert known.size < 1_500
+    cut = [known.names[piece] for piece in known.encode(["dreitausendvierhundertzwölf"])[0]]
+    assert len(cut) >= 3, cut
 
 
 @pytest.mark.parametrize(

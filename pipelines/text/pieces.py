@@ -136,7 +136,7 @@ class Pieces:
         lengths = np.fromiter(map(len, found), np.int64, len(found))
         return np.fromiter(itertools.chain.from_iterable(found), np.int32, int(lengths.sum())), lengths
 
-    def decode(self, rows: Iterable[Sequence[int]]) -> list[str]:
+    def decode(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """The text of each row of pieces, "⁇" for what is unknown; the other special ones are passed over."""
         return list(self._processor.decode([[int(piece) for piece in row if piece not in _SILENT] for row in rows]))
 
