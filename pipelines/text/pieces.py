@@ -33,6 +33,8 @@ _RESERVED = "\u2585"
 """SentencePiece's own sign for what it does not know: it skips texts that hold it."""
 _MOST = 2_000_000
 """Texts that are learnt from; of more, every so many-th."""
+_NOTHING = ["."]
+"""Learnt from where texts hold no sign twice: SentencePiece needs one."""
 _LONGEST = 1 << 20
 """Bytes of a text that is learnt from."""
 
@@ -58,9 +60,10 @@ def learn(texts: Sequence[str], size: int, algorithm: Algorithm, *, byte_fallbac
 
     plain = [prepared(text, lowercase=lowercase) for text in texts[:: -(-len(texts) // _MOST) or 1]]
     rare = _rare(plain, (size - END - 1 - BYTES * byte_fallback) * 3 // 4)
+    known = [text.translate(rare) for text in plain]
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text.translate(rare) for text in plain),
+        sentence_iterator=iter(known if any(map(str.strip, known)) else _NOTHING),
         model_writer=written,
         model_type=algorithm,
         vocab_size=size,
@@ -133,7 +136,7 @@ class Pieces:
         lengths = np.fromiter(map(len, found), np.int64, len(found))
         return np.fromiter(itertools.chain.from_iterable(found), np.int32, int(lengths.sum())), lengths
 
-    def decode(self, rows: Iterable[Sequence[int]]) -> list[str]:
+    def decode(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """The text of each row of pieces, "⁇" for what is unknown; the other special ones are passed over."""
         return list(self._processor.decode([[int(piece) for piece in row if piece not in _SILENT] for row in rows]))
 
