@@ -185,7 +185,7 @@ def _all_known(assets: Assets, users: np.ndarray) -> Raw:
 
 
 def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    return np.abs(found["rating"] - np.array([record.output for record in records])[:, 0])
+    return np.asarray(np.abs(found["rating"] - np.array([record.output for record in records])[:, 0]))
 
 
 def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:

@@ -94,7 +94,8 @@ def _attention(
     """Where the model looks in the source as it reads the reference: of sentences of a middling score."""
     from tasks.translation.looking import attention
 
-    short = np.flatnonzero((store.sizes <= _MOST_PIECES).all(axis=1) & (references["tokens"] >= _LEAST_WORDS))
+    assert store.sizes is not None
+    short = np.flatnonzero((store.sizes.max(axis=1) <= _MOST_PIECES) & (references["tokens"] >= _LEAST_WORDS))
     if not len(short):
         return []
     middling = short[np.argsort(np.abs(each[short] - np.median(each[short])), kind="stable")[:_LOOKED_AT]]

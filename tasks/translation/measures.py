@@ -49,21 +49,21 @@ class Counted:
 
 def bleu(translations: Sequence[str], references: Sequence[str], *, lowercase: bool = False) -> Counted:
     """BLEU (Papineni et al., 2002) of detokenised text, cut by mteval's rules (13a; Post, 2018)."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     return _counted(BLEU(lowercase=lowercase), translations, references, "bleu")
 
 
 def chrf(translations: Sequence[str], references: Sequence[str]) -> Counted:
     """chrF2 (Popović, 2015): runs of 1 to 6 letters."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return _counted(CHRF(), translations, references, "chrf")
 
 
 def ter(translations: Sequence[str], references: Sequence[str]) -> Counted:
     """Translation edit rate (Snover et al., 2006); minutes for thousands of long sentences."""
-    from sacrebleu.metrics import TER
+    from sacrebleu.metrics.ter import TER
 
     return _counted(TER(), translations, references, "ter")
 
@@ -97,7 +97,7 @@ def _chrf(sums: np.ndarray) -> np.ndarray:
     precision = np.where(there, hits / np.maximum(runs, 1e-300), 0.0).sum(axis=1) / count
     recall = np.where(there, hits / np.maximum(expected, 1e-300), 0.0).sum(axis=1) / count
     factor = _BETA**2
-    return 100 * (1 + factor) * precision * recall / np.maximum(factor * precision + recall, 1e-300)
+    return np.asarray(100 * (1 + factor) * precision * recall / np.maximum(factor * precision + recall, 1e-300))
 
 
 def _ter(sums: np.ndarray) -> np.ndarray:
