@@ -111,6 +111,20 @@ def test_languages_that_nobody_named(tmp_path: Path) -> None:
     assert load_data(config(tmp_path, target_lang="fr")).assets["languages"]["target"] == "fr"
 
 
+def test_endings_that_are_no_language(tmp_path: Path) -> None:
+    aligned(tmp_path)
+    for name in ("train.zip", "train.py", "train.npz", "train.md"):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match="holds de and en, and nothing says"):
+        load_data(Config(data=str(tmp_path)))
+    with pytest.raises(DataError, match="zip"):
+        load_data(config(tmp_path / "train.zip"))
+    for old, new in (("en", "src"), ("de", "tgt")):
+        (tmp_path / f"train.{old}").rename(tmp_path / f"train.{new}.txt")
+    found = load_data(config(tmp_path, source_lang="src", target_lang="tgt"))
+    assert all_pairs(found) == sorted(PAIRS)
+
+
 def test_a_folder_without_two_languages(tmp_path: Path) -> None:
     (tmp_path / "train.en").write_text("a\n")
     with pytest.raises(DataError, match=r"no two files whose names differ by the language alone, as train\.en"):

@@ -19,6 +19,11 @@ from pipelines.splits import SPLITS
 from pipelines.task import Problem
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+_OTHER = {
+    *("bin", "bz2", "cfg", "csv", "gz", "idx", "ini", "log", "md", "npy", "npz", "pdf"),
+    *("py", "rst", "sgm", "sh", "tar", "tgz", "tmx", "tsv", "xml", "xz", "yml", "zip"),
+}
+"""Endings that may look like a language and are none."""
 _PLAIN = (".gz", ".txt")
 """What may stand behind the language."""
 _SHOWN = 6
@@ -157,7 +162,8 @@ def _parted(name: str) -> tuple[str, str]:
     for suffix in _PLAIN:
         name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
     stem, _, language = name.rpartition(".")
-    return (stem, language) if stem and _LANGUAGE.fullmatch(language) else (name, "")
+    is_one = _LANGUAGE.fullmatch(language) and language.lower() not in _OTHER
+    return (stem, language) if stem and is_one else (name, "")
 
 
 def _split(stem: str) -> str:
