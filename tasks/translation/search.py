@@ -13,8 +13,6 @@ from tasks.translation.parts import END, PAD, START, UNKNOWN
 
 _NEVER = -1e9
 """The log-probability of what is not to be; no infinity, of which differences would be no numbers."""
-_GROUP = 64
-"""Pieces of which at first only the likeliest is looked at."""
 
 Tensors = dict[str, Any]
 
@@ -109,7 +107,8 @@ class Search:
     ) -> Tensors:
         """A piece more."""
         hypotheses, owners = state["hypotheses"], state["owners"]
-        here = keras.ops.equal(_count(hypotheses), place)
+        columns = numbers(hypotheses, 2)
+        here = keras.ops.equal(columns, place)
         pieces = keras.ops.sum(keras.ops.where(here, hypotheses, 0), axis=2)
         front = Front(place, pieces, hypotheses, owners)
         logits, moving, staying = stepper.step(known, state["moving"], state["staying"], front)
@@ -122,12 +121,12 @@ class Search:
         found = self._ended(state, ends, live, power)
         worst = found["scores"][:, -1]
         done = keras.ops.logical_and(worst > _NEVER / 2, live[:, 0] / power <= worst)
-        next_one = keras.ops.equal(_count(hypotheses), place + 1)
+        next_one = keras.ops.equal(columns, place + 1)
         return {
             "moving": {name: _rows(one, parents) for name, one in moving.items()},
             "staying": staying,
             "hypotheses": keras.ops.where(next_one, taken[..., None], _rows(hypotheses, parents)),
-            "owners": keras.ops.where(next_one, _beams(owners), _rows(owners, parents)),
+            "owners": keras.ops.where(next_one, numbers(owners, 1)[:, None], _rows(owners, parents)),
             "live": live,
             **found,
             "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < _NEVER / 2)),
@@ -140,9 +139,7 @@ class Search:
         ends = total + logits[..., END]
         if self.no_repeat:
             logits = _without_repeated(logits, front, self.no_repeat)
-        never = np.zeros(logits.shape[-1], np.float32)
-        never[[PAD, UNKNOWN, START, END]] = _NEVER
-        values, candidates = largest(logits + never, min(self.beams, logits.shape[-1]))
+        values, candidates = largest(logits, min(self.beams, logits.shape[-1]), (PAD, UNKNOWN, START, END))
         flat = (-1, self.beams * values.shape[-1])
         return keras.ops.reshape(values + total[..., None], flat), keras.ops.reshape(candidates, flat), ends
 
@@ -157,31 +154,38 @@ class Search:
         return {"scores": best, "ended": _rows(both, places)}
 
 
-def largest(values: Any, k: int) -> tuple[Any, Any]:
-    """The k largest values [..., n] and their places, int32; the first of equal ones.
+def largest(values: Any, k: int, never: tuple[int, ...] = ()) -> tuple[Any, Any]:
+    """The k largest values [..., n] and their places, int32, the first of equal ones; of places that never count, all
+    among the first few, last.
 
     Of many, they are in the k groups with the largest, which alone are sorted: a fifth of the time of top_k over all.
     """
     count = values.shape[-1]
-    if count <= k * _GROUP:
-        found, places = keras.ops.top_k(values, k)
+    shape, size = keras.ops.shape(values)[:-1], _group_size(count)
+    away = np.zeros(count if count <= k * size else size, np.float32)
+    away[list(never)] = _NEVER
+    if count <= k * size:
+        found, places = keras.ops.top_k(values + away, k)
         return found, places
-    groups = -(-count // _GROUP)
-    if groups * _GROUP > count:
-        more = [*[(0, 0)] * (len(values.shape) - 1), (0, groups * _GROUP - count)]
-        values = keras.ops.pad(values, more, constant_values=2 * _NEVER)
-    shape = keras.ops.shape(values)[:-1]
-    grouped = keras.ops.reshape(values, (-1, groups, _GROUP))
-    best = keras.ops.sort(keras.ops.top_k(keras.ops.max(grouped, axis=-1), k)[1], axis=-1)
-    found, places = keras.ops.top_k(keras.ops.reshape(_rows(grouped, best), (-1, k * _GROUP)), k)
-    places = _rows(best, places // _GROUP) * _GROUP + places % _GROUP
+    grouped = keras.ops.reshape(values, (-1, count // size, size))
+    first = keras.ops.max(grouped[:, :1] + away, axis=-1)
+    most = keras.ops.concatenate([first, keras.ops.max(grouped, axis=-1)[:, 1:]], axis=1)
+    best = keras.ops.sort(keras.ops.top_k(most, k)[1], axis=-1)
+    members = _rows(grouped, best) + keras.ops.where(keras.ops.equal(best, 0)[..., None], away, 0.0)
+    found, places = keras.ops.top_k(keras.ops.reshape(members, (-1, k * size)), k)
+    places = _rows(best, places // size) * size + places % size
     return keras.ops.reshape(found, (*shape, k)), keras.ops.reshape(places, (*shape, k))
+
+
+def _group_size(count: int) -> int:
+    """About the 64 that were found best, and a divisor of so many; all of them where there is none."""
+    return next((size for size in (64, 50, 80, 60, 48, 70, 72, 40, 100, 32, 128) if count % size == 0), count)
 
 
 def _without_repeated(logits: Any, front: Front, size: int) -> Any:
     """Logits with `_NEVER` where a piece would make a run of so many that the hypothesis has already."""
     hypotheses, place = front.hypotheses, front.place
-    columns = _count(hypotheses)[0, 0]
+    columns = numbers(hypotheses, 2)
     seen = keras.ops.ones_like(hypotheses, "bool")
     # Each run of size - 1 pieces beside the last such run: column c is its end, and c + 1 what came after it.
     for back in range(size - 1):
@@ -190,9 +194,9 @@ def _without_repeated(logits: Any, front: Front, size: int) -> Any:
         seen = keras.ops.logical_and(seen, keras.ops.logical_and(keras.ops.equal(before, last), columns - back >= 1))
     after = keras.ops.roll(hypotheses, -1, axis=2)
     banned = keras.ops.logical_and(seen, columns < place)
-    numbers = keras.ops.where(banned, after, PAD)
-    rows = keras.ops.cumsum(keras.ops.ones_like(numbers[:, :, :1]), axis=0) - 1
-    where = keras.ops.stack([rows + keras.ops.zeros_like(numbers), _beams(numbers), numbers], axis=-1)
+    pieces = keras.ops.where(banned, after, PAD)
+    rows, beams = numbers(pieces, 0)[:, None, None], numbers(pieces, 1)[:, None]
+    where = keras.ops.stack([keras.ops.broadcast_to(one, keras.ops.shape(pieces)) for one in (rows, beams, pieces)], -1)
     where = keras.ops.reshape(where, (-1, 3))
     return keras.ops.scatter_update(logits, where, keras.ops.full_like(where[:, 0], _NEVER, dtype=logits.dtype))
 
@@ -200,15 +204,10 @@ def _without_repeated(logits: Any, front: Front, size: int) -> Any:
 def _rows(values: Any, beams: Any) -> Any:
     """[rows, n, ...]: of each row of values [rows, beams, ...] the beams int32 [rows, n]."""
     shape = keras.ops.shape(values)
-    first = shape[1] * (keras.ops.cumsum(keras.ops.ones_like(beams[:, :1]), axis=0) - 1)
+    first = keras.ops.expand_dims(shape[1] * numbers(values, 0), 1)
     return keras.ops.take(keras.ops.reshape(values, (-1, *shape[2:])), first + beams, axis=0)
 
 
-def _count(values: Any) -> Any:
-    """int32, of the shape of values: 0, 1, 2, ... along the last side."""
-    return keras.ops.cumsum(keras.ops.ones_like(values, "int32"), axis=-1) - 1
-
-
-def _beams(values: Any) -> Any:
-    """int32, of the shape of values [rows, beams, ...]: the number of each beam."""
-    return keras.ops.cumsum(keras.ops.ones_like(values, "int32"), axis=1) - 1
+def numbers(values: Any, axis: int) -> Any:
+    """int32: 0, 1, 2, ... along a side of values."""
+    return keras.ops.arange(keras.ops.shape(values)[axis], dtype="int32")

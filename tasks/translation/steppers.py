@@ -8,7 +8,7 @@ from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import table_names
 from tasks.translation.config import Config
 from tasks.translation.parts import Parts, hiding
-from tasks.translation.search import Front, Stepper, Tensors
+from tasks.translation.search import Front, Stepper, Tensors, numbers
 
 
 def stepper_of(network: keras.Model, config: Config) -> Stepper:
@@ -32,38 +32,54 @@ class TransformerStepper:
         return {"hidden": hidden, **{f"{name}_{n}": one for n, pair in pairs for name, one in _named(pair).items()}}
 
     def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
-        first = known["keys_1"]
-        # [rows, heads, places * beams, width of a head]: the beams of a place stand beside each other.
-        empty = keras.ops.zeros(
-            (keras.ops.shape(first)[0], first.shape[1], places * beams, first.shape[3]), first.dtype
-        )
         layers = range(1, self._network.layers + 1)
+        empty = _empty(known["keys_1"], places * beams)
         return {}, {f"{name}_{number}": empty for number in layers for name in ("keys", "values")}
 
     def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
-        hidden, after = self._hidden(front, known["hidden"].dtype), dict(staying)
-        start = front.place * front.pieces.shape[1]
+        hidden, after = _hidden(front, known["hidden"].dtype), {}
 
         def remember(number: int, pair: Pair) -> tuple[Pair, Any]:
             for name, new in _named(pair).items():
                 key = f"{name}_{number}"
-                after[key] = keras.ops.slice_update(staying[key], (0, 0, start, 0), new)
+                after[key] = _put(staying[key], new, front.place)
             return (after[f"keys_{number}"], after[f"values_{number}"]), hidden
 
         memories = [(known[f"keys_{n}"], known[f"values_{n}"]) for n in range(1, self._network.layers + 1)]
         states = self._network.next_states(front.pieces, front.place, remember, memories, known["hidden"])
         return self._table(states, reverse=True), moving, after
 
-    def _hidden(self, front: Front, dtype: Any) -> Any:
-        """[rows, 1, beams, places * beams]: what keeps each hypothesis from what is not its own, or not yet there."""
-        beams = front.owners.shape[1]
-        place = keras.ops.cumsum(keras.ops.ones_like(front.owners), axis=2) - 1
-        slot = keras.ops.arange(beams, dtype="int32")
-        own = keras.ops.equal(front.owners[..., None], slot)
-        seen = keras.ops.logical_and(own, (place <= front.place)[..., None])
-        shape = (keras.ops.shape(seen)[0], 1, beams, keras.ops.shape(seen)[2] * beams)
-        return hiding(keras.ops.reshape(seen, shape), dtype)
-
 
 def _named(pair: Pair) -> dict[str, Any]:
     return {"keys": pair[0], "values": pair[1]}
+
+
+# The memory of attention is [rows, heads, places * beams, width of a head], the beams of a place beside each other.
+# It grows where shapes may change in a loop; a slice that is put into a tensor of fixed size copies all of it there.
+
+
+def _grows() -> bool:
+    return bool(keras.backend.backend() == "tensorflow")
+
+
+def _empty(like: Any, count: Any) -> Any:
+    """Of `count` places in all, or none yet."""
+    rows = keras.ops.shape(like)[0]
+    return keras.ops.zeros((rows, like.shape[1], 0 * rows if _grows() else count, like.shape[3]), like.dtype)
+
+
+def _put(memory: Any, new: Any, place: Any) -> Any:
+    """With the keys or values of a place [rows, heads, beams, width of a head]."""
+    if _grows():
+        return keras.ops.concatenate([memory, new], axis=2)
+    return keras.ops.slice_update(memory, (0, 0, place * new.shape[2], 0), new)
+
+
+def _hidden(front: Front, dtype: Any) -> Any:
+    """[rows, 1, beams, places * beams]: what keeps each hypothesis from what is not its own, or not yet there."""
+    owners = front.owners[:, :, : front.place + 1] if _grows() else front.owners
+    beams = owners.shape[1]
+    own = keras.ops.equal(owners[..., None], numbers(owners, 1))
+    seen = keras.ops.logical_and(own, (numbers(owners, 2) <= front.place)[:, None])
+    shape = (keras.ops.shape(seen)[0], 1, beams, keras.ops.shape(seen)[2] * beams)
+    return hiding(keras.ops.reshape(seen, shape), dtype)
