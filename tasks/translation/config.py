@@ -99,20 +99,26 @@ class Config(RunConfig):
         None, "Of the embeddings and between layers, if not as size has it.", group="model", ge=8, le=2_048
     )
     heads: int | None = setting(None, "Attention heads, if not as size has it.", group="model", ge=1, le=64)
-    dropout: float = setting(0.3, "Share of features dropped behind each part of a layer.", group="model", ge=0, lt=1)
+    dropout: float = setting(0.1, "Share of features dropped behind each part of a layer.", group="model", ge=0, lt=1)
     label_smoothing: float = setting(0.1, "Share of the target spread over all pieces.", group="training", ge=0, lt=1)
     tokens_per_batch: int | None = setting(
         4_096,
-        "Make batches of this many places for target pieces, short sentences in larger ones; none: batches of "
-        "batch_size pairs.",
+        "Make batches of this many places for target pieces, by default half as many of few sentences, short ones in "
+        "larger batches; none, or batch_size alone: batches of that many pairs.",
         group="training",
         ge=16,
     )
-    epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
+    epochs: int = setting(
+        10,
+        "Passes over the training data; by default more, up to 100, where they are fewer than 400 updates.",
+        group="training",
+        resuming="grows",
+        ge=1,
+    )
     learning_rate: float = setting(
         2e-3,
-        "Peak learning rate; by default a tenth of this where layers of pretrained weights are trained from the first "
-        "step (unfreeze all or last:N).",
+        "Peak learning rate; by default 0.003 of few sentences, and a tenth of this where layers of pretrained weights "
+        "are trained from the first step (unfreeze all or last:N).",
         group="training",
         gt=0,
     )
@@ -121,7 +127,8 @@ class Config(RunConfig):
     )
     average: float | None = setting(
         0.998,
-        "Decay of an exponential moving average of the weights, which is then what is scored.",
+        "Decay of an exponential moving average of the weights, which is then what is scored; by default less where "
+        "training is short.",
         group="training",
         gt=0,
         lt=1,
@@ -147,6 +154,8 @@ class Config(RunConfig):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         check_roles(self.columns, ROLES)
+        if "batch_size" in self.model_fields_set and "tokens_per_batch" not in self.model_fields_set:
+            object.__setattr__(self, "tokens_per_batch", None)  # and not counted as set
         if self.backbone == PRESET and self.pretrained is None:
             raise ValueError("backbone preset is the network of a KerasHub preset: name it with pretrained")
         if self.tokens_per_batch is not None and self.tokens_per_batch < self.max_tokens:
