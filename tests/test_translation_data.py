@@ -428,11 +428,12 @@ def test_the_sample_says_what_it_should() -> None:
     texts, _ = sample()
     known = dict(zip(texts["en"], texts["de"], strict=True))
     assert known["eighty-eight"] == "achtundachtzig"
-    assert known["in twelve forty-three"] == "im Jahr zwölfhundertdreiundvierzig"
-    assert known["the third of April eleven sixty-six"] == "der dritte April elfhundertsechsundsechzig"
-    said = "She was born on the ninth of October fifteen oh-three."
-    assert known[said] == "Sie wurde am neunten Oktober fünfzehnhundertdrei geboren."
-    assert known["seventy point one six"] == "siebzig Komma eins sechs"
+    assert known["in twelve ninety-nine"] == "im Jahr zwölfhundertneunundneunzig"
+    assert known["the sixteenth of June eleven fifty-six"] == "der sechzehnte Juni elfhundertsechsundfünfzig"
+    said = "She was born on the thirteenth of March fourteen oh-five."
+    assert known[said] == "Sie wurde am dreizehnten März vierzehnhundertfünf geboren."
+    assert known["thirty-three point eight six"] == "dreiunddreißig Komma acht sechs"
+    assert known["We are meeting at a quarter past six."] == "Wir treffen uns um Viertel nach sechs."
     assert PATH.stat().st_size < 300_000
 
 

@@ -11,8 +11,11 @@ from pipelines.sources.philox import numbers
 from tasks.translation.data.sample import PATH
 
 _SEED = 8
-_CHOICES = 8
+_CHOICES = 24
 """Random numbers of a pair, more than any needs."""
+_YEARS = (1100, 1999)
+_LAST_DAY = 28
+"""That every month has."""
 
 Line = tuple[str, str, str]
 """What a pair is about, by which it is held out (a number, a date's year, a time); English; German."""
@@ -104,29 +107,38 @@ def _draw(choices: Iterator[int]) -> _Draw:
     return lambda low, high: low + (next(choices) * (high - low + 1) >> 32)
 
 
+def _whole(draw: _Draw, longest: int) -> int:
+    """Of two digits up to `longest`. None that end in one: German says it in another way before a noun and behind it,
+    of which there would be too few to learn it from."""
+    number = draw(2, 10 ** draw(2, longest) - 1)
+    return _whole(draw, longest) if number % 100 == 1 else number
+
+
 def _cardinal(draw: _Draw) -> Line:
-    number = draw(0, 10 ** draw(2, 4) - 1)
+    number = _whole(draw, 4)
     return str(number), *_said(number)
 
 
 def _numbered(draw: _Draw) -> Line:
-    number = draw(0, 10 ** draw(2, 3) - 1)
+    number = _whole(draw, 3)
     return str(number), *_filled(_NUMBERED, draw, _said(number))
 
 
 def _counted(draw: _Draw) -> Line:
-    """Of one, German has another word before a noun than by itself; no such number is drawn."""
-    number = draw(2, 10 ** draw(2, 4) - 1)
-    return _counted(draw) if number % 100 == 1 else (str(number), *_filled(_COUNTED, draw, _said(number)))
+    number = _whole(draw, 3)
+    return str(number), *_filled(_COUNTED, draw, _said(number))
 
 
 def _ranked(draw: _Draw) -> Line:
-    number = draw(1, 10 ** draw(2, 3) - 1)
+    """Of tens no more than days of a month are, which are said often enough."""
+    number = _whole(draw, 3)
+    if number > _LAST_DAY and number % 10 == 0:
+        return _ranked(draw)
     return str(number), *_filled(_RANKED, draw, _said(number, "ordinal"))
 
 
 def _dated(draw: _Draw) -> Line:
-    day, year = draw(1, 28), draw(1100, 2049)
+    day, year = draw(1, _LAST_DAY), draw(*_YEARS)
     days, month, years = _said(day, "ordinal"), list(_MONTHS.items())[draw(0, 11)], _said(year, "year")
     english, german = _DATED[draw(0, len(_DATED) - 1)]
     parts = [dict(zip(("day", "month", "year"), words, strict=True)) for words in zip(days, month, years, strict=True)]
@@ -134,7 +146,7 @@ def _dated(draw: _Draw) -> Line:
 
 
 def _in_year(draw: _Draw) -> Line:
-    year = draw(1100, 2049)
+    year = draw(*_YEARS)
     return str(year), *_filled(_IN_YEARS, draw, _said(year, "year"))
 
 
@@ -174,7 +186,7 @@ def _said(number: float, how: str = "cardinal") -> tuple[str, str]:
 
     english = num2words(number, lang="en", to=how).replace(",", "")
     german = num2words(number, lang="de", to=how)
-    return english, "null" if number == 0 and how == "cardinal" else german
+    return english, german
 
 
 _FAMILIES: tuple[tuple[int, Callable[[_Draw], Line]], ...] = (
