@@ -8,7 +8,7 @@ from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import table_names
 from tasks.translation.config import Config
 from tasks.translation.parts import Parts, hiding
-from tasks.translation.search import Front, Stepper, Tensors, numbers
+from tasks.translation.search import Front, Stepper, Tensors, numbers, shapes_change
 
 
 def stepper_of(network: keras.Model, config: Config) -> Stepper:
@@ -58,26 +58,22 @@ def _named(pair: Pair) -> dict[str, Any]:
 # It grows where shapes may change in a loop; a slice that is put into a tensor of fixed size copies all of it there.
 
 
-def _grows() -> bool:
-    return bool(keras.backend.backend() == "tensorflow")
-
-
 def _empty(like: Any, count: Any) -> Any:
     """Of `count` places in all, or none yet."""
     rows = keras.ops.shape(like)[0]
-    return keras.ops.zeros((rows, like.shape[1], 0 * rows if _grows() else count, like.shape[3]), like.dtype)
+    return keras.ops.zeros((rows, like.shape[1], 0 * rows if shapes_change() else count, like.shape[3]), like.dtype)
 
 
 def _put(memory: Any, new: Any, place: Any) -> Any:
     """With the keys or values of a place [rows, heads, beams, width of a head]."""
-    if _grows():
+    if shapes_change():
         return keras.ops.concatenate([memory, new], axis=2)
     return keras.ops.slice_update(memory, (0, 0, place * new.shape[2], 0), new)
 
 
 def _hidden(front: Front, dtype: Any) -> Any:
     """[rows, 1, beams, places * beams]: what keeps each hypothesis from what is not its own, or not yet there."""
-    owners = front.owners[:, :, : front.place + 1] if _grows() else front.owners
+    owners = front.owners[:, :, : front.place + 1] if shapes_change() else front.owners
     beams = owners.shape[1]
     own = keras.ops.equal(owners[..., None], numbers(owners, 1))
     seen = keras.ops.logical_and(own, (numbers(owners, 2) <= front.place)[:, None])
