@@ -109,7 +109,7 @@ def duration(seconds: float) -> str:
 
 
 def standing(metrics: Mapping[str, Any]) -> Verdict | None:
-    """The headline beside the baseline's, which validation chose; where the test has another of them ahead of the model,
+    """The headline beside the baseline's, which validation chose; where another of them is ahead on the test,
     that is said too. None where there is no baseline to compare with."""
     name = metrics.get("headline")
     model, baseline = (part.get("scores", {}).get(name) for part in (metrics, metrics.get("baseline") or {}))
