@@ -1,5 +1,6 @@
 """The networks a piece at a time, for the search: nothing that is known already is computed again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,12 +9,15 @@ from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import table_names
 from tasks.translation.config import Config
 from tasks.translation.parts import Parts, hiding
+from tasks.translation.recurrent import Recurrent
 from tasks.translation.search import Front, Stepper, Tensors, numbers, shapes_change
 
 
 def stepper_of(network: keras.Model, config: Config) -> Stepper:
     """Of a network that `build_network` made with these settings."""
-    return TransformerStepper(network, config)
+    kinds: dict[str, Callable[[keras.Model, Config], Stepper]]
+    kinds = {"transformer": TransformerStepper, "gru": RecurrentStepper}
+    return kinds[config.backbone](network, config)
 
 
 class TransformerStepper:
@@ -48,6 +52,30 @@ class TransformerStepper:
         memories = [(known[f"keys_{n}"], known[f"values_{n}"]) for n in range(1, self._network.layers + 1)]
         states = self._network.next_states(front.pieces, front.place, remember, memories, known["hidden"])
         return self._table(states, reverse=True), moving, after
+
+
+class RecurrentStepper:
+    """The states of the layers go with their hypotheses. See Stepper."""
+
+    def __init__(self, network: keras.Model, config: Config) -> None:
+        names = table_names(config)
+        self._network = Recurrent(Parts(config, network), *names)
+        self._table = network.get_layer(names[1])
+
+    def begin(self, source: Any) -> Tensors:
+        (values, keys, hidden), first = self._network.encode(source)
+        return {"values": values, "keys": keys, "hidden": hidden, "first": first}
+
+    def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
+        del places
+        first = keras.ops.repeat(known["first"][:, None], beams, axis=1)
+        return {f"layer_{number}": first for number in range(1, self._network.layers + 2)}, {}
+
+    def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
+        memory = known["values"], known["keys"], known["hidden"]
+        names = [f"layer_{number}" for number in range(1, len(moving) + 1)]
+        states, after = self._network.next_states(front.pieces, [moving[name] for name in names], memory)
+        return self._table(states, reverse=True), dict(zip(names, after, strict=True)), staying
 
 
 def _named(pair: Pair) -> dict[str, Any]:
