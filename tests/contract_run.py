@@ -80,7 +80,8 @@ def run(task_name: str, folder: Path, backend: str = "tensorflow") -> None:
     from pipelines.engine import execute
 
     other = folder.parent / "first" / "run.yaml"
-    source: dict[str, Any] = {"file": other} if other.exists() else {"options": {**small(task_name), "backend": backend}}
+    options = {**small(task_name), "backend": backend}
+    source: dict[str, Any] = {"file": other} if other.exists() else {"options": options}
     config = load_config(task_name, **source).config.model_copy(update={"run_dir": str(folder)})
     execute(task_name, config, ["contract"])
 
