@@ -124,8 +124,8 @@ class Built:
     """Whether the backbone sees an example alike in every epoch, so that what a frozen one makes of it is computed
     once."""
     tables: "Mapping[str, str]" = field(default_factory=dict)
-    """Embeddings whose rows stand for something that has a name: the layer -> the asset with the names. A warm start
-    takes the rows over by them."""
+    """Embeddings, and kernels, whose rows stand for something that has a name: the layer -> the asset with the names. A
+    warm start takes the rows over by them."""
     encoders: "Mapping[str, Origin]" = field(default_factory=dict)
     """Where pretrained networks come from that parts of the examples were put through before training, by the settings
     that name them; for the manifest."""

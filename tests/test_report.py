@@ -498,3 +498,26 @@ def test_scores_that_are_no_numbers_are_shown_as_such(tmp_path: Path) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
     assert "not a number" in page_of(folder).text
     write_model_card(folder)
+
+
+def test_a_baseline_that_validation_did_not_choose_is_not_kept_quiet() -> None:
+    def scores(value: float, low: float, high: float) -> dict[str, Any]:
+        return dict.fromkeys(("ndcg@10", "rmse"), {"value": value, "low": low, "high": high})
+
+    model, yardstick = scores(0.60, 0.58, 0.61), {"name": "EASE", "scores": scores(0.56, 0.55, 0.57)}
+    others = [{"name": "item k-NN", "scores": scores(0.61, 0.6, 0.62)}]
+    others += [{"name": "popularity", "scores": scores(0.4, 0.3, 0.5)}]
+    metrics = {"headline": "ndcg@10", "scores": model, "baseline": yardstick, "baselines": others}
+    found = words.standing(metrics)
+    assert found is not None
+    assert found.sentence.startswith("The model beats the baseline (NDCG@10 0.6000 against 0.5600;")
+    assert found.sentence.endswith("But item k-NN is ahead of both: 0.6100.")
+    assert (found.beats, found.clear) == (True, False)
+    alone = words.standing({**metrics, "baselines": others[1:]})
+    assert alone is not None
+    assert "But" not in alone.sentence
+    assert alone.clear
+    # Of errors less is better; and who does not beat the yardstick is told that alone.
+    worse = words.standing({**metrics, "headline": "rmse"})
+    assert worse is not None
+    assert (worse.beats, "But" in worse.sentence) == (False, False)

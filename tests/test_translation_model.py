@@ -51,7 +51,8 @@ def logits(network: keras.Model, source: np.ndarray, target: np.ndarray) -> np.n
     return np.asarray(network({"source": source, "target": target}))
 
 
-KINDS = [("transformer", True), ("transformer", False)]
+KINDS = [("transformer", True), ("transformer", False), ("gru", True)]
+BACKBONES = ["transformer", "gru"]
 
 
 @pytest.mark.parametrize(("backbone", "joint"), KINDS)
@@ -77,7 +78,7 @@ def test_padding_changes_nothing(backbone: str, joint: bool) -> None:
     assert np.abs(logits(network, other, TARGET[:1, :3]) - whole[:1, :3]).max() > 1e-3
 
 
-@pytest.mark.parametrize("backbone", ["transformer"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_no_place_knows_what_comes_after_it(backbone: str) -> None:
     network = network_of(settings(backbone=backbone))
     other = TARGET[1:2].copy()
@@ -87,7 +88,7 @@ def test_no_place_knows_what_comes_after_it(backbone: str) -> None:
     assert np.abs(one[:, 3:] - two[:, 3:]).max(axis=-1).min() > 1e-4
 
 
-@pytest.mark.parametrize("backbone", ["transformer"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_it_tells_orders_apart(backbone: str) -> None:
     network = network_of(settings(backbone=backbone))
     turned = SOURCE[:1, [1, 0, 2, 3]]
@@ -124,7 +125,7 @@ def test_dropout_differs_from_layer_to_layer() -> None:
     assert np.abs(np.asarray(network(x, training=True)) - np.asarray(network(x, training=True))).max() > 1e-3
 
 
-@pytest.mark.parametrize("backbone", ["transformer"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_what_is_kept_is_stock_keras(backbone: str, tmp_path: Path) -> None:
     network = network_of(settings(backbone=backbone))
     network.save(tmp_path / "model.keras")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipelines.scoring import LOWER_IS_BETTER, NEITHER_IS_BETTER, Verdict, label, verdict
@@ -108,12 +109,23 @@ def duration(seconds: float) -> str:
 
 
 def standing(metrics: Mapping[str, Any]) -> Verdict | None:
-    """The headline beside the baseline's; None where there is no baseline to compare with."""
+    """The headline beside the baseline's, which validation chose; where another of them is ahead on the test,
+    that is said too. None where there is no baseline to compare with."""
     name = metrics.get("headline")
     model, baseline = (part.get("scores", {}).get(name) for part in (metrics, metrics.get("baseline") or {}))
     if model is None or baseline is None or not (finite(model) and finite(baseline)):
         return None
-    return verdict(str(name), _interval(model), _interval(baseline))
+    found = verdict(str(name), _interval(model), _interval(baseline))
+    ahead = _ahead(metrics, str(name), model["value"]) if found.beats else ""
+    return replace(found, clear=False, sentence=f"{found.sentence} {ahead}") if ahead else found
+
+
+def _ahead(metrics: Mapping[str, Any], score: str, model: float) -> str:
+    """The best of the further baselines, where it is ahead of the model; or nothing."""
+    sign = 1 if score in LOWER_IS_BETTER else -1
+    values = {one["name"]: one["scores"][score]["value"] for one in baselines(metrics)[1:] if score in one["scores"]}
+    best = min(values, key=lambda name: sign * values[name], default="")
+    return f"But {best} is ahead of both: {values[best]:.4f}." if best and sign * values[best] < sign * model else ""
 
 
 def baselines(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -124,8 +124,8 @@ class Config(RunConfig):
     )
     learning_rate: float = setting(
         1e-3,
-        "Peak learning rate; by default 0.005 of mf; of others a tenth of 0.001 where what another run learnt is trained "
-        "on.",
+        "Peak learning rate; by default 0.005 of mf; of others a tenth of 0.001 where what another run learnt is "
+        "trained on.",
         group="training",
         gt=0,
     )

@@ -11,6 +11,7 @@ from pipelines.task import Assets
 from tasks.translation.attention import Transformer
 from tasks.translation.config import Config
 from tasks.translation.parts import JOINT, SOURCE, TARGET, Parts
+from tasks.translation.recurrent import Recurrent
 
 STATES = "states"
 """The layer of which the logits are a product with the target's embeddings."""
@@ -34,7 +35,8 @@ def table_names(config: Config) -> tuple[str, str]:
 
 def body(config: Config, parts: Parts) -> Any:
     """What stands between the embeddings."""
-    return Transformer(parts, *table_names(config))
+    kind = {"transformer": Transformer, "gru": Recurrent}[config.backbone]
+    return kind(parts, *table_names(config))
 
 
 def states_of(network: keras.Model) -> keras.Model:

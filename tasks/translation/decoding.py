@@ -65,6 +65,8 @@ class Decoder:
         """
         if n_best > beams:
             raise ValueError(f"{n_best} translations of {beams} beams: ask for at most as many.")
+        if not len(source):
+            return np.zeros((0, n_best, 1), np.int32), np.zeros((0, n_best), np.float32)
         search = Search(beams, n_best, no_repeat)
         if search not in self._compiled:
             self._compiled[search] = compiled(partial(search, self._stepper), self._network)

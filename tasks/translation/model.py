@@ -10,7 +10,7 @@ from tasks.translation.backbones import build_network, table_names
 from tasks.translation.config import Config
 from tasks.translation.objective import Objective
 
-_UPDATED = ("_mixed", "_seen", "_query", "_memory", "_found")
+_UPDATED = ("_mixed", "_seen", "query", "keys", "_memory", "_found")
 """How the names of the projections of attention end."""
 
 

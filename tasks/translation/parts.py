@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -28,20 +29,20 @@ class Parts:
         self.config, self._network = config, network
         self._made: dict[str, keras.layers.Layer] = {}
 
-    def get(self, kind: type[keras.layers.Layer], name: str, *values: Any, **settings: Any) -> keras.layers.Layer:
+    def get(self, name: str, kind: Callable[..., Any], **settings: Any) -> Any:
         """The layer of this name, of its kind and with its settings if it is made."""
         if self._network is not None:
             return self._network.get_layer(name)
         if name not in self._made:
-            self._made[name] = kind(*values, name=name, **settings)
+            self._made[name] = kind(name=name, **settings)
         return self._made[name]
 
     def table(self, name: str, count: int | None = None) -> keras.layers.Layer:
         """Embeddings, called in reverse the logits of all pieces."""
         width = self.config.shape[1]
         start = keras.initializers.RandomNormal(stddev=1 / math.sqrt(width))
-        settings = {"embeddings_initializer": start, "reverse_dtype": "float32"}
-        return self.get(keras.layers.ReversibleEmbedding, name, count, width, **settings)
+        settings = {"input_dim": count, "output_dim": width, "embeddings_initializer": start}
+        return self.get(name, keras.layers.ReversibleEmbedding, reverse_dtype="float32", **settings)
 
     def embedded(self, pieces: Any, name: str) -> Any:
         """[..., width], of variance 1."""
@@ -49,25 +50,24 @@ class Parts:
 
     def dense(self, x: Any, units: int, name: str, activation: str | None = None, **settings: Any) -> Any:
         """Of its last side."""
-        return self.get(keras.layers.Dense, name, units, activation=activation, **settings)(x)
+        return self.get(name, keras.layers.Dense, units=units, activation=activation, **settings)(x)
 
     def einsum(self, x: Any, equation: str, shape: tuple[int | None, ...], biases: str, name: str) -> Any:
         """A dense layer that turns its answer as it is wanted next; each of its matrices starts as one of so many
         columns would (Glorot and Bengio, 2010)."""
-        width = self.config.shape[1]
-        limit = math.sqrt(3 / width)
+        limit = math.sqrt(3 / self.config.shape[1])
         start = keras.initializers.RandomUniform(-limit, limit)
-        settings = {"bias_axes": biases, "kernel_initializer": start}
-        return self.get(keras.layers.EinsumDense, name, equation, shape, **settings)(x)
+        settings = {"output_shape": shape, "bias_axes": biases, "kernel_initializer": start}
+        return self.get(name, keras.layers.EinsumDense, equation=equation, **settings)(x)
 
     def norm(self, x: Any, name: str) -> Any:
         """Over the last side."""
-        return self.get(keras.layers.LayerNormalization, name, epsilon=1e-6)(x)
+        return self.get(name, keras.layers.LayerNormalization, epsilon=1e-6)(x)
 
     def dropout(self, x: Any, name: str) -> Any:
         """With a seed of its own: of one seed, all layers would drop the same places."""
         seed = zlib.crc32(f"{self.config.seed} {name}".encode()) % 2**31
-        return self.get(keras.layers.Dropout, name, self.config.dropout, seed=seed)(x)
+        return self.get(name, keras.layers.Dropout, rate=self.config.dropout, seed=seed)(x)
 
 
 def hiding(seen: Any, dtype: Any) -> Any:

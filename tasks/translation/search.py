@@ -71,17 +71,48 @@ class Search:
             blank: int32 [rows, length], zeros: its shape is what counts.
             penalty: float32, not negative.
         """
-        known = stepper.begin(source)
-        start = self._start(stepper, known, blank)
-        last = keras.ops.max(limits)
+        known = {**stepper.begin(source), "limits": limits}
+        state = self._start(stepper, known, blank)
+        place, last = keras.ops.zeros((), "int32"), keras.ops.max(limits)
+        if shapes_change():
+            return self._shrinking(stepper, known, state, last, penalty)
+        _, state = self._part(stepper, known, state, place, last, penalty)
+        return self._best(state)
+
+    def _shrinking(self, stepper: Stepper, known: Tensors, state: Tensors, last: Any, penalty: Any) -> tuple[Any, Any]:
+        """The search in parts, behind each of which rows that are done are left out: one sentence that finds no end
+        would keep all others waiting."""
+
+        def going_on(place: Any, rows: Any, *_: Any) -> Any:
+            return keras.ops.shape(rows)[0] > 0
+
+        def advance(place: Any, rows: Any, found: Any, known: Tensors, state: Tensors) -> Any:
+            place, state = self._part(stepper, known, state, place, last, penalty)
+            now = zip(found, self._best(state), strict=True)
+            found = tuple(keras.ops.scatter_update(all_of_it, rows[:, None], part) for all_of_it, part in now)
+            left = keras.ops.cast(keras.ops.nonzero(keras.ops.logical_not(state["done"]))[0], "int32")
+            return place, keras.ops.take(rows, left), found, _taken(known, left), _taken(state, left)
+
+        rows = numbers(state["done"], 0)
+        start = (keras.ops.zeros((), "int32"), rows, self._best(state), known, state)
+        return tuple(keras.ops.while_loop(going_on, advance, start)[2])
+
+    def _part(
+        self, stepper: Stepper, known: Tensors, state: Tensors, place: Any, last: Any, penalty: Any
+    ) -> tuple[Any, Tensors]:
+        """Until all rows are done or, where they may be left out, a quarter of them."""
+        enough = 3 * keras.ops.shape(state["done"])[0] // 4 if shapes_change() else 0
 
         def going_on(place: Any, state: Tensors) -> Any:
-            return keras.ops.logical_and(place <= last, keras.ops.logical_not(keras.ops.all(state["done"])))
+            left = keras.ops.sum(keras.ops.cast(keras.ops.logical_not(state["done"]), "int32"))
+            return keras.ops.logical_and(place <= last, left > enough)
 
         def advance(place: Any, state: Tensors) -> tuple[Any, Tensors]:
-            return place + 1, self._advance(stepper, known, state, place, limits, penalty)
+            return place + 1, self._advance(stepper, known, state, place, penalty)
 
-        _, state = keras.ops.while_loop(going_on, advance, (keras.ops.zeros((), "int32"), start))
+        return tuple(keras.ops.while_loop(going_on, advance, (place, state)))
+
+    def _best(self, state: Tensors) -> tuple[Any, Any]:
         return state["ended"][:, : self.n_best], state["scores"][:, : self.n_best]
 
     def _start(self, stepper: Stepper, known: Tensors, blank: Any) -> Tensors:
@@ -102,9 +133,7 @@ class Search:
             "done": keras.ops.equal(column[:, 0], 1),
         }
 
-    def _advance(
-        self, stepper: Stepper, known: Tensors, state: Tensors, place: Any, limits: Any, penalty: Any
-    ) -> Tensors:
+    def _advance(self, stepper: Stepper, known: Tensors, state: Tensors, place: Any, penalty: Any) -> Tensors:
         """A piece more."""
         hypotheses, owners = state["hypotheses"], state["owners"]
         columns = numbers(hypotheses, 2)
@@ -113,7 +142,7 @@ class Search:
         front = Front(place, pieces, hypotheses, owners)
         logits, moving, staying = stepper.step(known, state["moving"], state["staying"], front)
         values, candidates, ends = self._ways_on(logits, state["live"], front)
-        full = keras.ops.expand_dims(place >= limits, 1)
+        full = keras.ops.expand_dims(place >= known["limits"], 1)
         live, chosen = keras.ops.top_k(keras.ops.where(full, _NEVER, values), self.beams)
         parents = chosen // (values.shape[1] // self.beams)
         taken = _rows(candidates, chosen)
@@ -206,6 +235,19 @@ def _rows(values: Any, beams: Any) -> Any:
     shape = keras.ops.shape(values)
     first = keras.ops.expand_dims(shape[1] * numbers(values, 0), 1)
     return keras.ops.take(keras.ops.reshape(values, (-1, *shape[2:])), first + beams, axis=0)
+
+
+def shapes_change() -> bool:
+    """Whether a loop may go on with tensors of other shapes: in graphs of TensorFlow, where not all sides are known."""
+    return bool(keras.backend.backend() == "tensorflow")
+
+
+def _taken(tensors: Tensors, rows: Any) -> Tensors:
+    """These rows of all, and of what is in them."""
+    return {
+        name: _taken(one, rows) if isinstance(one, dict) else keras.ops.take(one, rows, axis=0)
+        for name, one in tensors.items()
+    }
 
 
 def numbers(values: Any, axis: int) -> Any:

@@ -1,5 +1,6 @@
 """The networks a piece at a time, for the search: nothing that is known already is computed again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,12 +9,15 @@ from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import table_names
 from tasks.translation.config import Config
 from tasks.translation.parts import Parts, hiding
-from tasks.translation.search import Front, Stepper, Tensors, numbers
+from tasks.translation.recurrent import Recurrent
+from tasks.translation.search import Front, Stepper, Tensors, numbers, shapes_change
 
 
 def stepper_of(network: keras.Model, config: Config) -> Stepper:
     """Of a network that `build_network` made with these settings."""
-    return TransformerStepper(network, config)
+    kinds: dict[str, Callable[[keras.Model, Config], Stepper]]
+    kinds = {"transformer": TransformerStepper, "gru": RecurrentStepper}
+    return kinds[config.backbone](network, config)
 
 
 class TransformerStepper:
@@ -50,6 +54,30 @@ class TransformerStepper:
         return self._table(states, reverse=True), moving, after
 
 
+class RecurrentStepper:
+    """The states of the layers go with their hypotheses. See Stepper."""
+
+    def __init__(self, network: keras.Model, config: Config) -> None:
+        names = table_names(config)
+        self._network = Recurrent(Parts(config, network), *names)
+        self._table = network.get_layer(names[1])
+
+    def begin(self, source: Any) -> Tensors:
+        (values, keys, hidden), first = self._network.encode(source)
+        return {"values": values, "keys": keys, "hidden": hidden, "first": first}
+
+    def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
+        del places
+        first = keras.ops.repeat(known["first"][:, None], beams, axis=1)
+        return {f"layer_{number}": first for number in range(1, self._network.layers + 2)}, {}
+
+    def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
+        memory = known["values"], known["keys"], known["hidden"]
+        names = [f"layer_{number}" for number in range(1, len(moving) + 1)]
+        states, after = self._network.next_states(front.pieces, [moving[name] for name in names], memory)
+        return self._table(states, reverse=True), dict(zip(names, after, strict=True)), staying
+
+
 def _named(pair: Pair) -> dict[str, Any]:
     return {"keys": pair[0], "values": pair[1]}
 
@@ -58,26 +86,22 @@ def _named(pair: Pair) -> dict[str, Any]:
 # It grows where shapes may change in a loop; a slice that is put into a tensor of fixed size copies all of it there.
 
 
-def _grows() -> bool:
-    return bool(keras.backend.backend() == "tensorflow")
-
-
 def _empty(like: Any, count: Any) -> Any:
     """Of `count` places in all, or none yet."""
     rows = keras.ops.shape(like)[0]
-    return keras.ops.zeros((rows, like.shape[1], 0 * rows if _grows() else count, like.shape[3]), like.dtype)
+    return keras.ops.zeros((rows, like.shape[1], 0 * rows if shapes_change() else count, like.shape[3]), like.dtype)
 
 
 def _put(memory: Any, new: Any, place: Any) -> Any:
     """With the keys or values of a place [rows, heads, beams, width of a head]."""
-    if _grows():
+    if shapes_change():
         return keras.ops.concatenate([memory, new], axis=2)
     return keras.ops.slice_update(memory, (0, 0, place * new.shape[2], 0), new)
 
 
 def _hidden(front: Front, dtype: Any) -> Any:
     """[rows, 1, beams, places * beams]: what keeps each hypothesis from what is not its own, or not yet there."""
-    owners = front.owners[:, :, : front.place + 1] if _grows() else front.owners
+    owners = front.owners[:, :, : front.place + 1] if shapes_change() else front.owners
     beams = owners.shape[1]
     own = keras.ops.equal(owners[..., None], numbers(owners, 1))
     seen = keras.ops.logical_and(own, (numbers(owners, 2) <= front.place)[:, None])
