@@ -101,6 +101,7 @@ HISTORIES: list[dict[str, Any]] = [
     {"user": "u3ł", "items": ["i1", "never", "i2", "i1", "i50"]},
     {"items": ["i7", "i8", "i9", "i10", "i11", "i12", "i13", "i14"]},
     {"user": "nobody", "items": ["i2"]},
+    {"items": ["i3", "i4", "i3"]},
     {"user": "u4ł"},
     {"items": ["never"]},
 ]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.devices import forward
 from pipelines.task import Assets, Raw, Record, Serving, Store
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import SEQUENTIAL, Config
@@ -14,7 +15,7 @@ from tasks.recommendation.data import seen
 from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
 from tasks.recommendation.ranking_graph import ranked
-from tasks.recommendation.topk import known_users, rating_vectors
+from tasks.recommendation.topk import fitted_folding, known_users, rating_vectors
 
 _USER = tf.TensorSpec([None], tf.string, name="user")
 _ITEM = tf.TensorSpec([None], tf.string, name="item")
@@ -75,6 +76,7 @@ class _Lists(tf.Module):
     def __init__(self, model: keras.Model, config: Config, assets: Assets) -> None:
         super().__init__()
         self._config, self._most, self._count = config, known_users(config, assets), len(assets["items"])
+        self._trained = int(assets["trained"]["users"])
         self._users, self._items = _Names(assets["users"]), _Names(assets["items"])
         self._splits, self._taken = (tf.Variable(part, trainable=False) for part in seen(assets))
         self._counts = tf.Variable(np.asarray(assets["counts"], np.float32), trainable=False)
@@ -84,6 +86,14 @@ class _Lists(tf.Module):
             self._table = tf.Variable(_float(candidates({"item": self._everything}))[0], trainable=False)
         else:
             self._network = model
+        self._folding = self._fitted(assets)
+
+    def _fitted(self, assets: Assets) -> tuple[Any, Any] | None:
+        """What makes a vector of what a stranger took, where the model has vectors of users."""
+        if not self._multiplies or self._config.backbone in SEQUENTIAL:
+            return None
+        found = fitted_folding(forward(self._network), self._table.numpy(), assets)
+        return tf.Variable(found.slope, trainable=False), tf.Variable(found.offset, trainable=False)
 
     @property
     def _everything(self) -> Any:
@@ -97,7 +107,7 @@ class _Lists(tf.Module):
         if self._config.backbone in SEQUENTIAL:
             known = history.row_lengths() > 0
         else:
-            known = tf.logical_and(users >= 0, users < self._most)
+            known = tf.logical_and(users >= 0, users < self._most) | self._folded(users, history)
         scores = tf.where(known[:, None], self._scores(users, history), self._counts)
         items, values = ranked(scores, users, x["k"], history)
         return {"items": self._items.named(items), "scores": values, "known": known}
@@ -130,7 +140,25 @@ class _Lists(tf.Module):
             )
         sequential = self._config.backbone in SEQUENTIAL
         given = {"history": histories(history, self._config)} if sequential else {"user": users}
-        return tf.matmul(_float(self._network(given, training=False)), self._table, transpose_b=True)
+        vectors = _float(self._network(given, training=False))
+        if self._folding is not None:
+            vectors = tf.where(self._folded(users, history)[:, None], self._of_history(history), vectors)
+        return tf.matmul(vectors, self._table, transpose_b=True)
+
+    def _folded(self, users: Any, history: tf.RaggedTensor) -> Any:
+        """bool [rows]: whose vector is made of what they took, as training did not know them."""
+        if self._folding is None:
+            return tf.zeros_like(users, tf.bool)
+        own = tf.logical_and(users >= 0, users < self._trained)
+        return tf.logical_and(~own, history.row_lengths() > 0)
+
+    def _of_history(self, history: tf.RaggedTensor) -> Any:
+        """float32 [rows, width], as `folding` has it."""
+        assert self._folding is not None
+        slope, offset = self._folding
+        each = history.with_values(tf.gather(tf.cast(self._table, tf.float64), history.values))
+        counts = tf.cast(tf.maximum(history.row_lengths(), 1), tf.float64)
+        return _float(tf.matmul(tf.reduce_sum(each, axis=1) / tf.sqrt(counts)[:, None], slope) + offset)
 
 
 class _Ratings(tf.Module):

@@ -152,11 +152,7 @@ def _user_scorer(
 
     @cache
     def folding() -> Folding:
-        count = assets["trained"]["users"]
-        users = np.unique(np.linspace(0, count - 1, min(count, _FOLDED_FROM)).astype(np.int64))
-        splits, items = learnt(assets)
-        taken = rows_of({"item": items, "item_splits": splits}, users)
-        return Folding.fit(query({"user": users.astype(np.int32)}), table, (taken["item"], taken["item_splits"]))
+        return fitted_folding(query, table, assets)
 
     def score(raw: Raw) -> Scored:
         vectors = query({"user": raw["user"]})
@@ -169,6 +165,15 @@ def _user_scorer(
         return Scored(vectors @ table.T, known(raw) | folded, folded)
 
     return score
+
+
+def fitted_folding(query: Callable[[Any], np.ndarray], table: np.ndarray, assets: Assets) -> Folding:
+    """From what some of the users of training took, to their vectors."""
+    count = assets["trained"]["users"]
+    users = np.unique(np.linspace(0, count - 1, min(count, _FOLDED_FROM)).astype(np.int64))
+    splits, items = learnt(assets)
+    taken = rows_of({"item": items, "item_splits": splits}, users)
+    return Folding.fit(query({"user": users.astype(np.int32)}), table, (taken["item"], taken["item_splits"]))
 
 
 def _known(config: Config, assets: Assets) -> Callable[[Raw], np.ndarray]:
