@@ -47,7 +47,7 @@ def prepared(root: Path, **options: Any) -> tuple[Any, Any, Any]:
 def trainer_for(config: Any, task: Any, data: Any) -> Any:
     """Sixfold's trainer, as the engine makes it."""
     from pipelines.checkpoints import Checkpoints
-    from pipelines.preparation import choose_jit, choose_steps, make_optimizer
+    from pipelines.preparation import choose_fused, choose_jit, choose_steps, make_optimizer
     from pipelines.stages import plan
     from pipelines.stream import Stream
     from pipelines.training import Trainer
@@ -64,10 +64,13 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
         for name, training in (("train", True), ("valid", False))
     ]
     config = config.model_copy(update={"steps_per_execution": choose_steps(built.model, streams[0], config.batch_size)})
-    jit = choose_jit(config, built.model, "cpu")
-    steps = devices.Runtime("tensorflow", "cpu", "", 1).steps(
-        built, make_optimizer(config, built.model), StepSettings(jit=jit)
+    jit = choose_jit(config, built.model, "cpu", streams[0].order.shapes, built.gains_by_xla)
+    settings = StepSettings(
+        jit=jit,
+        lengths=any(stream.order.shapes > 1 for stream in streams),
+        fused=choose_fused(config, built.model, "cpu"),
     )
+    steps = devices.Runtime("tensorflow", "cpu", "", 1).steps(built, make_optimizer(config, built.model), settings)
     run = Run(Path(tempfile.mkdtemp()))
     return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run), plan(config)[0])
 
