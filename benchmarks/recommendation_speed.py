@@ -1,6 +1,7 @@
 """Speed of recommendation: training as a ratio, in one process with the two sides in turns, and lists for all users.
 
-    python benchmarks/recommendation_speed.py [--data-root ../shared/data] [--turns 5] [--peer PYTHON] [sasrec] [mf] [lists]
+    python benchmarks/recommendation_speed.py [--data-root ../shared/data] [--turns 5] [--share 0.25] [--peer PYTHON]
+        [sasrec] [mf] [lists]
 
 sasrec  the recipe on Amazon Beauty: interactions a second of Sixfold's epochs, histories fetched and padded anew,
         against Keras' own train_step of the same model, compiled once, over the very batches of an epoch, held in
@@ -128,7 +129,9 @@ def versus(peer: str, source: Path, trainer: Any, turns: int) -> None:
         theirs.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
         mine.append(seconds())
     own, other = statistics.median(mine), statistics.median(theirs)
-    print(f"sasrec: an epoch takes {own:.1f} s, RecBole's {other:.0f} s (from {PEER_STEPS} batches): 1/{other / own:.1f}")
+    print(
+        f"sasrec: an epoch takes {own:.1f} s, RecBole's {other:.0f} s (from {PEER_STEPS} batches): 1/{other / own:.1f}"
+    )
 
 
 def mf(arguments: argparse.Namespace) -> None:

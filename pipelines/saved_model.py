@@ -78,7 +78,7 @@ def check_served(
         precision: of the model's layers.
         gap: see Serving.
 
-    Returns: how many were compared and the largest difference.
+    Returns: how many were compared and the largest difference, relative to numbers above 1.
 
     Raises:
         RunError: it answers otherwise.

@@ -185,7 +185,9 @@ def _all_known(assets: Assets, users: np.ndarray) -> Raw:
 
 
 def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    return np.abs(found["rating"] - np.array([record.output for record in records])[:, 0])
+    wanted = np.array([record.output for record in records])[:, 0]
+    gaps: np.ndarray = np.abs(found["rating"] - wanted) / np.maximum(1.0, np.abs(wanted))
+    return gaps
 
 
 def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
