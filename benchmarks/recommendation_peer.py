@@ -7,6 +7,7 @@ of a history, 131,413 of them, in batches of 2,048 (its default); the median of 
 that times their number. Loss, layers and dropout are those of our recipe.
 """
 
+import contextlib
 import statistics
 import sys
 import tempfile
@@ -55,8 +56,10 @@ def main(path: str, steps: str) -> None:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_interactions(Path(path), Path(folder))
+    source = Path(path).resolve()
+    # RecBole writes logs into the working directory.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        write_interactions(source, Path(folder))
         settings = {**SETTINGS, "data_path": folder, "checkpoint_dir": folder}
         config = Config(model="SASRec", dataset="beauty", config_dict=settings)
         init_seed(0, True)

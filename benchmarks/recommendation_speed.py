@@ -1,13 +1,13 @@
 """Speed of recommendation: training as a ratio, in one process with the two sides in turns, and lists for all users.
 
-    python benchmarks/recommendation_speed.py [--data-root ../shared/data] [--turns 5] [--share 0.25] [--peer PYTHON]
-        [sasrec] [mf] [lists]
+    python benchmarks/recommendation_speed.py [--data-root ../shared/data] [--turns 5] [--peer PYTHON] [sasrec] [mf]
+        [lists]
 
 sasrec  the recipe on Amazon Beauty: interactions a second of Sixfold's epochs, histories fetched and padded anew,
-        against Keras' own train_step of the same model, compiled once, over the very batches of an epoch, held in
-        memory. A turn is a share of an epoch (--share, by default a fourth) with the same batches on both sides.
-mf      matrix factorisation on MovieLens 100k, softmax over all items: the same, an epoch a turn, against `fit` (XLA
-        as ours, 50 steps a call) on the batches as one tensor.
+        against Keras' own train_step of the same model, compiled once, over the batches of the first epoch, held in
+        memory. A turn is an epoch.
+mf      matrix factorisation on MovieLens 100k, softmax over all items: the same against `fit` (XLA as ours, 50 steps a
+        call) on the batches as one tensor.
 lists   the 20 best of all items for each of MovieLens 100k's 943 users, from a file of ids to JSON lines, by a run
         that is loaded; the first call, which compiles, and the median of the others.
 
@@ -45,14 +45,26 @@ def prepared(recipe: str | None = None, **options: Any) -> tuple[Any, Any, Any]:
     return task.resolve(config, data), task, data
 
 
-def ours(trainer: Any, count: int) -> Callable[[], int]:
-    """Train the first steps of an epoch, from the stream; the interactions learnt from."""
-    weights = sum(float(np.sum(block[2])) for block in trainer.train.blocks(0, count, 1))
+def held(trainer: Any) -> list[Any]:
+    """(x, y, weight) of each step of the first epoch."""
+    import tensorflow as tf
+
+    blocks = trainer.train.blocks(0, trainer.train.steps_per_epoch, 1)
+    return [tf.nest.map_structure(lambda part: part[0], block) for block in blocks]
+
+
+def ours(trainer: Any, interactions: int) -> Callable[[], int]:
+    """Train the next epoch, from the stream; the interactions learnt from, which are as many in each."""
+    blocks = iter(trainer.train.blocks(0, trainer.total, trainer.longest))
 
     def run() -> int:
-        for block in trainer.train.blocks(0, count, trainer.longest):
-            trainer.steps.train(block, np.full(block[2].shape[0], 1e-3, np.float32))
-        return int(weights)
+        done = 0
+        while done < trainer.train.steps_per_epoch:
+            block = next(blocks)
+            steps = block[2].shape[0]
+            trainer.steps.train(block, np.full(steps, 1e-3, np.float32))
+            done += steps
+        return interactions
 
     return run
 
@@ -91,31 +103,29 @@ def sasrec(arguments: argparse.Namespace) -> None:
     import tensorflow as tf
 
     source = arguments.data_root / "s3rec" / "Beauty.txt"
-    config, task, data = prepared("beauty", data=str(source))
+    config, task, data = prepared("beauty", data=str(source), epochs=100)
     trainer = trainer_for(config, task, data)
-    count = max(int(trainer.train.steps_per_epoch * arguments.share), 1)
-    side = ours(trainer, count)
-    held = [tf.nest.map_structure(lambda part: part[0], block) for block in trainer.train.blocks(0, count, 1)]
+    batches = held(trainer)
+    interactions = int(sum(float(np.sum(weight)) for *_, weight in batches))
+    epoch = ours(trainer, interactions)
     model = stock(task, config, data)
     model.compile(model.optimizer_of_ours, jit_compile=False)
-    any_length = tf.nest.map_structure(lambda part: tf.TensorSpec([part.shape[0], None], part.dtype), held[0])
+    any_length = tf.nest.map_structure(lambda part: tf.TensorSpec([part.shape[0], None], part.dtype), batches[0])
     step = tf.function(lambda *batch: model.train_step(batch), input_signature=any_length, autograph=False)
 
     def bare() -> int:
-        for batch in held:
+        for batch in batches:
             step(*batch)
-        return side_units
+        return interactions
 
-    side_units = side()
-    bare()
-    report("sasrec", "interactions/s", in_turns({"ours": side, "bare train_step": bare}, arguments.turns))
+    epoch(), bare()
+    report("sasrec", "interactions/s", in_turns({"ours": epoch, "bare train_step": bare}, arguments.turns))
     if arguments.peer is not None:
-        versus(arguments.peer, source, trainer, arguments.turns)
+        versus(arguments.peer, source, epoch, arguments.turns)
 
 
-def versus(peer: str, source: Path, trainer: Any, turns: int) -> None:
-    """Seconds of an epoch beside RecBole's; our whole epochs before and after it."""
-    epoch = ours(trainer, trainer.train.steps_per_epoch)
+def versus(peer: str, source: Path, epoch: Callable[[], int], turns: int) -> None:
+    """Seconds of an epoch beside RecBole's; ours before and after each of its."""
 
     def seconds() -> float:
         started = time.perf_counter()
@@ -142,22 +152,22 @@ def mf(arguments: argparse.Namespace) -> None:
     # No penalty, which Keras knows as a regulariser of layers alone.
     config, task, data = prepared(**MOVIES, data=str(source), backbone="mf", l2=0.0, epochs=100)
     trainer = trainer_for(config, task, data)
-    count = trainer.train.steps_per_epoch
-    side = ours(trainer, count)
-    held = [tf.nest.map_structure(lambda part: part[0], block) for block in trainer.train.blocks(0, count, 1)]
-    whole = tf.nest.map_structure(lambda *parts: tf.stack(parts), *held)
+    each = held(trainer)
+    interactions = int(sum(float(np.sum(weight)) for *_, weight in each))
+    epoch = ours(trainer, interactions)
+    whole = tf.nest.map_structure(lambda *parts: tf.stack(parts), *each)
     batches = tf.data.Dataset.from_tensor_slices(whole).prefetch(2)
     model = stock(task, config, data)
-    jit = trainer.steps._settings.jit
-    model.compile(model.optimizer_of_ours, jit_compile=jit, steps_per_execution=min(50, count))
+    model.compile(
+        model.optimizer_of_ours, jit_compile=trainer.steps._settings.jit, steps_per_execution=min(50, len(each))
+    )
 
     def bare() -> int:
-        model.fit(batches, epochs=1, verbose=0)
-        return side_units
+        model.fit(batches, epochs=1, verbose=0, shuffle=False)
+        return interactions
 
-    side_units = side()
-    bare(), side(), bare()
-    report("mf", "interactions/s", in_turns({"ours": side, "bare fit": bare}, arguments.turns))
+    epoch(), bare(), epoch(), bare()
+    report("mf", "interactions/s", in_turns({"ours": epoch, "bare fit": bare}, arguments.turns))
 
 
 def lists(arguments: argparse.Namespace) -> None:
@@ -194,7 +204,6 @@ if __name__ == "__main__":
     parser.add_argument("which", nargs="*", metavar="sasrec | mf | lists")
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--share", type=float, default=0.25, help="of an epoch, that a turn of sasrec is")
     parser.add_argument("--peer", metavar="PYTHON")
     given = parser.parse_args()
     for each in given.which or ["sasrec", "mf", "lists"]:
