@@ -182,6 +182,21 @@ def test_any_number_of_sentences_come_back_in_their_order(monkeypatch: pytest.Mo
     assert decoder("transformer").translate_all([], np.zeros(0, np.int32), beams=3) == []
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_however_it_was_trained_it_translates_in_float32(backbone: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        made = network.__wrapped__(backbone)[0]
+    finally:
+        keras.config.set_dtype_policy(before)
+    found = Decoder(made, network(backbone)[1]).translate(SOURCE, beams=3, limits=LIMITS)
+    wanted = decoder(backbone).translate(SOURCE, beams=3, limits=LIMITS)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_allclose(found[1], wanted[1], atol=1e-6)
+    assert {layer.compute_dtype for layer in made.layers if layer.name.startswith("decoder_1")} == {"bfloat16"}
+
+
 def test_more_translations_than_beams_are_refused() -> None:
     with pytest.raises(ValueError, match="at most as many"):
         decoder("transformer").translate(SOURCE, beams=2, n_best=3, limits=LIMITS)

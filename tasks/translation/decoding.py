@@ -1,6 +1,7 @@
 """Sentences, as pieces, to their translations: sorted by length, a batch at a time, in the order they came."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +31,8 @@ class Found:
 
 
 class Decoder:
-    """Translates by a network; compiled for each way of searching once, on JAX also for each shape.
+    """Translates by a network, in float32 however it was trained: fewer bits are no faster here, and tell fewer
+    translations apart. Compiled for each way of searching once, on JAX also for each shape.
 
     Args:
         network: as `build_network` makes it.
@@ -72,7 +74,8 @@ class Decoder:
             self._compiled[search] = compiled(partial(search, self._stepper), self._network)
         blank = np.zeros((len(source), _at_least(int(limits.max(initial=1)))), np.int32)
         given = (source.astype(np.int32), limits.astype(np.int32), blank, np.float32(length_penalty))
-        pieces, scores = self._compiled[search](*given)
+        with _in_float32(self._network):
+            pieces, scores = self._compiled[search](*given)
         return np.asarray(pieces), np.asarray(scores)
 
     def translate_all(
@@ -87,6 +90,20 @@ class Decoder:
             for row, place in enumerate(part):
                 found[place] = Found([one[one > 0] for one in pieces[row]], scores[row])
         return [one for one in found if one is not None]
+
+
+@contextmanager
+def _in_float32(network: keras.Model) -> Iterator[None]:
+    """Its layers compute so where they are called in here; what they hold is float32 already."""
+    layers = network._flatten_layers(include_self=False)
+    before = [(layer, layer.dtype_policy) for layer in layers]
+    for layer, _ in before:
+        layer.dtype_policy = "float32"
+    try:
+        yield
+    finally:
+        for layer, policy in before:
+            layer.dtype_policy = policy
 
 
 def _batches(sources: Sequence[np.ndarray], rows: int) -> Iterator[np.ndarray]:
