@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +17,8 @@ from pipelines.devices.steps import kept_model
 from tasks.translation.config import Config
 from tasks.translation.decoding import Decoder
 from tasks.translation.model import build_model
-from tasks.translation.search import largest
+from tasks.translation.search import Search, largest
+from tasks.translation.steppers import stepper_of
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -180,6 +183,49 @@ def test_any_number_of_sentences_come_back_in_their_order(monkeypatch: pytest.Mo
         assert [text.tolist() for text in one.pieces] == texts_of(pieces[0])
         np.testing.assert_allclose(one.scores, scores[0], atol=1e-5)
     assert decoder("transformer").translate_all([], np.zeros(0, np.int32), beams=3) == []
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_however_it_was_trained_it_translates_in_float32(backbone: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        made = network.__wrapped__(backbone)[0]
+    finally:
+        keras.config.set_dtype_policy(before)
+    found = Decoder(made, network(backbone)[1]).translate(SOURCE, beams=3, limits=LIMITS)
+    wanted = decoder(backbone).translate(SOURCE, beams=3, limits=LIMITS)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_allclose(found[1], wanted[1], atol=1e-6)
+    assert {layer.compute_dtype for layer in made.layers if layer.name.startswith("decoder_1")} == {"bfloat16"}
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="a graph of TensorFlow")
+def test_a_saved_graph_translates_alike(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    made, config = network("transformer")
+    stepper, search = stepper_of(made, config), Search(3, n_best=2)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
+    def serve(source: tf.Tensor) -> Any:
+        limits = tf.reduce_sum(tf.cast(source > 0, tf.int32), axis=1) + 2
+        return search(stepper, source, limits, tf.zeros([tf.shape(source)[0], tf.reduce_max(limits)], tf.int32), 1.0)
+
+    module = tf.Module()
+    module.serve, module.network = serve, made
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    code = (
+        "import sys, numpy as np, tensorflow as tf; module = tf.saved_model.load(sys.argv[1] + '/saved'); "
+        "found = module.serve(tf.constant(np.load(sys.argv[1] + '/source.npy'))); "
+        "np.savez(sys.argv[1] + '/found.npz', *[one.numpy() for one in found])"
+    )
+    np.save(tmp_path / "source.npy", SOURCE)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200, cwd=tmp_path)
+    found, limits = np.load(tmp_path / "found.npz"), (SOURCE > 0).sum(1) + 2
+    wanted = decoder("transformer").translate(SOURCE, beams=3, n_best=2, limits=limits)
+    assert [texts_of(row) for row in found["arr_0"]] == [texts_of(row) for row in wanted[0]]
+    np.testing.assert_allclose(found["arr_1"], wanted[1], atol=1e-5)
 
 
 def test_more_translations_than_beams_are_refused() -> None:

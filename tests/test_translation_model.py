@@ -22,6 +22,7 @@ from pipelines.transfer.matching import take_rows
 from tasks.translation.config import Config
 from tasks.translation.model import build_model
 from tasks.translation.objective import following
+from tasks.translation.parts import Ids
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -96,7 +97,10 @@ def test_it_tells_orders_apart(backbone: str) -> None:
 
 
 def test_what_follows_each_piece_is_wanted() -> None:
-    np.testing.assert_array_equal(following(keras.ops.convert_to_tensor(TARGET)), WANTED)
+    np.testing.assert_array_equal(following(keras.ops.convert_to_tensor(TARGET), Ids()), WANTED)
+    own = Ids(pad=0, unknown=2, start=0, end=1)  # of T5, which begins with padding
+    target = keras.ops.convert_to_tensor(np.where(TARGET == 2, 0, TARGET))
+    np.testing.assert_array_equal(following(target, own), np.where(WANTED == 3, 1, WANTED))
 
 
 def test_losses_are_those_of_the_logits() -> None:

@@ -3,23 +3,30 @@
 Padding behind either changes nothing before it.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from pipelines.artefact import load_model
+from pipelines.runs import Run
 from pipelines.task import Assets
+from pipelines.transfer import kind_of
+from pipelines.transfer.pair_presets import pair_preset
 from tasks.translation.attention import Transformer
-from tasks.translation.config import Config
-from tasks.translation.parts import JOINT, SOURCE, TARGET, Parts
+from tasks.translation.config import PRESET, Config
+from tasks.translation.parts import JOINT, SOURCE, TARGET, Ids, Parts
 from tasks.translation.recurrent import Recurrent
 
 STATES = "states"
-"""The layer of which the logits are a product with the target's embeddings."""
+"""The layer of which the logits are a product with the target's embeddings; presets have none."""
 
 
 def build_network(config: Config, assets: Assets) -> keras.Model:
     """float32 [rows, T, pieces]; of int32 `source` [rows, S], with its end, and `target` [rows, T], with its start."""
     given = {name: keras.Input((None,), dtype="int32", name=name) for name in ("source", "target")}
+    if config.backbone == PRESET:
+        return _of_preset(given, config, Ids.of(assets))
     parts = Parts(config)
     for name in dict.fromkeys(table_names(config)):
         parts.table(name, len(assets[name]))
@@ -37,6 +44,28 @@ def body(config: Config, parts: Parts) -> Any:
     """What stands between the embeddings."""
     kind = {"transformer": Transformer, "gru": Recurrent}[config.backbone]
     return kind(parts, *table_names(config))
+
+
+def _of_preset(given: dict[str, Any], config: Config, ids: Ids) -> keras.Model:
+    """The network of a KerasHub preset, or of the run that holds one, between our inputs."""
+    source = str(config.pretrained)
+    kind = kind_of(source)
+    whole = written_by(load_model(Run(Path(source)))[0]) if kind == "run" else pair_preset(source)
+    logits = whole(
+        {
+            "encoder_token_ids": given["source"],
+            "encoder_padding_mask": keras.ops.cast(keras.ops.not_equal(given["source"], ids.pad), "int32"),
+            "decoder_token_ids": given["target"],
+            # What fills a target up stands behind all that is asked about, and no place sees what is behind it.
+            "decoder_padding_mask": keras.ops.ones_like(given["target"]),
+        }
+    )
+    return keras.Model(given, logits, name=type(whole.backbone).__name__)
+
+
+def written_by(network: keras.Model) -> Any:
+    """The keras_hub.models.Seq2SeqLM in the network of a preset."""
+    return next(layer for layer in network.layers if isinstance(layer, keras.Model))
 
 
 def states_of(network: keras.Model) -> keras.Model:

@@ -1,6 +1,7 @@
 """Sentences, as pieces, to their translations: sorted by length, a batch at a time, in the order they came."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from pipelines.devices import compiled
 from tasks.translation.config import Config
+from tasks.translation.parts import Ids
 from tasks.translation.search import Search
 from tasks.translation.steppers import stepper_of
 
@@ -30,15 +32,18 @@ class Found:
 
 
 class Decoder:
-    """Translates by a network; compiled for each way of searching once, on JAX also for each shape.
+    """Translates by a network, in float32 however it was trained: fewer bits are no faster here, and tell fewer
+    translations apart. Compiled for each way of searching once, on JAX also for each shape.
 
     Args:
         network: as `build_network` makes it.
         config: it was made with.
+        ids: of the pieces that are no text.
     """
 
-    def __init__(self, network: keras.Model, config: Config) -> None:
-        self._network, self._stepper = network, stepper_of(network, config)
+    def __init__(self, network: keras.Model, config: Config, ids: Ids | None = None) -> None:
+        self._ids = ids or Ids()
+        self._network, self._stepper = network, stepper_of(network, config, self._ids)
         self._compiled: dict[Search, Any] = {}
 
     def translate(
@@ -51,12 +56,12 @@ class Decoder:
         no_repeat: int = 0,
         limits: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """int32 [rows, n_best, L], pieces without start and end, 0 behind them; float32 [rows, n_best], scores, best
-        first: the sum of log-probabilities, that of the end among them, over the length, the end counted, to the power
-        of length_penalty.
+        """int32 [rows, n_best, L], pieces without start and end, padding behind them; float32 [rows, n_best], their
+        scores, best first: the sum of log-probabilities, that of the end among them, over the length, the end counted,
+        to the power of length_penalty.
 
         Args:
-            source: int32 [rows, S], with the end, 0 behind it.
+            source: int32 [rows, S], with the end, padding behind it.
             beams: hypotheses that are followed at once.
             n_best: translations of each row, at most as many as beams.
             length_penalty: see above.
@@ -67,12 +72,13 @@ class Decoder:
             raise ValueError(f"{n_best} translations of {beams} beams: ask for at most as many.")
         if not len(source):
             return np.zeros((0, n_best, 1), np.int32), np.zeros((0, n_best), np.float32)
-        search = Search(beams, n_best, no_repeat)
+        search = Search(beams, n_best, no_repeat, self._ids)
         if search not in self._compiled:
             self._compiled[search] = compiled(partial(search, self._stepper), self._network)
-        blank = np.zeros((len(source), _at_least(int(limits.max(initial=1)))), np.int32)
+        blank = np.full((len(source), _at_least(int(limits.max(initial=1)))), self._ids.pad, np.int32)
         given = (source.astype(np.int32), limits.astype(np.int32), blank, np.float32(length_penalty))
-        pieces, scores = self._compiled[search](*given)
+        with _in_float32(self._network):
+            pieces, scores = self._compiled[search](*given)
         return np.asarray(pieces), np.asarray(scores)
 
     def translate_all(
@@ -82,11 +88,25 @@ class Decoder:
         found: list[Found | None] = [None] * len(sources)
         for part in _batches(sources, max(_BEAMS_AT_ONCE // beams, 1)):
             pieces, scores = self.translate(
-                _filled([sources[place] for place in part]), limits=limits[part], beams=beams, **settings
+                _filled([sources[place] for place in part], self._ids.pad), limits=limits[part], beams=beams, **settings
             )
             for row, place in enumerate(part):
-                found[place] = Found([one[one > 0] for one in pieces[row]], scores[row])
+                found[place] = Found([one[one != self._ids.pad] for one in pieces[row]], scores[row])
         return [one for one in found if one is not None]
+
+
+@contextmanager
+def _in_float32(network: keras.Model) -> Iterator[None]:
+    """Its layers compute so where they are called in here; what they hold is float32 already."""
+    layers = network._flatten_layers(include_self=False)
+    before = [(layer, layer.dtype_policy) for layer in layers]
+    for layer, _ in before:
+        layer.dtype_policy = "float32"
+    try:
+        yield
+    finally:
+        for layer, policy in before:
+            layer.dtype_policy = policy
 
 
 def _batches(sources: Sequence[np.ndarray], rows: int) -> Iterator[np.ndarray]:
@@ -96,9 +116,9 @@ def _batches(sources: Sequence[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         yield order[start : start + rows]
 
 
-def _filled(sources: Sequence[np.ndarray]) -> np.ndarray:
+def _filled(sources: Sequence[np.ndarray], pad: int) -> np.ndarray:
     """int32 [rows, S]."""
-    filled = np.zeros((len(sources), _at_least(max(map(len, sources)))), np.int32)
+    filled = np.full((len(sources), _at_least(max(map(len, sources)))), pad, np.int32)
     for row, one in enumerate(sources):
         filled[row, : len(one)] = one
     return filled

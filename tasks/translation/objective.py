@@ -6,28 +6,29 @@ import keras
 
 from pipelines.losses import softmax_loss
 from tasks.translation.backbones import states_of, table_names
-from tasks.translation.config import Config
-from tasks.translation.parts import END, PAD, places
+from tasks.translation.config import PRESET, Config
+from tasks.translation.parts import Ids, places
 
 
 class Objective(keras.layers.Layer):
     """Of the encoder's x, each float32 [rows, T]: `loss` with its smoothed targets and, outside of training, `nll`
     without smoothing and `right`, 1 where the likeliest piece is the target's."""
 
-    def __init__(self, network: keras.Model, config: Config, **settings: Any) -> None:
+    def __init__(self, network: keras.Model, config: Config, ids: Ids, **settings: Any) -> None:
         super().__init__(**settings)
-        self.network, self.states, self._smoothing = network, states_of(network), config.label_smoothing
-        self._table = network.get_layer(table_names(config)[1])
+        self.network, self._smoothing, self._ids = network, config.label_smoothing, ids
+        self.states = None
+        if config.backbone != PRESET:
+            self.states, self._table = states_of(network), network.get_layer(table_names(config)[1])
 
     def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """See the class."""
-        wanted = following(x["target"])
-        states = self.states(x, training=training)
-        if training:
+        wanted = following(x["target"], self._ids)
+        if training and self.states is not None:
             # Nothing but what the loss is made of: no logits stay.
-            loss = self._loss(states, wanted)
+            loss = self._loss(self.states(x, training=True), wanted)
             return {"loss": loss, "nll": keras.ops.zeros_like(loss), "right": keras.ops.zeros_like(loss)}
-        logits = self._table(states, reverse=True)
+        logits = keras.ops.cast(self.network(x, training=training), "float32")
         nll = keras.ops.logsumexp(logits, axis=-1) - _own(logits, wanted)
         excess = _own(logits, wanted) - keras.ops.mean(logits, axis=-1)
         right = keras.ops.cast(keras.ops.equal(keras.ops.argmax(logits, axis=-1), wanted), "float32")
@@ -44,11 +45,12 @@ class Objective(keras.layers.Layer):
         return keras.ops.reshape(loss, keras.ops.shape(wanted))
 
 
-def following(target: Any) -> Any:
-    """int32 [rows, T]: the piece after each, of the last the end."""
-    after = keras.ops.concatenate([target[:, 1:], keras.ops.zeros_like(target[:, :1])], axis=1)
-    count = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(target, PAD), "int32"), axis=1, keepdims=True)
-    return keras.ops.where(keras.ops.equal(places(target), count - 1), END, after)
+def following(target: Any, ids: Ids) -> Any:
+    """int32 [rows, T]: the piece after each of [start, pieces ...], of the last the end; behind it padding."""
+    filler = keras.ops.full_like(target[:, :1], ids.pad)
+    after = keras.ops.concatenate([target[:, 1:], filler], axis=1)
+    count = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(after, ids.pad), "int32"), axis=1, keepdims=True)
+    return keras.ops.where(keras.ops.equal(places(target), count), ids.end, after)
 
 
 def _own(logits: Any, wanted: Any) -> Any:

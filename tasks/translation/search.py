@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from tasks.translation.parts import END, PAD, START, UNKNOWN
+from tasks.translation.parts import Ids
 
 _NEVER = -1e9
 """The log-probability of what is not to be; no infinity, of which differences would be no numbers."""
@@ -59,16 +59,17 @@ class Search:
     beams: int
     n_best: int = 1
     no_repeat: int = 0
+    ids: Ids = Ids()
 
     def __call__(self, stepper: Stepper, source: Any, limits: Any, blank: Any, penalty: Any) -> tuple[Any, Any]:
-        """int32 [rows, n_best, length], pieces without start and end, 0 behind them; float32 [rows, n_best], scores,
-        best first. Where there are fewer, they have no pieces and a score below -1e8.
+        """int32 [rows, n_best, length], pieces without start and end, padding behind them; float32 [rows, n_best],
+        their scores, best first. Where there are fewer, they have no pieces and a score below -1e8.
 
         Args:
             stepper: the network.
-            source: int32 [rows, S], 0 behind each.
+            source: int32 [rows, S], padding behind each.
             limits: int32 [rows], of pieces; not above length.
-            blank: int32 [rows, length], zeros: its shape is what counts.
+            blank: int32 [rows, length], padding alone: what translations are written on.
             penalty: float32, not negative.
         """
         known = {**stepper.begin(source), "limits": limits}
@@ -117,7 +118,7 @@ class Search:
 
     def _start(self, stepper: Stepper, known: Tensors, blank: Any) -> Tensors:
         """One hypothesis in each row, of nothing."""
-        column = keras.ops.sum(blank, axis=1, keepdims=True)
+        column = 0 * keras.ops.sum(blank, axis=1, keepdims=True)
         rows = keras.ops.expand_dims(column + np.arange(self.beams, dtype=np.int32), 2)
         blank = keras.ops.expand_dims(blank, 1) + keras.ops.zeros_like(rows)
         moving, staying = stepper.memory(known, self.beams, keras.ops.shape(blank)[2] + 1)
@@ -125,8 +126,8 @@ class Search:
         return {
             "moving": moving,
             "staying": staying,
-            "hypotheses": keras.ops.concatenate([keras.ops.full_like(rows, START), blank], axis=2),
-            "owners": keras.ops.concatenate([rows, blank], axis=2),
+            "hypotheses": keras.ops.concatenate([keras.ops.full_like(rows, self.ids.start), blank], axis=2),
+            "owners": keras.ops.concatenate([rows, keras.ops.zeros_like(blank)], axis=2),
             "live": first,
             "ended": blank,
             "scores": keras.ops.full_like(first, _NEVER),
@@ -165,10 +166,11 @@ class Search:
         """The likeliest pieces behind each hypothesis: float32 and int32 [rows, beams * n], all in all and which; and
         float32 [rows, beams], if it ends."""
         total = live - keras.ops.logsumexp(logits, axis=-1)
-        ends = total + logits[..., END]
+        ends = total + logits[..., self.ids.end]
         if self.no_repeat:
-            logits = _without_repeated(logits, front, self.no_repeat)
-        values, candidates = largest(logits, min(self.beams, logits.shape[-1]), (PAD, UNKNOWN, START, END))
+            logits = _without_repeated(logits, front, self.no_repeat, self.ids.pad)
+        never = (self.ids.pad, self.ids.unknown, self.ids.start, self.ids.end)
+        values, candidates = largest(logits, min(self.beams, logits.shape[-1]), never)
         flat = (-1, self.beams * values.shape[-1])
         return keras.ops.reshape(values + total[..., None], flat), keras.ops.reshape(candidates, flat), ends
 
@@ -184,16 +186,16 @@ class Search:
 
 
 def largest(values: Any, k: int, never: tuple[int, ...] = ()) -> tuple[Any, Any]:
-    """The k largest values [..., n] and their places, int32, the first of equal ones; of places that never count, all
-    among the first few, last.
+    """The k largest values [..., n] and their places, int32, the first of equal ones; last those that never count.
 
     Of many, they are in the k groups with the largest, which alone are sorted: a fifth of the time of top_k over all.
     """
     count = values.shape[-1]
     shape, size = keras.ops.shape(values)[:-1], _group_size(count)
-    away = np.zeros(count if count <= k * size else size, np.float32)
+    few = count <= k * size or any(place >= size for place in never)
+    away = np.zeros(count if few else size, np.float32)
     away[list(never)] = _NEVER
-    if count <= k * size:
+    if few:
         found, places = keras.ops.top_k(values + away, k)
         return found, places
     grouped = keras.ops.reshape(values, (-1, count // size, size))
@@ -211,7 +213,7 @@ def _group_size(count: int) -> int:
     return next((size for size in (64, 50, 80, 60, 48, 70, 72, 40, 100, 32, 128) if count % size == 0), count)
 
 
-def _without_repeated(logits: Any, front: Front, size: int) -> Any:
+def _without_repeated(logits: Any, front: Front, size: int, pad: int) -> Any:
     """Logits with `_NEVER` where a piece would make a run of so many that the hypothesis has already."""
     hypotheses, place = front.hypotheses, front.place
     columns = numbers(hypotheses, 2)
@@ -223,7 +225,7 @@ def _without_repeated(logits: Any, front: Front, size: int) -> Any:
         seen = keras.ops.logical_and(seen, keras.ops.logical_and(keras.ops.equal(before, last), columns - back >= 1))
     after = keras.ops.roll(hypotheses, -1, axis=2)
     banned = keras.ops.logical_and(seen, columns < place)
-    pieces = keras.ops.where(banned, after, PAD)
+    pieces = keras.ops.where(banned, after, pad)
     rows, beams = numbers(pieces, 0)[:, None, None], numbers(pieces, 1)[:, None]
     where = keras.ops.stack([keras.ops.broadcast_to(one, keras.ops.shape(pieces)) for one in (rows, beams, pieces)], -1)
     where = keras.ops.reshape(where, (-1, 3))

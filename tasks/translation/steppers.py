@@ -5,16 +5,19 @@ from typing import Any
 
 import keras
 
+from pipelines.transfer.pair_presets import DECODED, ENCODED, INPUTS
 from tasks.translation.attention import Pair, Transformer
-from tasks.translation.backbones import table_names
-from tasks.translation.config import Config
-from tasks.translation.parts import Parts, hiding
+from tasks.translation.backbones import table_names, written_by
+from tasks.translation.config import PRESET, Config
+from tasks.translation.parts import Ids, Parts, hiding
 from tasks.translation.recurrent import Recurrent
 from tasks.translation.search import Front, Stepper, Tensors, numbers, shapes_change
 
 
-def stepper_of(network: keras.Model, config: Config) -> Stepper:
+def stepper_of(network: keras.Model, config: Config, ids: Ids | None = None) -> Stepper:
     """Of a network that `build_network` made with these settings."""
+    if config.backbone == PRESET:
+        return PresetStepper(network, ids or Ids())
     kinds: dict[str, Callable[[keras.Model, Config], Stepper]]
     kinds = {"transformer": TransformerStepper, "gru": RecurrentStepper}
     return kinds[config.backbone](network, config)
@@ -76,6 +79,43 @@ class RecurrentStepper:
         names = [f"layer_{number}" for number in range(1, len(moving) + 1)]
         states, after = self._network.next_states(front.pieces, [moving[name] for name in names], memory)
         return self._table(states, reverse=True), dict(zip(names, after, strict=True)), staying
+
+
+class PresetStepper:
+    """A KerasHub network, whose families each keep their keys and values in a way of their own: what was read is read
+    again with each piece, the source but once. See Stepper."""
+
+    def __init__(self, network: keras.Model, ids: Ids) -> None:
+        self._whole, self._pad = written_by(network), ids.pad
+        given, answers = self._whole.backbone.input, self._whole.backbone.output
+        read = {name: one for name, one in given.items() if name.startswith("encoder")}
+        self._encoder = keras.Model(read, answers[ENCODED])
+        self._decoder = keras.Model([answers[ENCODED], *(given[name] for name in INPUTS[1:])], answers[DECODED])
+
+    def begin(self, source: Any) -> Tensors:
+        mask = keras.ops.cast(keras.ops.not_equal(source, self._pad), "int32")
+        encoded = self._encoder({"encoder_token_ids": source, "encoder_padding_mask": mask})
+        return {ENCODED: encoded, "encoder_padding_mask": mask}
+
+    def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
+        del places
+        read = (ENCODED, "encoder_padding_mask")
+        return {}, {name: keras.ops.repeat(known[name][:, None], beams, axis=1) for name in read}
+
+    def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
+        beams = front.pieces.shape[1]
+        read = front.hypotheses[:, :, : front.place + 1] if shapes_change() else front.hypotheses
+        given = [staying[ENCODED], staying["encoder_padding_mask"], read, keras.ops.ones_like(read)]
+        flat = [keras.ops.reshape(one, (-1, *keras.ops.shape(one)[2:])) for one in given]
+        last = keras.ops.take(self._decoder(flat), front.place, axis=1)
+        logits = keras.ops.cast(_logits(self._whole, last), "float32")
+        return keras.ops.reshape(logits, (-1, beams, logits.shape[-1])), moving, staying
+
+
+def _logits(whole: Any, states: Any) -> Any:
+    """What a family makes of its decoder's answer, where that is more than the product that others have."""
+    own = getattr(whole, "_logits", None)
+    return own(states) if own is not None else whole.backbone.token_embedding(states, reverse=True)
 
 
 def _named(pair: Pair) -> dict[str, Any]:
