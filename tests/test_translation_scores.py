@@ -82,7 +82,7 @@ def test_scores_of_records() -> None:
         one = result.scores[name]
         assert one.low < one.value < one.high
     assert sum(row["examples"] for row in result.breakdowns["length"].values()) == 40
-    assert "tok:13a" in result.breakdowns["signatures"]["bleu"]["signature"]
+    assert "tok:13a" in result.breakdowns["signatures"]["BLEU"]["signature"]
 
 
 def test_a_baseline_has_no_perplexity() -> None:
@@ -109,7 +109,9 @@ def test_long_texts_are_cut_into_parts_that_fit(most: int) -> None:
 
 
 def test_cuts_lie_between_sentences_where_they_can() -> None:
-    assert segments.split(TEXT, lambda part: len(part) <= 60)[1] == "Why? Nobody knows."
+    sentences = ['He said "Go on."', "Then 3.5 men left, and so on; it rained.", "Why?", "Nobody knows."]
+    assert segments.split(TEXT, lambda part: len(part) <= 60) == sentences
+    assert segments.split(TEXT, lambda part: len(part) <= 30)[1:3] == ["Then 3.5 men left, and so on;", "it rained."]
     chinese = "这是第一句。这是第二句！好吗？"
     parts = segments.split(chinese, lambda part: len(part) <= 7)
     assert parts == ["这是第一句。", "这是第二句！", "好吗？"]

@@ -43,10 +43,10 @@ def by_length(rows: Mapping[str, tuple[float, float, int]]) -> Figure:
                 axes.annotate(f"{value:.1f}", (where, value), ha="center", va="bottom", color=charts.MUTED)
         axes.set_xticks(range(len(names)), [f"{name}\n{rows[name][2]:,} sentences" for name in names])
         axes.set_ylim(0, 108)
-        axes.legend(frameon=False, loc="upper right", ncols=2)
+        canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper right", frameon=False, ncols=2)
 
     caption = "Sentences in parts of about equal number, by the pieces of their source."
-    return Figure("scores_by_length", "Scores by length of the source", caption, charts.render(draw, (7.4, 2.9)))
+    return Figure("scores_by_length", "Scores by length of the source", caption, charts.render(draw, (7.4, 3.1)))
 
 
 def attention(sentences: Sequence[Looked]) -> Figure:

@@ -20,8 +20,6 @@ from tasks.translation.figures import figures
 
 __all__ = ["baseline", "figures", "naive", "score", "targets"]
 
-_METRICS = ("bleu", "bleu_lowercase", "chrf")
-
 
 def targets(references: Raw, assets: Assets) -> list[Any]:
     """The given translation of each sentence."""
@@ -53,7 +51,7 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         statistics["perplexity"] = _perplexity
     scores = scoring.bootstrap(columns, config.seed, statistics)
     breakdowns: dict[str, Any] = {
-        "signatures": {name: {"signature": one.signature} for name, one in counted.items()},
+        "signatures": {scoring.label(name): {"signature": one.signature} for name, one in counted.items()},
         "length": _by_length(counted, exact, references["tokens"]),
         "copied": _copied(records, references),
     }

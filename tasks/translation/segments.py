@@ -11,8 +11,8 @@ _UNSPACED = "。！？，、；："
 
 
 def split(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """The text as parts that fit, each as long as it can be: whole, or cut between sentences, or, where one is too long
-    still, between clauses, between words, and at last anywhere.
+    """The text as parts that fit: whole, or sentence by sentence, which is what models learn from; one that is too long
+    still as few parts as hold its clauses, or its words, and at last cut anywhere.
 
     Args:
         text: one paragraph.
@@ -41,7 +41,7 @@ def _cut(text: str, fits: Callable[[str], bool], marks: Sequence[re.Pattern[str]
     parts: list[str] = []
     for piece in pieces:
         together = f"{parts[-1]}{piece}" if parts else piece
-        if parts and fits(together.strip()):
+        if parts and marks[0] is not _SENTENCE and fits(together.strip()):
             parts[-1] = together
         else:
             parts.append(piece)
