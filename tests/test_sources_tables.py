@@ -32,7 +32,7 @@ def write(path: Path) -> Path:
         lines = [("path", "label"), *ROWS]
         quoted = [[f'"{cell}"' if comma in cell else cell for cell in line] for line in lines]
         data = "\ufeff".encode() + "\r\n".join(comma.join(line) for line in quoted).encode()
-    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
     return path
 
 
@@ -133,7 +133,7 @@ def test_optional_columns_come_where_they_are_or_are_asked_for(tmp_path: Path) -
         ("a.csv", b"image,label\rx,y\r", None, r"a.csv line 1 holds a carriage return \(CR\) outside quotes"),
         ("a.csv", b"im\xffage,label\nx,y\n", None, "a.csv line 1 is not UTF-8"),
         ("a.csv.gz", b"image,label\n", None, r"is a damaged .gz file"),
-        ("a.csv.gz", gzip.compress(b"image,label\nx,y\n" * 99)[:-20], None, r"is a damaged .gz file"),
+        ("a.csv.gz", gzip.compress(b"image,label\nx,y\n" * 99, mtime=0)[:-20], None, r"is a damaged .gz file"),
         ("a.jsonl", b"\n", None, "is empty: nothing to read."),
         ("a.jsonl", b"{'image': 1}\n", None, "a.jsonl line 1 is no JSON"),
         ("a.parquet", b"PAR1 not really", None, "is no Parquet file or a damaged one"),
