@@ -182,6 +182,9 @@ def test_any_number_of_sentences_come_back_in_their_order(monkeypatch: pytest.Mo
         pieces, scores = decoder("transformer").translate(source[None], beams=3, n_best=2, limits=np.array([limit]))
         assert [text.tolist() for text in one.pieces] == texts_of(pieces[0])
         np.testing.assert_allclose(one.scores, scores[0], atol=1e-5)
+    (only,) = decoder("transformer").translate_all(sources[:1], np.zeros(1, np.int32), beams=3, n_best=3)
+    assert [text.tolist() for text in only.pieces] == [[]]
+    assert only.scores.shape == (1,)
     assert decoder("transformer").translate_all([], np.zeros(0, np.int32), beams=3) == []
 
 
@@ -200,6 +203,7 @@ def test_however_it_was_trained_it_translates_in_float32(backbone: str) -> None:
     assert {layer.compute_dtype for layer in made.layers if layer.name.startswith("decoder_1")} == {"bfloat16"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="a graph of TensorFlow")
 def test_a_saved_graph_translates_alike(tmp_path: Path) -> None:
     import tensorflow as tf
