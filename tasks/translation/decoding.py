@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.devices import compiled
 from tasks.translation.config import Config
 from tasks.translation.parts import Ids
-from tasks.translation.search import Search
+from tasks.translation.search import LEAST, Search
 from tasks.translation.steppers import stepper_of
 
 _BEAMS_AT_ONCE = 640
@@ -84,14 +84,17 @@ class Decoder:
     def translate_all(
         self, sources: Sequence[np.ndarray], limits: np.ndarray, *, beams: int, **settings: Any
     ) -> list[Found]:
-        """The same of any number of sentences int32 [pieces], with their ends."""
+        """The same of any number of sentences int32 [pieces], with their ends; where fewer than n_best translations
+        were found, as many as there are, and always one."""
         found: list[Found | None] = [None] * len(sources)
         for part in _batches(sources, max(_BEAMS_AT_ONCE // beams, 1)):
             pieces, scores = self.translate(
                 _filled([sources[place] for place in part], self._ids.pad), limits=limits[part], beams=beams, **settings
             )
             for row, place in enumerate(part):
-                found[place] = Found([one[one != self._ids.pad] for one in pieces[row]], scores[row])
+                there = scores[row] > LEAST
+                texts = [one[one != self._ids.pad] for one in pieces[row, there]]
+                found[place] = Found(texts, scores[row, there])
         return [one for one in found if one is not None]
 
 

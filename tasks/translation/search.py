@@ -13,6 +13,8 @@ from tasks.translation.parts import Ids
 
 _NEVER = -1e9
 """The log-probability of what is not to be; no infinity, of which differences would be no numbers."""
+LEAST = _NEVER / 2
+"""Below it is the score of what is no translation."""
 
 Tensors = dict[str, Any]
 
@@ -63,7 +65,7 @@ class Search:
 
     def __call__(self, stepper: Stepper, source: Any, limits: Any, blank: Any, penalty: Any) -> tuple[Any, Any]:
         """int32 [rows, n_best, length], pieces without start and end, padding behind them; float32 [rows, n_best],
-        their scores, best first. Where there are fewer, they have no pieces and a score below -1e8.
+        their scores, best first. Where there are fewer, they have no pieces and a score below LEAST.
 
         Args:
             stepper: the network.
@@ -150,7 +152,7 @@ class Search:
         power = keras.ops.power(keras.ops.cast(place + 1, "float32"), penalty)
         found = self._ended(state, ends, live, power)
         worst = found["scores"][:, -1]
-        done = keras.ops.logical_and(worst > _NEVER / 2, live[:, 0] / power <= worst)
+        done = keras.ops.logical_and(worst > LEAST, live[:, 0] / power <= worst)
         next_one = keras.ops.equal(columns, place + 1)
         return {
             "moving": {name: _rows(one, parents) for name, one in moving.items()},
@@ -159,7 +161,7 @@ class Search:
             "owners": keras.ops.where(next_one, numbers(owners, 1)[:, None], _rows(owners, parents)),
             "live": live,
             **found,
-            "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < _NEVER / 2)),
+            "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < LEAST)),
         }
 
     def _ways_on(self, logits: Any, live: Any, front: Front) -> tuple[Any, Any, Any]:
@@ -177,7 +179,7 @@ class Search:
     def _ended(self, state: Tensors, ends: Any, live: Any, power: Any) -> Tensors:
         """Those put aside, with those that end now and are among the likeliest."""
         likely = keras.ops.top_k(keras.ops.concatenate([ends, live], axis=1), self.beams)[0][:, -1:]
-        counts = keras.ops.logical_and(ends >= likely, ends > _NEVER / 2)
+        counts = keras.ops.logical_and(ends >= likely, ends > LEAST)
         counts = keras.ops.logical_and(counts, keras.ops.logical_not(state["done"][:, None]))
         scores = keras.ops.concatenate([state["scores"], keras.ops.where(counts, ends / power, _NEVER)], axis=1)
         both = keras.ops.concatenate([state["ended"], state["hypotheses"][:, :, 1:]], axis=1)
