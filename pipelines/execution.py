@@ -253,7 +253,8 @@ class Execution:
         lengths = any(stream.order.shapes > 1 for stream in streams.values())
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.runtime.device)
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables)
+        rows = len(set(streams["train"].batching.batch_sizes)) > 1
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables, rows)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
         return Trainer(*places, checkpoints, stage, self.interrupts)

@@ -23,3 +23,5 @@ class StepSettings:
     of a large model in place of ten."""
     shard_tables: bool = False
     """Whether the rows of tables of embeddings are split over the devices."""
+    rows: bool = False
+    """Whether batches differ in their rows too, as batches of so many tokens do."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -39,7 +40,9 @@ class TensorFlowSteps:
         jit = settings.jit and self._replicas == 1
         fused = settings.fused and not jit and self._replicas == 1
         self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
-        compiled = _of_any_length if settings.lengths else tf.function
+        # Replicas share a batch, and must know into how many rows.
+        opened = partial(_of_any_length, rows=settings.rows and self._replicas == 1)
+        compiled = opened if settings.lengths else tf.function
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
         self._evaluate = compiled(self._evaluate_block, jit_compile=jit, autograph=False)
 
@@ -274,8 +277,11 @@ def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
     return compute
 
 
-def _of_any_length(function: Callable[..., tf.Tensor], **settings: Any) -> Callable[..., tf.Tensor]:
-    """tf.function that is traced once for each number of steps and rows, whatever stands behind them.
+def _of_any_length(
+    function: Callable[..., tf.Tensor], *, rows: bool = False, **settings: Any
+) -> Callable[..., tf.Tensor]:
+    """tf.function that is traced once for each number of steps, and of rows unless these too are of any number,
+    whatever stands behind them.
 
     Which length comes first decides nothing then, as it would with reduce_retracing: a run that goes on has other
     batches first, and must compute the same bits.
@@ -283,7 +289,7 @@ def _of_any_length(function: Callable[..., tf.Tensor], **settings: Any) -> Calla
     traced: dict[Any, Callable[..., tf.Tensor]] = {}
 
     def call(*arguments: Any) -> tf.Tensor:
-        specs = tf.nest.map_structure(_open, arguments)
+        specs = tf.nest.map_structure(partial(_open, known=1 if rows else 2), arguments)
         key = tuple((*spec.shape, spec.dtype) for spec in tf.nest.flatten(specs))
         if key not in traced:
             traced[key] = tf.function(function, input_signature=specs, **settings)
@@ -292,9 +298,9 @@ def _of_any_length(function: Callable[..., tf.Tensor], **settings: Any) -> Calla
     return call
 
 
-def _open(tensor: Any) -> tf.TensorSpec:
-    """[steps, batch, any, ...]."""
-    return tf.TensorSpec([*tensor.shape[:2], *[None] * (len(tensor.shape) - 2)], tensor.dtype)
+def _open(tensor: Any, known: int) -> tf.TensorSpec:
+    """Of any length but for its first sides: [steps, any, ...], or [steps, batch, any, ...]."""
+    return tf.TensorSpec([*tensor.shape[:known], *[None] * (len(tensor.shape) - known)], tensor.dtype)
 
 
 def _split(tensor: tf.Tensor, parts: int) -> tf.Tensor:
