@@ -2,8 +2,7 @@
 
 import io
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -141,9 +140,5 @@ def test_of_several_labels_the_surest_ones_are_chosen() -> None:
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_on_jax() -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_on_jax(again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax("")

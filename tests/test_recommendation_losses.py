@@ -1,8 +1,7 @@
 """What recommenders are trained by, beside the same written in NumPy; on both backends."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -69,9 +68,5 @@ def test_gain_of_ranks() -> None:
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_on_jax() -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_on_jax(again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax("")

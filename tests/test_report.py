@@ -301,7 +301,7 @@ def passages(*found: Passage) -> Passages:
 
 def test_texts_are_coloured_and_nothing_in_them_is_html(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", FASHION)
-    hostile = (("<script>alert(1)</script>", 1.0), (' "\'><b', -0.25), (" nul\0\x1b", 0.0), (" \ud800", None))
+    hostile = (("<script>alert(1)</script>", 1.0), (" \"'><b", -0.25), (" nul\0\x1b", 0.0), (" \ud800", None))
     scripts = (("فيلم", 0.5), (" جيد", 0.01), (" 日本", -1.0), (" 👩‍👩‍👧", 0.3), ("\n e\u0301", 0.0))
     save_figures(folder, [passages(Passage("a → <u>b</u>, 97.2%", hostile), Passage("c", scripts))])
     page = page_of(folder)

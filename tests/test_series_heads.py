@@ -1,9 +1,7 @@
 """Heads of forecasts: losses and quantiles against SciPy's distributions, on both backends."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -158,11 +156,5 @@ def test_deviations_know_no_center() -> None:
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_on_jax() -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(
-        command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_on_jax(again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax("")

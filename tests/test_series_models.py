@@ -1,8 +1,7 @@
 """Forecasters: every network on what a panel's windows are encoded as, on both backends."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -429,12 +428,8 @@ def test_what_cannot_be_pretrained_is_refused(options: dict[str, Any], message: 
         pytest.param("learn or record", marks=pytest.mark.slow),
     ],
 )
-def test_on_jax(which: str) -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", which]
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_on_jax(which: str, again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax(which)
 
 
 def test_tide_does_without_xla_on_a_cpu_where_it_draws_random_numbers() -> None:

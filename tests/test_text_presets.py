@@ -207,8 +207,11 @@ def test_low_rank_updates_and_layers_of_every_family(family: str, tmp_path: Path
     assets = assets_of(folder)
     built = build_model(config, assets)
     assert built.head is not None
-    names = [f"{layer.path}/{variable.name}" for layer in backbone_layers(built.model, built.head)
-             for variable in layer.weights]
+    names = [
+        f"{layer.path}/{variable.name}"
+        for layer in backbone_layers(built.model, built.head)
+        for variable in layer.weights
+    ]
     embeddings = [place for place, name in enumerate(names) if "embedding" in name]
     attention = [place for place, name in enumerate(names) if "transformer_layer_0" in name or "layer_0/" in name]
     assert embeddings[0] == 0

@@ -2,8 +2,7 @@
 
 import io
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -485,10 +484,5 @@ def test_pieces_stand_in_for_words_where_the_tokens_are_others() -> None:
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 @pytest.mark.slow
-def test_on_jax() -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    chosen = "words_get or windows or bigru or transformer or without_embeddings"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen]
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_on_jax(again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax("words_get or windows or bigru or transformer or without_embeddings")

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -239,10 +240,5 @@ def test_more_translations_than_beams_are_refused() -> None:
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_on_jax() -> None:
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    words += ["-k", "(best_of_all and 1.0) or (whole_network and transformer)"]  # each compiles for itself
-    environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_on_jax(again_on_jax: Callable[[str], None]) -> None:
+    again_on_jax("(best_of_all and 1.0) or (whole_network and transformer)")  # each compiles for itself

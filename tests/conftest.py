@@ -1,0 +1,23 @@
+"""What several test files need."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Run the tests of the same file, or those that an expression chooses, on the JAX backend: in a process of its own,
+    as a process has one backend. There SIXFOLD_TEST_BACKEND says which."""
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+
+    def run(chosen: str = "") -> None:
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.path), "-k", chosen]
+        environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    return run
