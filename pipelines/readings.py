@@ -1,9 +1,12 @@
 """What sources give: parts, one for each split that a source brings, and which of them a run uses. Imports no
 TensorFlow."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
 
 from pipelines.config import RunConfig
 from pipelines.errors import DataError
@@ -12,6 +15,8 @@ from pipelines.sources.folders import SPLIT_NAMES
 from pipelines.sources.tfds import Dataset
 from pipelines.task import Problem
 
+_NAMED = 3
+"""Groups."""
 P = TypeVar("P")
 """All examples of one split as a source gives it."""
 
@@ -121,3 +126,31 @@ def _unused(main: Reading[P], further: Reading[P], split: str) -> list[Problem]:
             Problem("warning", "not-used", spec, f"given as {split}: its other splits ({others}) are not used.")
         )
     return problems
+
+
+class Grouped(Protocol):
+    """A part whose examples may belong together."""
+
+    @property
+    def group_names(self) -> list[str]:
+        """Of each example, where there are groups; '' for none."""
+
+
+def about_groups(parts: Mapping[str, Grouped], good: Mapping[str, np.ndarray]) -> list[Problem]:
+    """A warning where a group (a patient, a speaker, a document) stands in several of the given splits.
+
+    Args:
+        parts: by split.
+        good: int64: the rows of each that can be used.
+    """
+    splits: dict[str, set[str]] = defaultdict(set)
+    for split, part in parts.items():
+        for row in good[split].tolist() if part.group_names else []:
+            splits[part.group_names[row]].add(split)
+    shared = sorted(name for name, stands in splits.items() if name and len(stands) > 1)
+    if not shared:
+        return []
+    subject = "1 group stands" if len(shared) == 1 else f"{len(shared):,} groups stand"
+    where = ", ".join(shared[:_NAMED]) + (", …" if len(shared) > _NAMED else "")
+    message = f"{subject} in more than one split, which flatters the score: keep it in one."
+    return [Problem("warning", "group-across-splits", where, message)]

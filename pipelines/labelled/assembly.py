@@ -12,7 +12,7 @@ from pipelines.config import RunConfig
 from pipelines.errors import DataError
 from pipelines.labelled import findings, labels
 from pipelines.labelled.parts import Part
-from pipelines.readings import Meter, Reading, read_all
+from pipelines.readings import Meter, Reading, about_groups, read_all
 from pipelines.sources.folders import printable
 from pipelines.sources.problems import refuse_bad
 from pipelines.sources.scan import content_hash
@@ -233,7 +233,7 @@ def _judge(
         good[name] = good[name][~unknown]
     if classes is None:
         warnings = warnings + findings.about_classes(parts, good, chosen, known)
-    warnings = warnings + findings.about_contents(parts, good, known) + findings.about_groups(parts, good)
+    warnings = warnings + findings.about_contents(parts, good, known) + about_groups(parts, good)
     return Examined(kind, source, parts, chosen, known, good, _printable(bad), _printable(warnings))
 
 

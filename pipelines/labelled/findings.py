@@ -59,21 +59,6 @@ def about_contents(parts: dict[str, Part], good: dict[str, np.ndarray], labels: 
     return warn(origin, "duplicate-across-splits", across) + warn(label, "contradicting-labels", contradicting)
 
 
-def about_groups(parts: dict[str, Part], good: dict[str, np.ndarray]) -> list[Problem]:
-    """A warning where a group (a patient, a speaker) stands in several of the given splits."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for split, part in parts.items():
-        for row in good[split].tolist() if part.group_names else []:
-            splits[part.group_names[row]].add(split)
-    shared = sorted(name for name, stands in splits.items() if name and len(stands) > 1)
-    if not shared:
-        return []
-    subject = "1 group stands" if len(shared) == 1 else f"{len(shared):,} groups stand"
-    where = ", ".join(shared[:_NAMED]) + (", …" if len(shared) > _NAMED else "")
-    message = f"{subject} in more than one split, which flatters the score: keep it in one."
-    return [Problem("warning", "group-across-splits", where, message)]
-
-
 def _rare(labels: list[str], classes: int) -> list[Problem]:
     """Those of one example, each by its name; of very many, which other cells than labels would be too, the first."""
     if len(labels) > _RARE:

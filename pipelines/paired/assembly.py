@@ -9,9 +9,9 @@ import numpy as np
 
 from pipelines.config import RunConfig
 from pipelines.errors import DataError
-from pipelines.paired.findings import about_contents, about_groups, count_duplicates
+from pipelines.paired.findings import about_contents, count_duplicates
 from pipelines.paired.parts import Part
-from pipelines.readings import Meter, Reading, read_all
+from pipelines.readings import Meter, Reading, about_groups, read_all
 from pipelines.sources.folders import printable
 from pipelines.sources.problems import refuse_bad
 from pipelines.splits import SPLITS, Rows, Splits, make_splits

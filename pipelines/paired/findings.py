@@ -1,6 +1,5 @@
 """What is odd about the examples as a whole: inputs and groups in several splits, examples that stand twice."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,19 +51,6 @@ def about_contents(parts: Mapping[str, Part], good: Mapping[str, np.ndarray], un
         message = f"{_stand(len(twice), 'example')} a second time in the same split, where each counts again."
         problems.append(Problem("warning", "duplicate", where(twice), message))
     return problems
-
-
-def about_groups(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
-    """A warning where a group (a speaker, a document) stands in several of the given splits."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for split, part in parts.items():
-        for row in good[split].tolist() if part.group_names else []:
-            splits[part.group_names[row]].add(split)
-    shared = sorted(name for name, stands in splits.items() if name and len(stands) > 1)
-    if not shared:
-        return []
-    where = ", ".join(shared[:_NAMED]) + (", …" if len(shared) > _NAMED else "")
-    return [Problem("warning", "group-across-splits", where, f"{_stand(len(shared), 'group')} {_FLATTERS}")]
 
 
 def _stand(count: int, noun: str) -> str:
