@@ -277,6 +277,17 @@ def test_a_run_of_another_network_is_refused(before: Path, tmp_path: Path) -> No
         small(tmp_path / "run", data=data, pretrained=str(before), width=8)  # some shapes would fit
 
 
+def test_layers_that_are_new_are_not_kept_frozen(before: Path, tmp_path: Path) -> None:
+    """Larger images bring cnn a further block."""
+    options = {"data": str(before.parent / "data"), "pretrained": str(before), "image_size": 100}
+    with pytest.raises(ConfigError, match=r"^unfreeze none would keep \d+ layers frozen that .* has nothing for, as "):
+        small(tmp_path / "none", **options, unfreeze="none")
+    with pytest.raises(ConfigError, match=r"^unfreeze last:1 would keep"):
+        small(tmp_path / "last", **options, unfreeze="last:1")
+    small(tmp_path / "run", **options, unfreeze="last:99", limit=8)
+    assert any(name.startswith("conv2d") for name in origin_of(tmp_path / "run")["new"])
+
+
 @pytest.mark.parametrize("setting", ["pretrained", "teacher"])
 def test_a_run_does_not_learn_from_what_it_overwrites(before: Path, tmp_path: Path, setting: str) -> None:
     shutil.copytree(before, tmp_path / "run")
