@@ -76,8 +76,8 @@ def _check_learned(built: Built, config: RunConfig, origin: Origin) -> None:
         which = "lora_rank" if config.lora_rank is not None else f"unfreeze {config.unfreeze}"
         raise ConfigError(
             f"{which} would keep {len(random)} layer{'s' * (len(random) > 1)} frozen that {origin.source} has nothing "
-            f"for, as {random[0]}: choose the size and the settings of the model that it has, or train them too (unfreeze "
-            "all or staged, no lora_rank)."
+            f"for, as {random[0]}: choose the size and the settings of the model that it has, or train them too "
+            "(unfreeze all or staged, no lora_rank)."
         )
 
 
