@@ -104,6 +104,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path / "a.weights.h5")
 
 
+@pytest.mark.parametrize("part", ["layers", "layers/conv2d/vars/0"])
+def test_a_file_that_is_damaged_inside_is_refused(weights: Path, tmp_path: Path, part: str) -> None:
+    with h5py.File(weights) as file:
+        header = h5py.h5o.get_info(file[part].id).addr
+    damaged = bytearray(weights.read_bytes())
+    damaged[header : header + 16] = b"\xff" * 16
+    (tmp_path / "a.weights.h5").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"(cannot be read|is damaged) \(.*\): fetch it again"):
+        loaded(tmp_path / "a.weights.h5")
+
+
+def test_a_file_whose_names_are_damaged_is_refused(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.weights.h5").write_bytes(weights.read_bytes().replace(b"HEAP", b"PAEH"))
+    with pytest.raises(DataError, match=r"cannot be read \(.*\): fetch it again"):
+        loaded(tmp_path / "a.weights.h5")
+
+
 @pytest.mark.parametrize(
     ("pretrained", "sentence"),
     [
@@ -241,6 +258,7 @@ def test_a_warm_start_with_equal_classes_begins_where_the_other_ended(before: Pa
             "is a run of translation: only one",
         ),
         (lambda run: (run / "manifest.json").unlink(), r"has no manifest\.json"),
+        (lambda run: (run / "run.yaml").write_text("width: ["), r"^pretrained: .*run\.yaml is damaged"),
     ],
 )
 def test_a_run_that_cannot_be_taken_over(before: Path, tmp_path: Path, damage: Any, sentence: str) -> None:
@@ -255,8 +273,19 @@ def test_a_run_of_another_network_is_refused(before: Path, tmp_path: Path) -> No
     data = str(before.parent / "data")
     with pytest.raises(ConfigError, match=r"backbone mlp and the run .*, of cnn, are two networks: leave backbone out"):
         small(tmp_path / "run", data=data, pretrained=str(before), backbone="mlp", hidden=(8,))
-    with pytest.raises(ConfigError, match=r"nothing of .* fits: its model is cnn .* and this one cnn"):
-        small(tmp_path / "run", data=data, pretrained=str(before), width=5)
+    with pytest.raises(ConfigError, match=r"width 8 and the run .*, which has width 4, are two networks: leave width"):
+        small(tmp_path / "run", data=data, pretrained=str(before), width=8)  # some shapes would fit
+
+
+def test_layers_that_are_new_are_not_kept_frozen(before: Path, tmp_path: Path) -> None:
+    """Larger images bring cnn a further block."""
+    options = {"data": str(before.parent / "data"), "pretrained": str(before), "image_size": 100}
+    with pytest.raises(ConfigError, match=r"^unfreeze none would keep \d+ layers frozen that .* has nothing for, as "):
+        small(tmp_path / "none", **options, unfreeze="none")
+    with pytest.raises(ConfigError, match=r"^unfreeze last:1 would keep"):
+        small(tmp_path / "last", **options, unfreeze="last:1")
+    small(tmp_path / "run", **options, unfreeze="last:99", limit=8)
+    assert any(name.startswith("conv2d") for name in origin_of(tmp_path / "run")["new"])
 
 
 @pytest.mark.parametrize("setting", ["pretrained", "teacher"])

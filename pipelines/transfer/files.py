@@ -102,14 +102,40 @@ def load_file(network: keras.Model | None, path: Path, name: str) -> None:
         missing = [v.path for v in network.weights if not np.isfinite(keras.ops.convert_to_numpy(v)).all()]
         reason = f"nothing usable for {missing[0]}" if missing else None
     except (ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-    except OSError as error:
-        raise DataError(f"pretrained: {path} cannot be read ({error}): fetch it again.") from error
+        reason = _why(error)
+    except (OSError, RuntimeError) as error:  # RuntimeError: what h5py makes of an HDF5 that is damaged inside
+        raise DataError(f"pretrained: {path} cannot be read ({_why(error)}): fetch it again.") from error
     if reason:
+        _check_whole(path)
         raise ConfigError(
             f"pretrained: {path} does not hold the weights of {name} without its top ({reason}): "
             "name the network that they belong to with --backbone."
         )
+
+
+def _check_whole(path: Path) -> None:
+    """See that what is missing is not just unreadable.
+
+    Raises:
+        DataError: a part of the file cannot be read.
+    """
+
+    def read(name: str, part: Any) -> None:
+        if isinstance(part, h5py.Dataset):
+            _ = part[()]
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(read)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise DataError(f"pretrained: {path} is damaged ({_why(error)}): fetch it again.") from error
+
+
+def _why(error: Exception) -> str:
+    """The reason in one line. Of all that it could not load, Keras gives that of one after an empty line."""
+    said = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
+    head, _, rest = said.strip().partition("\n\n")
+    return (rest if head.endswith(":") and rest else head).splitlines()[0].rstrip(".: ")
 
 
 def _check_digest(file: Path, download: Download) -> None:

@@ -39,9 +39,7 @@ def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[kera
     `trainable` of a layer is what holds: a batch norm called with training=False inside a model that is called with
     training=True trains all the same (https://github.com/keras-team/keras/issues/20285).
     """
-    way, _, number = unfreeze.partition(":")
-    many = {"none": 0.0, "all": len(layers), "top": float(number or 0) * len(layers), "last": float(number or 0)}
-    kept = max(len(layers) - round(many[way]), 0)
+    kept = frozen(layers, unfreeze)
     for layer in layers[:kept]:
         layer.trainable = False
     for layer in layers[kept:]:
@@ -49,6 +47,13 @@ def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[kera
     for variable in [v for layer in layers for v in weights_of(layer) if v.name in _UNUSED]:
         variable.trainable = False
     return layers[kept:]
+
+
+def frozen(layers: Sequence[keras.layers.Layer], unfreeze: str) -> int:
+    """How many of the layers, from the input on, `unfreeze` leaves frozen."""
+    way, _, number = unfreeze.partition(":")
+    many = {"none": 0.0, "all": len(layers), "top": float(number or 0) * len(layers), "last": float(number or 0)}
+    return max(len(layers) - round(many[way]), 0)
 
 
 def freeze_norms(layers: Sequence[keras.layers.Layer]) -> None:
