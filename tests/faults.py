@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 SMALL = {"limit": 80, "epochs": 6, "batch_size": 16, "save_every": "2 steps", "learning_rate": 0.02}
 """Five steps an epoch, thirty in all."""
+SHALLOW = {"layers": 1}
+"""Where a task has it: what two layers do, one shows in half the time."""
 
 FACTORS: dict[str, tuple[Any, Any]] = {
     "dropout": (0.0, 0.3),
@@ -85,8 +87,9 @@ def combinations(task: str) -> list[dict[str, Any]]:
     from pipelines import registry
 
     fields = registry.config_class(task).model_fields
+    small = {**SMALL, **{name: value for name, value in SHALLOW.items() if name in fields}}
     return [
-        {**SMALL, **{name: FACTORS[name][on] for name, on in zip(FACTORS, row, strict=True) if name in fields}}
+        {**small, **{name: FACTORS[name][on] for name, on in zip(FACTORS, row, strict=True) if name in fields}}
         for row in PAIRS
     ]
 

@@ -201,7 +201,7 @@ def test_the_average_follows_the_weights_and_is_what_is_kept() -> None:
     block = tuple(tf.constant(a[None]) for a in (X, Y, np.ones(50, np.float32)))
 
     def after(average: float | None, updates: int) -> np.ndarray:
-        built = build([keras.layers.Dense(1)])
+        built = build([keras.layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed=0))])
         steps = steps_for(configured(average=average, momentum=0.0), built)
         for _ in range(updates):
             variables(steps, built)  # looking at the average must not disturb the training
