@@ -329,6 +329,7 @@ class Execution:
 
     def export(self) -> None:
         """Save the model with its assets, load it again, and see that it says the same."""
+        self._load_best()  # a run that goes on here has predicted nothing yet
         save_model(self.run, self.kept, self.assets)
         model, assets = load_model(self.run)
         store = Head(self.data.splits["test"], _PARITY_EXAMPLES)
