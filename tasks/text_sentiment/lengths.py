@@ -5,14 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from tasks.text_sentiment.config import PRESET, Config
+from tasks.text_sentiment.config import Config
 
 _LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192)
 """Each is a shape that costs a trace or a compilation. Short texts are padded by a half at most; of these, a data set
 fills some six."""
-_FINE = (8, 12, 20, 28, 40, 56, 80, 112)
-"""Between them, where each place costs much: in the layers of a pretrained network. An epoch of SST-2 in full batches of
-32 has 1.14 times the places of its tokens with them, and 1.27 times without."""
 
 
 class Bounded(Protocol):
@@ -29,8 +26,7 @@ class Bounded(Protocol):
 
 def bounds(config: Config) -> tuple[int, ...]:
     """The lengths that texts (or windows) are padded to, in tokens, ascending; the last is max_tokens."""
-    lengths = sorted(_LENGTHS + _FINE) if config.backbone == PRESET else _LENGTHS
-    return (*[length for length in lengths if length < config.max_tokens], config.max_tokens)
+    return (*[length for length in _LENGTHS if length < config.max_tokens], config.max_tokens)
 
 
 def window_bounds(config: Config) -> tuple[int, ...]:
