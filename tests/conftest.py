@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+QUICK_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""On JAX all is compiled, which is most of a test's time: machine code that is not polished does the same."""
+
 
 @pytest.fixture
 def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
@@ -16,7 +19,7 @@ def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
     def run(chosen: str = "") -> None:
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.path), "-k", chosen]
-        environment = {**os.environ, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
+        environment = {**os.environ, **QUICK_TO_COMPILE, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
         assert done.returncode == 0, done.stdout[-3000:]
 

@@ -14,15 +14,16 @@ from pipelines import registry
 from pipelines.api import evaluate, predict
 from pipelines.config import load_config
 from pipelines.runs import Run
+from tests.conftest import QUICK_TO_COMPILE
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = list(registry.TASKS)
 
 
-def child(*words: object) -> None:
+def child(*words: object, **environment: str) -> None:
     """A run in a process of its own; its output if it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **environment}
     command = [sys.executable, str(Path(__file__).parent / "contract_run.py"), *map(str, words)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -96,7 +97,7 @@ def test_two_devices_follow_one(task: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_it_runs_on_jax(task: str, tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="the JAX backend is an extra")
-    child("run", task, tmp_path / "run", "jax")
+    child("run", task, tmp_path / "run", "jax", **QUICK_TO_COMPILE)
     run = Run(tmp_path / "run")
     assert "JAX" in json.loads((tmp_path / "run" / "manifest.json").read_text())["device"]
     first, last = (run.events("epoch")[which]["train"]["loss"] for which in (0, -1))
