@@ -479,7 +479,12 @@ class Execution:
 
     def _load_trained(self) -> None:
         """The weights of the epochs that are scored, or their mean, into the model."""
-        self._load(self.run.last("trained")["weights"])
+        files = self.run.last("trained").get("weights")
+        if not files:
+            raise StateError(
+                f"{self.run.path} was trained by another version of Sixfold: start again with sixfold run --overwrite."
+            )
+        self._load(files)
 
     def _load(self, files: Sequence[Mapping[str, Any]]) -> None:
         """The mean of the weights of some files into the model."""
