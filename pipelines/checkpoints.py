@@ -1,16 +1,17 @@
 """The training states of a run: written while training goes on, the two newest kept, verified when they are read.
 
 state/train-00000120.safetensors holds all variables after step 120 and, as JSON, everything else that the loop knows;
-state/best-00000100.safetensors the weights to be scored. A state names the best weights that it counts on by file and
-digest. A file is only ever whole or not there, and none is removed before what replaces it is on disk. The states of a
-pretraining are called pretrain-00000120.safetensors and have no best weights; they are removed when the training after
-it is over.
+state/epoch-0005-00000100.safetensors the weights of an epoch that are to be scored, alone or in a mean with others. A
+state names those that it counts on by file and digest. A file is only ever whole or not there, and none is removed
+before what replaces it is on disk. The states of a pretraining are called pretrain-00000120.safetensors and count on
+none; they are removed when the training after it is over.
 """
 
 import errno
 import json
 import threading
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,10 @@ from pipelines.errors import RunError, StateError
 from pipelines.runs import Run
 from pipelines.state import load_arrays, save_arrays
 
-FORMAT = 1
+FORMAT = 2
 """Of the states: raised when what they hold changes, and states of another format are refused."""
+LAST = "last.safetensors"
+"""The weights that a training ended with, where they are scored beside averaged ones."""
 _KEPT = 2
 
 Arrays = dict[str, np.ndarray]
@@ -38,29 +41,31 @@ class State:
     arrays: Arrays
     progress: dict[str, Any]
     """What the loop knows besides the variables, as JSON values."""
+    files: tuple[str, ...] = ()
+    """The weights that it counts on."""
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best weights so far, under the name of their file."""
+class Weights:
+    """An epoch's weights, under the name of their file."""
 
     name: str
-    weights: Arrays
+    arrays: Arrays
     about: dict[str, Any]
 
 
 class Checkpoints:
     """Saves the states of one training.
 
-    `save` and `save_best` take copies and return; one thread writes them, the newest state where several wait.
+    `save` and `keep` take copies and return; one thread writes them, the newest state where several wait.
     """
 
     def __init__(self, run: Run, kind: Kind = "train") -> None:
         self._run, self._folder, self._kind = run, run.path / "state", kind
         self._changed = threading.Condition()
         self._identity = run.identity()
-        self._offered: Best | None = None
-        self._waiting: tuple[State, Best | None] | None = None
+        self._offered: dict[str, Weights] = {}
+        self._waiting: tuple[State, list[Weights]] | None = None
         self._digests: dict[str, str] = {}
         self._busy = self._ended = False
         self._failure: BaseException | None = None
@@ -72,19 +77,16 @@ class Checkpoints:
         Raises:
             RunError: an earlier one could not be written.
         """
-        best = self._offered
         with self._changed:
             self._raise_failure()
-            new = best is not None and best.name == state.progress["best_file"] and best.name not in self._digests
-            self._waiting = (state, best if new else None)
+            self._offered = {name: self._offered[name] for name in state.files if name not in self._digests}
+            self._waiting = (state, list(self._offered.values()))
             self._start()
 
-    def save_best(self, step: int, weights: Arrays, about: dict[str, Any]) -> str:
-        """Write these weights with the next state that counts on them; the name of their file."""
-        name = f"best-{step:08d}.safetensors"
-        self._offered = Best(name, weights, {"format": FORMAT, **about})
+    def keep(self, name: str, weights: Arrays, about: dict[str, Any]) -> None:
+        """Write these weights to a file of this name, with the next state that counts on them."""
+        self._offered[name] = Weights(name, weights, {"format": FORMAT, **about})
         self._digests.pop(name, None)
-        return name
 
     def wait(self) -> None:
         """Until all is on disk.
@@ -105,12 +107,12 @@ class Checkpoints:
             self._thread.join()
         self._thread, self._ended = None, False
 
-    def digest(self, best: str) -> str:
-        """Of best weights that are on disk."""
-        return self._digests[best]
+    def digest(self, name: str) -> str:
+        """Of weights that are on disk."""
+        return self._digests[name]
 
     def newest(self, console: Console) -> State | None:
-        """The newest state that is whole, with the best weights that it counts on; None where none was ever saved.
+        """The newest state that is whole, with the weights that it counts on; None where none was ever saved.
 
         Raises:
             StateError: none of those that were saved can be used.
@@ -154,7 +156,7 @@ class Checkpoints:
             file.unlink()
 
     def read(self, file: Path) -> State:
-        """One state, with the best weights that it counts on verified.
+        """One state, with the weights that it counts on verified.
 
         Raises:
             StateError: it cannot be used.
@@ -164,11 +166,10 @@ class Checkpoints:
             raise StateError(f"{file} is of another version of Sixfold (format {about.get('format')}, not {FORMAT}).")
         if about["run"] != self._identity:
             raise StateError(f"{file} is of another run.")
-        best = about["best"]
-        if best:
-            load_best(self._folder / best["file"], best["sha256"])
-            self._digests[best["file"]] = best["sha256"]
-        return State(about["step"], arrays, about["progress"])
+        for one in about["weights"]:
+            load_weights(self._folder / one["file"], one["sha256"])
+            self._digests[one["file"]] = one["sha256"]
+        return State(about["step"], arrays, about["progress"], tuple(one["file"] for one in about["weights"]))
 
     def _states(self) -> list[Path]:
         return sorted(self._folder.glob(f"{self._kind}-*.safetensors"))
@@ -196,29 +197,27 @@ class Checkpoints:
                 self._changed.wait_for(lambda: self._waiting or self._ended)
                 if self._waiting is None:
                     return
-                (state, best), self._waiting = self._waiting, None
+                (state, weights), self._waiting = self._waiting, None
                 self._busy = True
             try:
-                self._write(state, best)
+                self._write(state, weights)
             except BaseException as error:
                 self._failure = error
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _write(self, state: State, best: "Best | None") -> None:
+    def _write(self, state: State, weights: list[Weights]) -> None:
         started = time.perf_counter()
         self._folder.mkdir(exist_ok=True)
         self._run.sync_events()
-        if best:
-            self._digests[best.name] = save_arrays(self._folder / best.name, best.weights, best.about)
-        name = state.progress["best_file"]
-        counts_on = {"file": name, "sha256": self._digests[name]} if name else None
+        for one in weights:
+            self._digests[one.name] = save_arrays(self._folder / one.name, one.arrays, one.about)
         about = {
             "format": FORMAT,
             "run": self._identity,
             "step": state.step,
-            "best": counts_on,
+            "weights": [{"file": name, "sha256": self._digests[name]} for name in state.files],
             "progress": state.progress,
         }
         save_arrays(self._folder / self._name(state), state.arrays, about)
@@ -227,18 +226,18 @@ class Checkpoints:
         self._prune()
 
     def _prune(self) -> None:
-        """Remove the states but the newest, and the best weights that none of those kept counts on."""
+        """Remove the states but the newest, and the weights that none of those kept counts on."""
         states = self._states()
         for file in states[:-_KEPT]:
             file.unlink()
-        counted = {_counts_on(file) for file in states[-_KEPT:]}
-        for file in self._folder.glob("best-*.safetensors"):
+        counted = {name for file in states[-_KEPT:] for name in _counts_on(file)}
+        for file in self._folder.glob("epoch-*.safetensors"):
             if file.name not in counted:
                 file.unlink()
 
 
-def load_best(path: Path, digest: str) -> Arrays:
-    """The best weights, if they are those that are counted on.
+def load_weights(path: Path, digest: str) -> Arrays:
+    """An epoch's weights, if they are those that are counted on.
 
     Raises:
         StateError: the file is missing, damaged or another.
@@ -247,6 +246,37 @@ def load_best(path: Path, digest: str) -> Arrays:
     if found != digest:
         raise StateError(f"{path} holds other weights than those that were saved.")
     return weights
+
+
+def load_into(variables: Mapping[str, Any], folder: Path, files: Sequence[Mapping[str, Any]]) -> None:
+    """Give variables, by the names of their weights, the mean of those in some files, each named with its digest.
+
+    Raises:
+        StateError: a file is missing, damaged or another, or of another model.
+    """
+    weights = mean_weights(load_weights(folder / one["file"], one["sha256"]) for one in files)
+    for name, variable in variables.items():
+        if name not in weights or weights[name].shape != tuple(variable.shape):
+            raise StateError(
+                f"{folder / files[0]['file']} does not fit the model ({name} differs): start again with sixfold run "
+                "--overwrite."
+            )
+        variable.assign(weights[name])
+
+
+def mean_weights(epochs: Iterable[Arrays]) -> Arrays:
+    """The mean of the weights of several epochs, and of the statistics of norms, in their order; what is no real
+    number, as seeds are, as the last has it."""
+    sums: Arrays = {}
+    last: Arrays = {}
+    count = 0
+    for last in epochs:
+        count += 1
+        for name, array in last.items():
+            if "float" in array.dtype.name:
+                wide = array.astype(np.float64)
+                sums[name] = sums[name] + wide if name in sums else wide
+    return {**last, **{name: (total / count).astype(last[name].dtype) for name, total in sums.items()}}
 
 
 def cannot_write(where: Path, error: OSError) -> RunError:
@@ -259,12 +289,11 @@ def cannot_write(where: Path, error: OSError) -> RunError:
     return RunError(f"{where} cannot be written ({error.strerror}): what was saved before is intact.")
 
 
-def _counts_on(file: Path) -> str | None:
-    """The best weights that a state names; the header of the file is enough. None too where it is damaged."""
+def _counts_on(file: Path) -> list[str]:
+    """The weights that a state names; the header of the file is enough. None too where it is damaged."""
     try:
         with file.open("rb") as opened:
             header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        best = json.loads(header["__metadata__"]["sixfold"])["best"]
-    except (ValueError, KeyError, OverflowError, MemoryError):
-        return None
-    return str(best["file"]) if best else None
+        return [str(one["file"]) for one in json.loads(header["__metadata__"]["sixfold"])["weights"]]
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return []

@@ -13,9 +13,9 @@ from pipelines.config import RunConfig, load_config
 from pipelines.errors import ConfigError, StateError
 from pipelines.fingerprints import learned_from
 from pipelines.raw import rows_of
-from pipelines.scoring import by_group
+from pipelines.scoring import by_group, differences
 from pipelines.sources import locate
-from pipelines.task import Assets, Data, Predictor, Raw, Record, Scores, Store, Task
+from pipelines.task import Assets, Baseline, Data, Predictor, Raw, Record, Scores, Store, Task
 
 _ROWS = 256
 
@@ -105,9 +105,12 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         records = predict_store(naive.predictor, store, naive.fetch)
         found = judge(loaded.task, records, store, judged, loaded.assets)
         metrics["baseline"] = {"name": naive.name, "note": naive.note, "scores": scores_json(found)["scores"]}
+        values = {name: one.value for name, one in found.scores.items()}
+        metrics["baseline"] |= difference_json(scores, found.resamples, values)
     if not other:
         known = loaded.run.read_json("metrics.json")
-        metrics |= {"baseline": None} | {key: known[key] for key in ("baseline", "baselines") if key in known}
+        same = ("baseline", "baselines", "last_epoch")
+        metrics |= {"baseline": None} | {key: known[key] for key in same if key in known}
     return metrics
 
 
@@ -137,6 +140,13 @@ def metrics_json(task_name: str, scores: Scores, data: Data, examples: int) -> d
     return {**about, **scores_json(scores)}
 
 
+def baseline_json(baseline: Baseline, scores: Sequence[Scores]) -> dict[str, Any]:
+    """What baseline.json says: the yardstick and the further ones, with the scores of each."""
+    pairs = zip((baseline, *baseline.others), scores, strict=True)
+    first, *others = ({"name": one.name, "note": one.note, **scores_json(found)} for one, found in pairs)
+    return {**first, **({"others": others} if others else {})}
+
+
 def baselines_json(found: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json says of baseline.json: the yardstick as `baseline`, further ones, if any, as `baselines`."""
     first, *others = (
@@ -151,3 +161,12 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "scores": {name: asdict(interval) for name, interval in scores.scores.items()},
         "breakdowns": scores.breakdowns,
     }
+
+
+def difference_json(
+    model: Scores, resamples: Mapping[str, np.ndarray], values: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """What metrics.json says, of a baseline of these resamples and values, of the model's difference to it; nothing
+    where none was resampled as the model was."""
+    found = differences(model, resamples, values)
+    return {"difference": {name: asdict(one) for name, one in found.items()}} if found else {}

@@ -1,6 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,20 +8,33 @@ import numpy as np
 
 from pipelines import devices, registry, transfer
 from pipelines.artefact import load_model, save_model
-from pipelines.checkpoints import Checkpoints, State, load_best
+from pipelines.checkpoints import LAST, Checkpoints, State, load_into
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import ConfigError, RunError, StateError
-from pipelines.evaluation import Head, baselines_json, judge, metrics_json, predict_store, scores_json
+from pipelines.evaluation import (
+    Head,
+    baseline_json,
+    baselines_json,
+    difference_json,
+    judge,
+    metrics_json,
+    predict_store,
+    scores_json,
+)
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
 from pipelines.stages import Stage, before, plan
+from pipelines.state import load_arrays, save_arrays
 from pipelines.task import Assets, Baseline, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
 
 if TYPE_CHECKING:
+    from pipelines.progress import Progress
     from pipelines.training import Trainer
 
+_RESAMPLES = "baseline.safetensors"
+"""The baseline's scores on each resample of the test split, in the folder of the states."""
 _PARITY_EXAMPLES = 64
 _PARITY = 1e-4
 
@@ -152,7 +165,7 @@ class Execution:
             self.console.say(f"warning: {warning}")
 
     def train(self) -> None:
-        """Train, stage by stage, and leave the best weights on disk."""
+        """Train, stage by stage, and leave the weights to be scored on disk."""
         from pipelines.training import train
 
         checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
@@ -171,7 +184,6 @@ class Execution:
             with self.interrupts.postponed():
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
-        assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
         stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
         self._change(max_minutes=None, **stopped)
@@ -181,9 +193,22 @@ class Execution:
             step=progress.step,
             status=progress.status,
             best_epoch=progress.best_epoch,
-            best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
+            weights=[
+                {"epoch": one["epoch"], "file": one["file"], "sha256": checkpoints.digest(one["file"])}
+                for one in progress.kept
+            ],
+            last=self._keep_last(trainer, progress),
         )
         earlier.remove()
+
+    def _keep_last(self, trainer: "Trainer", progress: "Progress") -> dict[str, Any] | None:
+        """Write the weights that training ended with, as no average has them, if they are to be scored too."""
+        if not (self.config.score_last and self.config.averages):
+            return None
+        file = self.run.path / "state" / LAST
+        about = {"epoch": progress.epoch, "step": progress.step}
+        digest = save_arrays(file, trainer.steps.weights(averaged=False), about)
+        return {"epoch": progress.epoch, "file": LAST, "sha256": digest}
 
     def _pretrain(self, checkpoints: Checkpoints) -> float:
         """Learn from the examples without labels, or take up what was learned; the seconds that it took.
@@ -278,18 +303,19 @@ class Execution:
 
         self.console.say("baseline: fitting …")
         baseline = self.task.baseline(self.config, self.data, self._frozen())
-        first, *others = [self._judge_baseline(one) for one in (baseline, *baseline.others)]
-        self.run.write_json("baseline.json", {**first, **({"others": others} if others else {})})
+        scores = [self._judge_baseline(one) for one in (baseline, *baseline.others)]
+        save_arrays(self.run.path / "state" / _RESAMPLES, dict(scores[0].resamples), {})
+        self.run.write_json("baseline.json", baseline_json(baseline, scores))
         clear(self.run.path / "state")
 
-    def _judge_baseline(self, baseline: Baseline) -> dict[str, Any]:
-        """One of them as it stands in baseline.json."""
+    def _judge_baseline(self, baseline: Baseline) -> Scores:
+        """The scores of one of them."""
         records = predict_store(baseline.predictor, self.data.splits["test"], baseline.fetch)
         scores = self._score(records, self.data.assets)
         self.console.say(
             f"baseline: {baseline.name} ({baseline.note})" if baseline.note else f"baseline: {baseline.name}"
         )
-        return {"name": baseline.name, "note": baseline.note, **scores_json(scores)}
+        return scores
 
     def _frozen(self) -> Frozen | None:
         """The backbone with the weights that were taken over, as it was before training changed them."""
@@ -306,7 +332,7 @@ class Execution:
         return devices.forward(split_model(built.model, built.head)[0])
 
     def score(self) -> None:
-        """Score the best epoch on the test split, calibrated on validation."""
+        """Score the weights that were kept on the test split, calibrated on validation."""
         from pipelines.transfer.features import clear
 
         clear(self.run.path / "state")
@@ -314,10 +340,12 @@ class Execution:
         from pipelines.report import save_figures
 
         self.console.say(f"scoring: {len(self.data.splits['test']):,} test {self.task.unit}s …")
+        last = self._score_last()
         records = self.predict("test")
         scores = judge(self.task, records, self.data.splits["test"], self.config, self.assets)
         metrics = metrics_json(self.task_name, scores, self.data, len(records))
-        metrics |= baselines_json(self.run.read_json("baseline.json"))
+        metrics |= baselines_json(self.run.read_json("baseline.json")) | last
+        metrics["baseline"] |= self._difference(scores, metrics["baseline"]["scores"])
         store = self.data.splits["test"]
         references = self.task.references(store)
         with whole_file(self.run.path / "predictions.jsonl") as file:
@@ -327,9 +355,26 @@ class Execution:
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
 
+    def _difference(self, scores: Scores, baseline: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """What metrics.json says of the model's difference to the baseline of these scores."""
+        resamples, _, _ = load_arrays(self.run.path / "state" / _RESAMPLES)
+        return difference_json(scores, resamples, {name: one["value"] for name, one in baseline.items()})
+
+    def _score_last(self) -> dict[str, Any]:
+        """What metrics.json says of the last epoch's weights, where they were kept beside the averaged ones; whatever
+        is fitted on validation is fitted to them, too."""
+        last = self.run.last("trained").get("last")
+        if last is None:
+            return {}
+        self.console.say(f"scoring: the weights of epoch {last['epoch']} as they are, beside the averaged ones …")
+        self._load([last])
+        assets = self._fitted()
+        scores = self._score(self._answers("test", assets), assets)
+        return {"last_epoch": {"epoch": last["epoch"], "scores": scores_json(scores)["scores"]}}
+
     def export(self) -> None:
         """Save the model with its assets, load it again, and see that it says the same."""
-        self._load_best()  # a run that goes on here has predicted nothing yet
+        self._load_trained()  # a run that goes on here has predicted nothing yet
         save_model(self.run, self.kept, self.assets)
         model, assets = load_model(self.run)
         store = Head(self.data.splits["test"], _PARITY_EXAMPLES)
@@ -371,7 +416,7 @@ class Execution:
 
     @property
     def built(self) -> Any:
-        """The model; with the best weights once training is done."""
+        """The model; with the weights to be scored once training is done."""
         if self._built is None:
             with self.runtime.scope():
                 built = self.task.build_model(self.config, self.data.assets)
@@ -401,17 +446,27 @@ class Execution:
     @property
     def assets(self) -> Assets:
         """The data's assets and what is fitted after training (on the validation split), if anything is."""
-        calibrate = self.task.calibrate
-        if self._assets is None and calibrate is not None:
-            records = self.predict("valid", self.data.assets)
-            references = self.task.references(self.data.splits["valid"])
-            self._assets = calibrate(self.config, self.data.assets, records, references)
+        if self._assets is None and self.task.calibrate is not None:
+            self._load_trained()
+            self._assets = self._fitted()
         return self._assets or self.data.assets
 
-    def predict(self, split: str, assets: Assets | None = None) -> list[Record]:
-        """The best model's records for a split."""
-        self._load_best()
-        predictor = self.task.predictor(self.kept, self.config, assets or self.assets, {})
+    def _fitted(self) -> Assets:
+        """The same for the weights that the model holds."""
+        if self.task.calibrate is None:
+            return self.data.assets
+        records = self._answers("valid", self.data.assets)
+        references = self.task.references(self.data.splits["valid"])
+        return self.task.calibrate(self.config, self.data.assets, records, references)
+
+    def predict(self, split: str) -> list[Record]:
+        """The trained model's records for a split."""
+        self._load_trained()
+        return self._answers(split, self.assets)
+
+    def _answers(self, split: str, assets: Assets) -> list[Record]:
+        """The records for a split, with the weights that the model holds."""
+        predictor = self.task.predictor(self.kept, self.config, assets, {})
         return predict_store(predictor, self.data.splits[split])
 
     def status(self) -> str:
@@ -419,21 +474,23 @@ class Execution:
         return str(self.run.last("trained")["status"])
 
     def best_epoch(self) -> int:
-        """The epoch that was scored."""
+        """The best epoch on validation."""
         return int(self.run.last("trained")["best_epoch"])
 
-    def _load_best(self) -> None:
+    def _load_trained(self) -> None:
+        """The weights of the epochs that are scored, or their mean, into the model."""
+        files = self.run.last("trained").get("weights")
+        if not files:
+            raise StateError(
+                f"{self.run.path} was trained by another version of Sixfold: start again with sixfold run --overwrite."
+            )
+        self._load(files)
+
+    def _load(self, files: Sequence[Mapping[str, Any]]) -> None:
+        """The mean of the weights of some files into the model."""
         from pipelines.devices.steps import named
 
-        best = self.run.last("trained")["best"]
-        file = self.run.path / "state" / best["file"]
-        weights = load_best(file, best["sha256"])
-        for name, variable in named(self.kept.variables).items():
-            if name not in weights or weights[name].shape != tuple(variable.shape):
-                raise StateError(
-                    f"{file} does not fit the model ({name} differs): start again with sixfold run --overwrite."
-                )
-            variable.assign(weights[name])
+        load_into(named(self.kept.variables), self.run.path / "state", files)
         # What a saved model says of its layers must not depend on the stage that this process began with.
         transfer.unfreeze(self.built, self.config, plan(self.config)[-1].unfreeze, lambda text: None)
 

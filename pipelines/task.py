@@ -198,6 +198,9 @@ class Scores:
     scores: dict[str, Interval]
     breakdowns: dict[str, Any] = field(default_factory=dict)
     """JSON, for instance precision, recall and F1 of each class, or the confusion matrix."""
+    resamples: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of scores that are compared with the baseline's in pairs: float64 [resamples], the score of each resample. Model
+    and baseline must be resampled alike, as `scoring.resample` does with the same examples and seed."""
 
 
 @dataclass(frozen=True)

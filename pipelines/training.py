@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.checkpoints import Checkpoints, State
-from pipelines.config import RunConfig, save_interval
+from pipelines.config import RunConfig
 from pipelines.console import Console
 from pipelines.devices.steps import Steps
 from pipelines.errors import ConfigError, RunError, StateError
 from pipelines.interrupts import Interrupted, Interrupts
+from pipelines.progress import Clock, Progress
 from pipelines.runs import Run
 from pipelines.schedules import PLATEAU_EPOCHS, learning_rates
 from pipelines.stages import Stage
@@ -20,41 +21,6 @@ from pipelines.stream import Stream
 from pipelines.task import Built
 
 _STEP_EVENTS_PER_EPOCH = 20
-_KEPT_HISTORY = 10_000
-"""Epochs that a state holds; events.jsonl, which is on disk before it, has all."""
-
-
-@dataclass
-class Progress:
-    """What the loop knows besides the variables; all of it follows from the steps so far, but for the seconds."""
-
-    step: int = 0
-    stage: int = 0
-    epoch: int = 0
-    """Epochs that are over, their validation included."""
-    totals: list[float] = field(default_factory=list)
-    """The sums of the epoch so far: loss, weight, metrics."""
-    best: tuple[float, float] | None = None
-    """The monitored value, higher is better, and minus the validation loss, which decides between equals."""
-    best_epoch: int = 0
-    best_file: str | None = None
-    factor: float = 1.0
-    """Of the learning rate, lowered by `plateau`."""
-    waited: int = 0
-    """Epochs since the learning rate was last lowered or the score last better."""
-    seconds: float = 0.0
-    """Spent on it so far, over all its parts."""
-    epoch_seconds: float = 0.0
-    """Of it, on the updates of this epoch."""
-    status: str | None = None
-    """How it ended: done, stopped early, stopped by budget."""
-    steps_per_epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """What was recorded of each epoch."""
-
-    def as_json(self) -> dict[str, Any]:
-        """A copy that does not change any more."""
-        return {**vars(self), "history": self.history[-_KEPT_HISTORY:]}
 
 
 @dataclass(frozen=True)
@@ -112,8 +78,8 @@ class Trainer:
 def train(
     trainer: Trainer, progress: Progress | None = None, state: State | None = None, *, spent: float = 0.0
 ) -> Progress:
-    """Train one stage to its end, to an early stop or to the budget's end; in the end the last state and the best
-    epoch's weights are on disk.
+    """Train one stage to its end, to an early stop or to the budget's end; in the end the last state and the
+    weights of the epochs that are to be scored are on disk.
 
     Args:
         trainer: everything that is needed.
@@ -170,38 +136,10 @@ def _record_resume(trainer: Trainer, progress: Progress) -> None:
     trainer.run.record("resume", **steps, **{trainer.event: progress.epoch})
 
 
-class Clock:
-    """Decides when a state is due and when the time is up; it decides nothing that is computed."""
-
-    def __init__(self, config: RunConfig, progress: Progress) -> None:
-        self._before, self._started = progress.seconds, time.monotonic()
-        self._every_steps, self._every_seconds = save_interval(config.save_every)
-        self._most = 60 * config.max_minutes if config.max_minutes else None
-        self._saved, self._saved_at = (progress.step, progress.epoch), time.monotonic()
-
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._started
-
-    def saved(self, progress: Progress) -> None:
-        self._saved, self._saved_at = (progress.step, progress.epoch), time.monotonic()
-
-    def is_saved(self, progress: Progress) -> bool:
-        return progress.step > 0 and self._saved == (progress.step, progress.epoch)
-
-    def is_due(self, progress: Progress) -> bool:
-        if self._every_steps is not None:
-            return progress.step - self._saved[0] >= self._every_steps
-        assert self._every_seconds is not None
-        return time.monotonic() - self._saved_at >= self._every_seconds
-
-    def is_up(self) -> bool:
-        return self._most is not None and self.seconds() > self._most
-
-
 def save(trainer: Trainer, progress: Progress, clock: Clock) -> None:
     """Copy the state out; it is written while training goes on."""
     progress.seconds = clock.seconds()
-    trainer.checkpoints.save(State(progress.step, trainer.steps.state(), progress.as_json()))
+    trainer.checkpoints.save(State(progress.step, trainer.steps.state(), progress.as_json(), progress.files))
     clock.saved(progress)
 
 
@@ -221,6 +159,8 @@ def _restored(trainer: Trainer, state: State) -> Progress:
         # Epochs or stop_step were raised since. An epoch that stop_step had cut short is not over any more.
         progress.status, progress.epoch = None, progress.step // trainer.train.steps_per_epoch
         progress.history = [one for one in progress.history if one["epoch"] <= progress.epoch]
+        if trainer.config.average_which == "last":
+            progress.kept = [one for one in progress.kept if one["epoch"] <= progress.epoch]
     _record_resume(trainer, progress)
     trainer.run.restore_history(trainer.event, progress.history)
     of = "" if trainer.valid else " of the pretraining"
@@ -233,7 +173,7 @@ def _start_epoch_again(trainer: Trainer, progress: Progress, state: State) -> No
     progress.steps_per_epoch = trainer.train.steps_per_epoch
     progress.step = progress.epoch * progress.steps_per_epoch
     progress.totals, progress.epoch_seconds = _zeros(trainer), 0.0
-    trainer.checkpoints.replace_all(State(progress.step, state.arrays, progress.as_json()))
+    trainer.checkpoints.replace_all(State(progress.step, state.arrays, progress.as_json(), progress.files))
 
 
 def _zeros(trainer: Trainer) -> list[float]:
@@ -273,7 +213,7 @@ def _train_block(trainer: Trainer, progress: Progress, block: Any) -> float:
 
 
 def validate(trainer: Trainer, progress: Progress) -> None:
-    """End the epoch: score the validation split, keep the weights if they are the best. A pretraining has no such
+    """End the epoch: score the validation split, keep the weights if they may be scored. A pretraining has no such
     split, and no best epoch."""
     valid = _validated(trainer) if trainer.valid else None
     values = {
@@ -341,11 +281,9 @@ def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> Non
     if np.isfinite(sums).all():
         return
     config = trainer.config
-    kept = (
-        f"the best weights so far, of epoch {progress.best_epoch}, are kept in {trainer.run.path / 'state'}"
-        if progress.best_epoch
-        else "no epoch was finished"
-    )
+    epochs = ", ".join(str(one["epoch"]) for one in progress.kept)
+    of = f"epoch{'s' * (len(progress.kept) > 1)} {epochs}"
+    kept = f"the weights of {of} are kept in {trainer.run.path / 'state'}" if epochs else "no epoch was finished"
     clip = "" if config.clip_norm else " or set --clip-norm 1"
     option = "--learning-rate" if trainer.valid else "--pretrain-rate"
     raise RunError(
@@ -362,7 +300,7 @@ def _record_step(trainer: Trainer, progress: Progress, sums: np.ndarray, rates: 
 
 
 def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> bool:
-    """Whether this epoch is the best so far; if so its weights are saved."""
+    """Whether this epoch is the best so far; its weights are saved if they may be scored."""
     name, metric = next(iter(trainer.built.metrics.items()))
     follow_loss = trainer.config.monitor == "loss"
     score = -valid["loss"] if follow_loss else valid[name] * (1 if metric.higher_is_better else -1)
@@ -372,11 +310,22 @@ def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> boo
     better = progress.best is None or value > progress.best
     if better:
         progress.best, progress.best_epoch, progress.waited = value, progress.epoch, 0
-        about = {"epoch": progress.epoch, "step": progress.step, "valid": valid}
-        progress.best_file = trainer.checkpoints.save_best(progress.step, trainer.steps.weights(), about)
     elif trainer.config.schedule == "plateau" and progress.waited >= PLATEAU_EPOCHS:
         progress.factor, progress.waited = progress.factor / 10, 0
+    _keep(trainer, progress, valid, value)
     return better
+
+
+def _keep(trainer: Trainer, progress: Progress, valid: dict[str, float], value: tuple[float, float]) -> None:
+    """Save this epoch's weights if they are among those to be scored, as things stand; of equals the first are."""
+    rank = list(value) if trainer.config.average_which == "best" else [progress.epoch]
+    file = f"epoch-{progress.epoch:04d}-{progress.step:08d}.safetensors"
+    this = {"epoch": progress.epoch, "file": file, "rank": rank}
+    first = sorted([*progress.kept, this], key=lambda one: one["rank"], reverse=True)[: trainer.config.average_epochs]
+    if this in first:
+        progress.kept = sorted(first, key=lambda one: one["epoch"])
+        about = {"epoch": progress.epoch, "step": progress.step, "valid": valid}
+        trainer.checkpoints.keep(file, trainer.steps.weights(), about)
 
 
 def _epoch_line(trainer: Trainer, progress: Progress, values: dict[str, Any], rate: float, better: bool) -> str:

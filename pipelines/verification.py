@@ -54,6 +54,6 @@ def _verify_states(run: Run) -> Verified:
     done = ", ".join(run.finished_stages()) or "none"
     sentence = (
         f"{run.path} is unfinished (stages done: {done}), and only a finished run has checksums of all its files; "
-        f"its saved states ({len(files)}) and the best weights that they count on are whole."
+        f"its saved states ({len(files)}) and the weights that they count on are whole."
     )
     return Verified(problems, len(files), sentence)

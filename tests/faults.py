@@ -78,6 +78,7 @@ class Trial:
     def __str__(self) -> str:
         on = [name for name, (off, _) in FACTORS.items() if self.settings.get(name, off) != off]
         on += ["pretraining"] if "pretrain_on" in self.settings else []
+        on += [f"mean of the {self.settings['average_which']}"] if "average_which" in self.settings else []
         forgetful = ", without its seeds" if self.forgetful else ""
         return f"{self.task}, {' + '.join(on) or 'plain'}, {', then '.join(map(str, self.faults))}{forgetful}"
 
@@ -108,6 +109,7 @@ def matrix(task: str) -> list[Trial]:
         trials.append(Trial(task, settings, four))
     kills = [Fault("step", step) for step in (1, 4, 9, 11, 14)]
     trials += pretrained(task, [*kills, Fault("write", 2), Fault("rename", 4), Fault("step", 7, "TERM")])
+    trials += averaged(task, [*kills, Fault("write", 5), Fault("rename", 8), Fault("validation", 4, "TERM")])
     return trials + forgetful(task)
 
 
@@ -127,6 +129,7 @@ def few(task: str) -> list[Trial]:
     trials = [Trial(task, rows[place % len(rows)], each) for place, each in enumerate(faults)]
     if task != next(iter(registry.TASKS)):
         return [trials[place] for place in (1, 3, 5, 9)] + pretrained(task, [Fault("step", 12)]) + forgetful(task)
+    trials += averaged(task, [Fault("write", 6), Fault("step", 18)])
     return trials + pretrained(task, [Fault("step", 4), Fault("step", 12)]) + forgetful(task)
 
 
@@ -138,6 +141,12 @@ def pretrained(task: str, faults: list[Fault]) -> list[Trial]:
         return []
     settings = {**combinations(task)[0], "epochs": 2, "pretrain_on": "sample", "pretrain_epochs": 2}
     return [Trial(task, settings, (fault,)) for fault in faults]
+
+
+def averaged(task: str, faults: list[Fault]) -> list[Trial]:
+    """Trials of a run that scores the mean of several epochs, by turns the best and the last."""
+    kinds = [{"average_epochs": 2, "average_which": which, "learning_rate": 0.1} for which in ("best", "last")]
+    return [Trial(task, {**combinations(task)[0], **kinds[n % 2]}, (fault,)) for n, fault in enumerate(faults)]
 
 
 def forgetful(task: str) -> list[Trial]:
@@ -320,7 +329,7 @@ def leavings(place: Path) -> dict[str, Any]:
     same = ["metrics.json", "baseline.json", "predictions.jsonl", "model/model.keras"]
     return {
         "the last state": {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()},
-        "the best weights": run.events("trained")[-1]["best"],
+        "the weights to be scored": run.events("trained")[-1]["weights"],
         "the history": [{name: value for name, value in one.items() if name not in clocks} for one in events],
         "run.yaml": [line for line in (place / "run.yaml").read_text().splitlines() if "run_dir" not in line],
         **{name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in same},

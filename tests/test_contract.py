@@ -109,7 +109,7 @@ def test_it_runs_on_jax(task: str, tmp_path: Path) -> None:
 
 def test_the_same_settings_give_the_same_bits(runs: tuple[str, Path]) -> None:
     _, folder = runs
-    first, second = (Run(folder / name).events("trained")[-1]["best"] for name in ("first", "second"))
+    first, second = (Run(folder / name).events("trained")[-1]["weights"] for name in ("first", "second"))
     assert first == second
     for file in ("metrics.json", "predictions.jsonl", "run.yaml"):
         assert (folder / "first" / file).read_bytes() == (folder / "second" / file).read_bytes(), file

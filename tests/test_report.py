@@ -500,6 +500,34 @@ def test_scores_that_are_no_numbers_are_shown_as_such(tmp_path: Path) -> None:
     write_model_card(folder)
 
 
+def test_a_difference_in_pairs_stands_beside_the_baseline(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    found = json.loads((folder / "metrics.json").read_text())
+    write_report(folder)
+    assert "model − baseline" not in (folder / "report.html").read_text()
+    found["baseline"]["difference"] = {"accuracy": {"value": 0.1234, "low": -0.0123, "high": 0.2345}}
+    (folder / "metrics.json").write_text(json.dumps(found))
+    page, card = write_report(folder).read_text(), write_model_card(folder).read_text()
+    assert '<th class="n">model − baseline</th>' in page
+    assert "0.1234<br><small>-0.0123 to 0.2345</small>" in page
+    assert page.count("<tr") == page.count("</tr>")
+    for text in (page, card):
+        assert "the difference is -0.0123 to 0.2345, 95 % by paired bootstrap): the difference may be chance" in text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sentence"),
+    [
+        (None, "Epoch 4 was best on validation, and is what was scored."),
+        ([4], "Epoch 4 was best on validation, and is what was scored."),
+        ([7], "Epoch 4 was best on validation; epoch 7, the last, is what was scored."),
+        ([2, 4, 5], "Epoch 4 was best on validation; the mean of the weights of epochs 2, 4 and 5 is what was scored."),
+    ],
+)
+def test_which_epochs_were_scored_is_said(epochs: list[int] | None, sentence: str) -> None:
+    assert words.chosen({"weights": epochs and [{"epoch": epoch} for epoch in epochs]}, 4) == sentence
+
+
 def test_a_baseline_that_validation_did_not_choose_is_not_kept_quiet() -> None:
     def scores(value: float, low: float, high: float) -> dict[str, Any]:
         return dict.fromkeys(("ndcg@10", "rmse"), {"value": value, "low": low, "high": high})

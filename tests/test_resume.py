@@ -146,10 +146,10 @@ def test_a_damaged_state_falls_back_to_the_one_before(
 @pytest.mark.parametrize(
     "damage", [lambda file: os.truncate(file, 50), lambda file: file.write_bytes(b""), Path.unlink]
 )
-def test_best_weights_that_are_no_longer_those_make_a_state_unusable(stopped: Path, damage: Any) -> None:
-    for file in (stopped / "state").glob("best-*"):
+def test_weights_that_are_no_longer_those_make_a_state_unusable(stopped: Path, damage: Any) -> None:
+    for file in (stopped / "state").glob("epoch-*"):
         damage(file)
-    with pytest.raises(StateError, match=r"no training state can be used: .*best-.* Start again with sixfold run"):
+    with pytest.raises(StateError, match=r"no training state can be used: .*epoch-.* Start again with sixfold run"):
         small(stopped)
 
 
@@ -164,31 +164,34 @@ def test_a_state_of_another_version_is_said(stopped: Path) -> None:
     for file in states(stopped):
         arrays, about, _ = load_arrays(file)
         save_arrays(file, arrays, {**about, "format": 99})
-    with pytest.raises(StateError, match=r"of another version of Sixfold \(format 99, not 1\)"):
+    with pytest.raises(StateError, match=r"of another version of Sixfold \(format 99, not 2\)"):
         small(stopped)
 
 
-def test_two_states_are_kept_and_the_best_weights_that_they_count_on(tmp_path: Path) -> None:
-    checkpoints, best = Checkpoints(Run(tmp_path)), ""
-    for step in range(1, 6):
+def test_two_states_are_kept_and_the_weights_that_they_count_on(tmp_path: Path) -> None:
+    checkpoints, kept = Checkpoints(Run(tmp_path)), dict.fromkeys([1, 2], ("epoch-1",))
+    kept |= {3: ("epoch-1", "epoch-3"), 4: ("epoch-3", "epoch-4"), 5: ("epoch-3", "epoch-4")}
+    for step, files in kept.items():
         weights = {"a": np.full(3, step, np.float32)}
-        best = checkpoints.save_best(step, weights, {}) if step in (1, 4) else best
-        checkpoints.save(State(step, weights, {"best_file": best}))
+        if f"epoch-{step}" in files:
+            checkpoints.keep(f"epoch-{step}.safetensors", weights, {})
+        checkpoints.save(State(step, weights, {}, tuple(f"{name}.safetensors" for name in files)))
         checkpoints.wait()
     checkpoints.close()
     names = sorted(file.name for file in (tmp_path / "state").iterdir())
     assert names == [
-        "best-00000004.safetensors",
+        "epoch-3.safetensors",
+        "epoch-4.safetensors",
         "train-00000004.safetensors",
         "train-00000005.safetensors",
     ]
     state = Checkpoints(Run(tmp_path)).newest(Console())
     assert state is not None
-    assert state.step == 5
+    assert (state.step, state.files) == (5, ("epoch-3.safetensors", "epoch-4.safetensors"))
     np.testing.assert_array_equal(state.arrays["a"], [5, 5, 5])
 
 
-def test_best_weights_go_with_the_state_that_counts_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_go_with_the_state_that_counts_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the disk is, and whatever was waiting when an epoch turned out to be the best."""
     from pipelines import checkpoints
 
@@ -197,18 +200,20 @@ def test_best_weights_go_with_the_state_that_counts_on_them(tmp_path: Path, monk
         return save_arrays(path, *args)
 
     monkeypatch.setattr(checkpoints, "save_arrays", slow)
-    saver, best = Checkpoints(Run(tmp_path)), None
+    saver = Checkpoints(Run(tmp_path))
+    files: tuple[str, ...] = ()
     for step in range(1, 13):
         weights = {"a": np.full(3, step, np.float32)}
-        saver.save(State(step, weights, {"best_file": best}))
+        saver.save(State(step, weights, {}, files))
         if step % 2 == 0:
-            best = saver.save_best(step, weights, {})
-            saver.save(State(step, weights, {"best_file": best}))
+            files = (*files, f"epoch-{step:02d}.safetensors")[-2:]
+            saver.keep(files[-1], weights, {})
+            saver.save(State(step, weights, {}, files))
     saver.wait()
     saver.close()
     state = Checkpoints(Run(tmp_path)).newest(Console())
     assert state is not None
-    assert (state.step, state.progress["best_file"]) == (12, "best-00000012.safetensors")
+    assert (state.step, state.files) == (12, ("epoch-10.safetensors", "epoch-12.safetensors"))
     for file in states(tmp_path):
         Checkpoints(Run(tmp_path)).read(file)
 
@@ -231,7 +236,7 @@ FIXED = {
     *("pretrained", "unfreeze", "stage_rates", "layer_decay", "train_norms", "lora_rank"),
     *("teacher", "teacher_temperature", "teacher_weight"),
     *("batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup", "momentum", "weight_decay"),
-    *("l1", "l2", "clip_norm", "average", "patience", "monitor"),
+    *("l1", "l2", "clip_norm", "average", "average_epochs", "average_which", "score_last", "patience", "monitor"),
     *("pretrain_on", "pretrain_epochs", "pretrain_rate", "pretrain_mask"),
     *("backend", "precision", "jit", "steps_per_execution", "deterministic", "seed"),
 }
@@ -555,7 +560,7 @@ def test_verify_of_an_unfinished_run_looks_at_its_states(stopped: Path) -> None:
 
 
 def test_verify_of_an_unfinished_run_sees_what_resume_would(stopped: Path) -> None:
-    one, other = sorted((stopped / "state").glob("best-*"))
+    one, other = sorted((stopped / "state").glob("epoch-*"))
     swapped = one.read_bytes(), other.read_bytes()
     other.write_bytes(swapped[0])
     one.write_bytes(swapped[1])

@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics
 
 from pipelines import scoring
-from pipelines.task import Interval
+from pipelines.task import Interval, Scores
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -241,6 +241,30 @@ def test_memory_does_not_grow_with_resamples_times_examples() -> None:
     tracemalloc.stop()
     assert peak < 120e6  # all at once would be 320 MB of indices alone
     assert time.perf_counter() - started < 10
+
+
+def test_a_difference_is_resampled_in_pairs() -> None:
+    """Of what is as hard for one as for the other: the intervals overlap, that of the difference is clear of 0."""
+    random = np.random.default_rng(5)
+    hard = random.normal(size=400)
+    values = {"model": hard + 0.1, "baseline": hard + random.normal(size=400) * 0.1}
+    model, baseline = (scoring.resample({"x": values[name], name: hard}, seed=3) for name in values)
+    scores = Scores("x", {name: one.interval for name, one in model.items()}, {}, {"x": model["x"].replicates})
+    drawn = {"x": baseline["x"].replicates, "baseline": baseline["baseline"].replicates}
+    (name, found), *others = scoring.differences(scores, drawn, {"x": baseline["x"].value}).items()
+    assert name == "x"
+    assert not others
+    assert found.value == pytest.approx((values["model"] - values["baseline"]).mean())
+    rows = np.random.default_rng(9).integers(0, 400, (2000, 400))
+    expected = np.percentile((values["model"] - values["baseline"])[rows].mean(axis=1), (2.5, 97.5))
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.002)
+    alone = scoring.verdict("x", scores.scores["x"], baseline["x"].interval)
+    paired = scoring.verdict("x", scores.scores["x"], baseline["x"].interval, found)
+    assert (alone.clear, paired.clear) == (False, True)
+    assert f"the difference is {found.low:.4f} to {found.high:.4f}, 95 % by paired bootstrap" in paired.sentence
+    chance = scoring.verdict("x", scores.scores["x"], baseline["x"].interval, Interval(0.1, -0.1, 0.3))
+    assert not chance.clear
+    assert "may be chance" in chance.sentence
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_stages_train_more_and_more_and_are_resumed_to_the_bit(
     assert stops >= 3
     small(tmp_path / "stopped", **settings)
     assert history(tmp_path / "stopped") == history(tmp_path / "whole")
-    one, other = (Run(tmp_path / name).events("trained")[-1]["best"] for name in ("stopped", "whole"))
+    one, other = (Run(tmp_path / name).events("trained")[-1]["weights"] for name in ("stopped", "whole"))
     assert one == other
     for name in ("metrics.json", "predictions.jsonl", "baseline.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import devices
-from pipelines.checkpoints import Checkpoints
+from pipelines.checkpoints import Checkpoints, load_weights, mean_weights
 from pipelines.config import RunConfig
 from pipelines.console import Console
 from pipelines.devices.settings import StepSettings
@@ -244,9 +244,90 @@ def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert progress.status == "stopped early"
     assert len(events) == progress.best_epoch + 2 < 30
     best = min(events, key=lambda event: event["valid"]["absolute"])
-    assert progress.best_file is not None
-    _, metadata, _ = load_arrays(tmp_path / "state" / progress.best_file)
+    (kept,) = progress.files
+    _, metadata, _ = load_arrays(tmp_path / "state" / kept)
     assert metadata["epoch"] == best["epoch"] == progress.best_epoch
+
+
+@pytest.mark.parametrize(("which", "epochs"), [("last", [4, 5, 6]), ("best", None)])
+def test_the_epochs_that_are_averaged(tmp_path: Path, which: str, epochs: list[int] | None) -> None:
+    """Of a rate at which the score goes up and down."""
+    settings = {"epochs": 6, "learning_rate": 0.6, "schedule": "constant", "warmup": 0.0}
+    trainer = trainer_for(tmp_path, configured(**settings, average_epochs=3, average_which=which))
+    progress = train(trainer)
+    scored = {event["epoch"]: event["valid"]["absolute"] for event in trainer.run.events("epoch")}
+    best = sorted(sorted(scored, key=lambda epoch: scored[epoch])[:3])
+    assert best != [4, 5, 6]
+    assert [one["epoch"] for one in progress.kept] == (epochs or best)
+    assert progress.best_epoch == min(scored, key=lambda epoch: scored[epoch])
+    there = sorted(file.name for file in (tmp_path / "state").glob("epoch-*"))
+    assert set(progress.files) <= set(there)
+    assert len(there) <= 4  # those of the state before are kept with it
+    for one in progress.kept:
+        _, about, _ = load_arrays(tmp_path / "state" / one["file"])
+        assert about["valid"]["absolute"] == scored[one["epoch"]]
+
+
+def test_the_mean_of_several_epochs_is_that_of_their_weights(tmp_path: Path) -> None:
+    """Each as it is after a training that ends there; seeds are the last epoch's."""
+    config = configured(average_epochs=3, average_which="last", schedule="constant")
+    (tmp_path / "whole").mkdir()
+    trainer = trainer_for(tmp_path / "whole", config, with_dropout())
+    progress = train(trainer)
+    files = [tmp_path / "whole" / "state" / name for name in progress.files]
+    mean = mean_weights(load_weights(file, trainer.checkpoints.digest(file.name)) for file in files)
+    each = []
+    for epoch in (1, 2, 3):
+        (tmp_path / str(epoch)).mkdir()
+        other = trainer_for(tmp_path / str(epoch), configured(schedule="constant", stop_step=3 * epoch), with_dropout())
+        train(other)
+        each.append(other.steps.weights())
+    for name, array in mean.items():
+        assert array.dtype == each[-1][name].dtype
+        columns = [weights[name] for weights in each]
+        wanted = columns[-1] if array.dtype.kind != "f" else np.mean(columns, axis=0, dtype=np.float64)
+        np.testing.assert_array_equal(array, wanted.astype(array.dtype))
+    assert any(array.dtype.kind in "iu" for array in mean.values())
+
+
+def test_weights_can_be_had_as_no_average_has_them(tmp_path: Path) -> None:
+    found = []
+    for average in (0.9, None):
+        (tmp_path / str(average)).mkdir()
+        trainer = trainer_for(tmp_path / str(average), configured(average=average))
+        train(trainer)
+        found.append([trainer.steps.weights(averaged=averaged) for averaged in (True, False)])
+    (mean, raw), (alone, same) = found
+    for name in raw:
+        np.testing.assert_array_equal(raw[name], alone[name])
+        np.testing.assert_array_equal(raw[name], same[name])
+    assert any((mean[name] != raw[name]).any() for name in raw)
+
+
+def test_one_epoch_is_kept_to_the_bit() -> None:
+    weights = {"a": np.array([-0.0, 0.1, np.nan], np.float32), "seed": np.array([2**32 - 1], np.uint32)}
+    assert {name: array.tobytes() for name, array in mean_weights([weights]).items()} == {
+        name: array.tobytes() for name, array in weights.items()
+    }
+
+
+def test_an_epoch_that_was_cut_short_does_not_count_among_the_last(tmp_path: Path) -> None:
+    def ended(folder: str, *stops: int | None) -> list[str]:
+        (tmp_path / folder).mkdir()
+        for stop in stops:
+            config = configured(average_epochs=2, average_which="last", epochs=4, stop_step=stop)
+            trainer = trainer_for(tmp_path / folder, config, with_dropout())
+            progress = go_on(trainer)
+        return [trainer.checkpoints.digest(name) for name in progress.files]
+
+    assert ended("cut", 8, None) == ended("whole", None)
+
+
+def test_weights_are_averaged_in_one_way() -> None:
+    assert RunConfig(average_epochs=5).average is None
+    with pytest.raises(ValueError, match=r"average 0.9 and average_epochs 5 are two ways .*drop one of the two"):
+        RunConfig(average=0.9, average_epochs=5)
+    assert RunConfig(average=0.9, average_epochs=1).average == 0.9
 
 
 def test_stop_step_ends_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
@@ -340,6 +421,11 @@ def everything(trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def kept(trainer: Trainer, progress: Progress) -> dict[str, str]:
+    """The files that are to be scored, with their checksums."""
+    return {name: trainer.checkpoints.digest(name) for name in progress.files}
+
+
 WITH_DROPOUT: list[Any] = [lambda: keras.layers.Dense(8), lambda: keras.layers.Dropout(0.5, seed=3)]
 
 
@@ -351,6 +437,8 @@ EXACT = {
     "everything": {"average": 0.9, "accumulate": 2, "clip_norm": 1.0, "optimizer": "adam"},
     "early stopping": {"patience": 1, "learning_rate": 0.5, "clip_norm": 1.0, "schedule": "constant", "epochs": 9},
     "plateau": {"schedule": "plateau", "learning_rate": 0.5, "clip_norm": 1.0, "epochs": 9},
+    "the mean of the best": {"average_epochs": 2, "epochs": 6, "learning_rate": 0.5, "clip_norm": 1.0},
+    "the mean of the last": {"average_epochs": 3, "average_which": "last", "epochs": 5, "save_every": "1"},
     "saved often": {"save_every": "1", "optimizer": "lion", "steps_per_execution": 1},
 }
 
@@ -372,6 +460,7 @@ def test_a_training_that_was_stopped_is_the_same_to_the_bit(tmp_path: Path, sett
             stops += 1
     assert stops >= 4
     assert everything(trainer) == everything(whole)
+    assert kept(trainer, again) == kept(whole, progress)
     clocks = {"seconds": 0.0, "history": []}
     assert replace(again, **clocks) == replace(progress, **clocks)
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from pipelines import scoring
 from pipelines.errors import DataError
 from pipelines.task import Record
 from tasks.translation import measures, scores, segments
@@ -57,7 +58,7 @@ def test_a_resample_is_scored_as_a_corpus() -> None:
     assert counted.of_means(counted.counts[rows].mean(axis=0)[None])[0] == pytest.approx(expected)
 
 
-def judged(found: list[str], given: list[str], outputs: list[Any] | None = None) -> Any:
+def judged(found: list[str], given: list[str], outputs: list[Any] | None = None, **settings: Any) -> Any:
     """The scores of translations."""
     outputs = outputs or [None] * len(found)
     records = [
@@ -66,7 +67,7 @@ def judged(found: list[str], given: list[str], outputs: list[Any] | None = None)
     ]
     source, target = (np.array(texts, object) for texts in (["x"] * len(given), given))
     references = {"source": source, "target": target, "tokens": np.arange(len(given)) + 1}
-    return scores.score(records, references, Config(), {})
+    return scores.score(records, references, Config(**settings), {})
 
 
 def test_scores_of_records() -> None:
@@ -83,6 +84,33 @@ def test_scores_of_records() -> None:
         assert one.low < one.value < one.high
     assert sum(row["examples"] for row in result.breakdowns["length"].values()) == 40
     assert "tok:13a" in result.breakdowns["signatures"]["BLEU"]["signature"]
+
+
+def test_the_edit_rate_is_scored_where_it_is_asked_for() -> None:
+    from sacrebleu.metrics import TER
+
+    found, given = corpus(40, 1)
+    result = judged(found, given, ter=True)
+    assert result.scores["ter"].value == pytest.approx(TER().corpus_score(found, [given]).score)
+    assert result.scores["ter"].low < result.scores["ter"].value < result.scores["ter"].high
+    assert result.breakdowns["signatures"]["TER"]["signature"].startswith("nrefs:1|case:lc|tok:tercom")
+    assert "ter" not in judged(found, given).scores
+
+
+def test_two_translators_are_compared_on_the_same_resamples() -> None:
+    given = corpus(60, 2)[1]
+    better, worse = (corpus(60, 2)[0], [text.split()[0] for text in given])
+    better[:30] = given[:30]
+    model, baseline = judged(better, given), judged(worse, given)
+    values = {name: one.value for name, one in baseline.scores.items()}
+    found = scoring.differences(model, baseline.resamples, values)
+    assert list(found) == ["bleu", "bleu_lowercase", "chrf", "exact_match", "length_ratio"]
+    assert found["bleu"].value == pytest.approx(model.scores["bleu"].value - values["bleu"])
+    rows = np.random.default_rng(1).integers(0, 60, (200, 60))
+    drawn = [[measures.bleu(one, given).part(row).value for row in rows] for one in (better, worse)]
+    low, high = np.percentile(np.subtract(*drawn), (2.5, 97.5))
+    assert (found["bleu"].low, found["bleu"].high) == pytest.approx((low, high), abs=3)
+    assert judged(better[:1], given[:1]).resamples == {}
 
 
 def test_a_baseline_has_no_perplexity() -> None:

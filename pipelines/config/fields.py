@@ -279,6 +279,22 @@ class RunConfig(BaseModel):
         gt=0,
         lt=1,
     )
+    average_epochs: int = setting(
+        1,
+        "Score the mean of the weights of this many epochs, as average_which has it, or of all where there are fewer; "
+        "several take the place of average.",
+        group="training",
+        ge=1,
+        le=1_000,
+    )
+    average_which: Literal["best", "last"] = setting(
+        "best", "Whether average_epochs takes the best epochs on validation or the last.", group="training"
+    )
+    score_last: bool = setting(
+        False,
+        "Where weights are averaged, score those of the last epoch as they are, too, beside the averaged ones.",
+        group="training",
+    )
     patience: int | None = setting(
         None, "Stop after this many epochs without a better validation score.", group="training", ge=1
     )
@@ -349,6 +365,23 @@ class RunConfig(BaseModel):
             # Past the frozen model, and not counted as set: a task may know a better one.
             gentle = round(type(self).model_fields["learning_rate"].default / 10, 9)
             object.__setattr__(self, "learning_rate", gentle)
+        return self
+
+    @property
+    def averages(self) -> bool:
+        """Whether what is scored is an average of weights."""
+        return self.average is not None or self.average_epochs > 1
+
+    @model_validator(mode="after")
+    def _averaged_once(self) -> Self:
+        if self.average_epochs == 1 or self.average is None:
+            return self
+        if "average" in self.model_fields_set:
+            raise ValueError(
+                f"average {self.average:g} and average_epochs {self.average_epochs} are two ways to average the "
+                "weights: drop one of the two"
+            )
+        object.__setattr__(self, "average", None)  # and not counted as set
         return self
 
     @field_validator("*", mode="before")

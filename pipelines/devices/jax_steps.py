@@ -60,9 +60,9 @@ class JaxSteps:
         """See Steps."""
         return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
         """See Steps."""
-        with self.averaged():
+        with self.averaged() if averaged else contextlib.nullcontext():
             mine = {id(variable): value for variable, value in self._variables()}
         kept = named(kept_model(self._built).variables)
         return {name: mine[id(v)] if id(v) in mine else np.array(v) for name, v in kept.items()}

@@ -27,8 +27,8 @@ class Steps(Protocol):
     def evaluate(self, block: Any) -> np.ndarray:
         """The same sums over batches that change nothing."""
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """Copies of the variables that are scored: the averaged ones where there is an average."""
+    def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
+        """Copies of the variables that are kept: the averaged ones where there is an average and it is not declined."""
 
     def release(self) -> None:
         """Leave everything in the model's variables, for whoever comes next."""

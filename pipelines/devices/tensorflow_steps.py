@@ -59,9 +59,9 @@ class TensorFlowSteps:
         sums: np.ndarray = self._evaluate(block).numpy()
         return sums
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
         """See Steps."""
-        with self.averaged():
+        with self.averaged() if averaged else contextlib.nullcontext():
             return {name: variable.numpy() for name, variable in named(kept_model(self._built).variables).items()}
 
     def release(self) -> None:

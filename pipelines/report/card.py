@@ -43,6 +43,7 @@ def write_model_card(run_dir: Path) -> Path:
         "metrics": files.metrics,
         "data": files.data,
         "settings": files.settings,
+        "last": (files.metrics.get("last_epoch") or {}).get("scores") or {},
         "verdict": words.standing(files.metrics),
         "baselines": words.baselines(files.metrics),
         "groups": words.groups(files.metrics),

@@ -130,7 +130,7 @@ def _training(files: RunFiles, best: int | None) -> str:
     rates = sorted(epoch["examples_per_second"] for epoch in epochs if epoch.get("examples_per_second"))
     sentence = f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}, {epochs[-1]['step']:,} steps. {ending}".rstrip()
     if best is not None:
-        sentence += f" Epoch {best} was best on validation, and is what was scored."
+        sentence += f" {words.chosen(files.ended, best)}"
     if rates:
         sentence += f" Median speed {rates[len(rates) // 2]:,.0f} examples a second."
     return sentence
@@ -155,8 +155,16 @@ def _calibration(metrics: Mapping[str, Any]) -> str:
 def _score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     scores = metrics.get("scores") or {}
     baselines = [(one or {}).get("scores") or {} for one in words.baselines(metrics)]
+    paired = (metrics.get("baseline") or {}).get("difference") or {}
+    last = (metrics.get("last_epoch") or {}).get("scores") or {}
     return [
-        {"name": name, "model": score, "baselines": [one.get(name) for one in baselines]}
+        {
+            "name": name,
+            "model": score,
+            "last": last.get(name),
+            "difference": paired.get(name),
+            "baselines": [one.get(name) for one in baselines],
+        }
         for name, score in scores.items()
     ]
 

@@ -26,6 +26,12 @@ class _Baseline(BaseModel):
     name: str = ""
     note: str | None = None
     scores: dict[str, _Score] = {}
+    difference: dict[str, _Score] | None = None
+
+
+class _LastEpoch(BaseModel):
+    epoch: int
+    scores: dict[str, _Score]
 
 
 class _Row(BaseModel):
@@ -64,6 +70,7 @@ class Metrics(BaseModel):
     scores: dict[str, _Score] = {}
     baseline: _Baseline | None = None
     baselines: list[_Baseline] | None = None
+    last_epoch: _LastEpoch | None = None
     breakdowns: _Breakdowns | None = None
 
 
@@ -116,12 +123,17 @@ class Texts(BaseModel):
     passages: list[_Passage]
 
 
+class _Weights(BaseModel):
+    epoch: int
+
+
 class Event(BaseModel):
     """A line of events.jsonl."""
 
     event: str
     status: str = ""
     best_epoch: int | None = None
+    weights: list[_Weights] | None = None
 
 
 class Stage(BaseModel):

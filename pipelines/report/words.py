@@ -89,6 +89,17 @@ def ending(ended: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], settin
     return f"{reason}, at epoch {len(epochs)} of {planned}." if planned else f"{reason}."
 
 
+def chosen(ended: Mapping[str, Any], best: int) -> str:
+    """A sentence on the epoch that was best, and on those whose weights were scored."""
+    epochs = [one["epoch"] for one in ended.get("weights") or [{"epoch": best}]]
+    if epochs == [best]:
+        return f"Epoch {best} was best on validation, and is what was scored."
+    if len(epochs) == 1:
+        return f"Epoch {best} was best on validation; epoch {epochs[0]}, the last, is what was scored."
+    several = f"{', '.join(map(str, epochs[:-1]))} and {epochs[-1]}"
+    return f"Epoch {best} was best on validation; the mean of the weights of epochs {several} is what was scored."
+
+
 def interval(score: Mapping[str, Any]) -> str:
     """'0.8812 to 0.9034', or nothing."""
     if score.get("low") is None or score.get("high") is None:
@@ -115,7 +126,9 @@ def standing(metrics: Mapping[str, Any]) -> Verdict | None:
     model, baseline = (part.get("scores", {}).get(name) for part in (metrics, metrics.get("baseline") or {}))
     if model is None or baseline is None or not (finite(model) and finite(baseline)):
         return None
-    found = verdict(str(name), _interval(model), _interval(baseline))
+    difference = (metrics["baseline"].get("difference") or {}).get(name)
+    paired = _interval(difference) if difference and finite(difference) else None
+    found = verdict(str(name), _interval(model), _interval(baseline), paired)
     ahead = _ahead(metrics, str(name), model["value"]) if found.beats else ""
     return replace(found, clear=False, sentence=f"{found.sentence} {ahead}") if ahead else found
 

@@ -25,7 +25,16 @@ from pipelines.scoring.classification import (
     top_k_accuracy,
 )
 from pipelines.scoring.groups import by_group
-from pipelines.scoring.intervals import LOWER_IS_BETTER, NEITHER_IS_BETTER, Verdict, bootstrap, verdict
+from pipelines.scoring.intervals import (
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    Resampled,
+    Verdict,
+    bootstrap,
+    differences,
+    resample,
+    verdict,
+)
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 from pipelines.scoring.names import label
 from pipelines.scoring.quarters import by_quarter, quarters
@@ -36,6 +45,7 @@ __all__ = [
     "NEITHER_IS_BETTER",
     "UNTUNED",
     "Outcomes",
+    "Resampled",
     "Verdict",
     "auc",
     "average_precision",
@@ -48,6 +58,7 @@ __all__ = [
     "by_quarter",
     "classification_scores",
     "confusion_matrix",
+    "differences",
     "expected_calibration_error",
     "fit_temperature",
     "label",
@@ -60,6 +71,7 @@ __all__ = [
     "per_class",
     "quarters",
     "reliability_bins",
+    "resample",
     "resampled_blocks",
     "sigmoid",
     "softmax",

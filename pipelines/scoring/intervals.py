@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.scoring.names import label
-from pipelines.task import Interval
+from pipelines.task import Interval, Scores
 
 RESAMPLES = 1000
 LOWER_IS_BETTER = frozenset(
@@ -31,13 +31,38 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """Column means [resamples, columns] -> the score of each resample [resamples]."""
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A score, and what it is on each resample of the examples."""
+
+    value: float
+    replicates: np.ndarray
+    """float64 [resamples]."""
+    examples: int
+
+    @property
+    def interval(self) -> Interval:
+        """With the middle 95 % of the resamples."""
+        return interval(self.value, self.replicates, self.examples)
+
+
 def bootstrap(
     columns: Mapping[str, np.ndarray],
     seed: int,
     statistics: Mapping[str, Statistic] | None = None,
     biased: frozenset[str] = frozenset(),
 ) -> dict[str, Interval]:
-    """Scores with 95 % percentile bootstrap intervals, all from the same 1,000 resamples of the examples.
+    """Scores with 95 % percentile bootstrap intervals: see `resample`."""
+    return {name: one.interval for name, one in resample(columns, seed, statistics, biased).items()}
+
+
+def resample(
+    columns: Mapping[str, np.ndarray],
+    seed: int,
+    statistics: Mapping[str, Statistic] | None = None,
+    biased: frozenset[str] = frozenset(),
+) -> dict[str, Resampled]:
+    """Scores, all on the same 1,000 resamples of the examples, which follow from their number and the seed alone.
 
     `columns` holds for each score its per-example values, [examples] or [examples, columns]; the score is their mean,
     or what its statistic makes of the columns' means. `biased` names statistics whose resamples sit beside the value,
@@ -53,8 +78,24 @@ def bootstrap(
         drawn = statistic(replicates[name])
         if name in biased:
             drawn = np.maximum(drawn - np.median(drawn) + value, 0)
-        found[name] = interval(value, drawn, len(table))
+        found[name] = Resampled(value, drawn, len(table))
     return found
+
+
+def differences(model: Scores, baseline: Mapping[str, np.ndarray], values: Mapping[str, float]) -> dict[str, Interval]:
+    """What the model's scores have over the baseline's, from the same resamples of both (the paired bootstrap: Koehn,
+    2004), of those that have any.
+
+    Args:
+        model: its scores.
+        baseline: float64 [resamples] of each score.
+        values: the baseline's scores.
+    """
+    found = {}
+    for name in model.resamples.keys() & baseline.keys():
+        low, high = np.percentile(model.resamples[name] - baseline[name], (2.5, 97.5))
+        found[name] = Interval(model.scores[name].value - values[name], float(low), float(high))
+    return {name: found[name] for name in model.scores if name in found}
 
 
 def _only_column(means: np.ndarray) -> np.ndarray:
@@ -119,16 +160,20 @@ class Verdict:
     beats: bool
     """Its value is better, however little."""
     clear: bool
-    """The two intervals do not overlap."""
+    """The two intervals do not overlap, or that of the difference, if there is one, does not hold 0."""
     sentence: str
 
 
-def verdict(score: str, model: Interval, baseline: Interval) -> Verdict:
-    """Compare on one score. Intervals that overlap may hide a real difference; those that do not, show one."""
+def verdict(score: str, model: Interval, baseline: Interval, difference: Interval | None = None) -> Verdict:
+    """Compare on one score. Intervals that overlap may hide a real difference; those that do not, show one. Where the
+    difference itself has an interval, this decides."""
     gain = baseline.value - model.value if score in LOWER_IS_BETTER else model.value - baseline.value
     clear = apart(model, baseline)
     figures = f"{label(score)} {model.value:.4f} against {baseline.value:.4f}"
-    if model.low is None or baseline.low is None:
+    if difference is not None and difference.low is not None and difference.high is not None:
+        clear = apart(difference, Interval(0.0, 0.0, 0.0))
+        overlap = f"the difference is {difference.low:.4f} to {difference.high:.4f}, 95 % by paired bootstrap"
+    elif model.low is None or baseline.low is None:
         overlap = "too few examples for intervals"
     else:
         overlap = "the 95 % intervals do not overlap" if clear else "the 95 % intervals overlap"

@@ -133,6 +133,11 @@ class Config(RunConfig):
         gt=0,
         lt=1,
     )
+    score_last: bool = setting(
+        True,
+        "Where weights are averaged, score those of the last epoch as they are, too, beside the averaged ones.",
+        group="training",
+    )
 
     beams: int = setting(
         5, "Translations that are followed at once; 1: the likeliest piece each time.", group="model", ge=1, le=64
@@ -149,6 +154,11 @@ class Config(RunConfig):
     )
     length_factor: float = setting(
         2.0, "A translation has at most this many times the pieces of its source, and 10.", group="model", gt=0, le=10
+    )
+    ter: bool = setting(
+        False,
+        "Score by the translation edit rate too, which takes minutes for thousands of long sentences.",
+        group="runtime",
     )
 
     @model_validator(mode="after")

@@ -28,9 +28,9 @@ def targets(references: Raw, assets: Assets) -> list[Any]:
 
 
 def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:
-    """BLEU (the headline) of cased, detokenised text and without regard to case, chrF, the share of exact matches, the
-    length of the translations over that of the references in letters, and perplexity by piece where it is known; their
-    intervals from resampling sentences. By length of the source.
+    """BLEU (the headline) of cased, detokenised text and without regard to case, chrF, TER if asked for, the share of
+    exact matches, the length of the translations over that of the references in letters, and perplexity by piece where
+    it is known; their intervals from resampling sentences. By length of the source.
 
     Raises:
         DataError: there is nothing to score, or a record has no translation.
@@ -41,6 +41,7 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         "bleu": measures.bleu(found, given),
         "bleu_lowercase": measures.bleu(found, given, lowercase=True),
         "chrf": measures.chrf(found, given),
+        **({"ter": measures.ter(found, given)} if config.ter else {}),
     }
     exact = np.array([one == other for one, other in zip(found, given, strict=True)], np.float64)
     columns = {name: one.counts for name, one in counted.items()}
@@ -49,13 +50,14 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
     if (sums := _likelihoods(records)) is not None:
         columns["perplexity"] = sums
         statistics["perplexity"] = _perplexity
-    scores = scoring.bootstrap(columns, config.seed, statistics)
+    resampled = scoring.resample(columns, config.seed, statistics)
     breakdowns: dict[str, Any] = {
         "signatures": {scoring.label(name): {"signature": one.signature} for name, one in counted.items()},
         "length": _by_length(counted, exact, references["tokens"]),
         "copied": _copied(records, references),
     }
-    return Scores("bleu", scores, breakdowns)
+    drawn = {name: one.replicates for name, one in resampled.items() if len(found) > 1}
+    return Scores("bleu", {name: one.interval for name, one in resampled.items()}, breakdowns, drawn)
 
 
 def translations(records: Sequence[Record], sentences: int) -> list[str]:
