@@ -1,6 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from pipelines.stages import Stage, before, plan
 from pipelines.task import Assets, Baseline, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
 
 if TYPE_CHECKING:
-    from pipelines.training import Trainer
+    from pipelines.training import Progress, Trainer
 
 _PARITY_EXAMPLES = 64
 _PARITY = 1e-4
@@ -156,6 +156,9 @@ class Execution:
         from pipelines.training import train
 
         checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
+        if self.built.solve is not None:
+            self._solve(self.built.solve, checkpoints)
+            return
         state, progress = checkpoints.newest(self.console), None
         spent = self._pretrain(earlier) if self.config.pretrain_on is not None else 0.0
         for stage in plan(self.config):
@@ -171,6 +174,11 @@ class Execution:
             with self.interrupts.postponed():
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
+        self._record_trained(progress, checkpoints)
+        earlier.remove()
+
+    def _record_trained(self, progress: "Progress", checkpoints: Checkpoints) -> None:
+        """How training ended, and where the best weights are."""
         assert progress.best_file is not None
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
         stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
@@ -183,7 +191,17 @@ class Execution:
             best_epoch=progress.best_epoch,
             best={"file": progress.best_file, "sha256": checkpoints.digest(progress.best_file)},
         )
-        earlier.remove()
+
+    def _solve(self, solve: Callable[[Data], None], checkpoints: Checkpoints) -> None:
+        """Compute the weights at once, in place of training. What was cut short is computed again."""
+        from pipelines.devices.steps import copies
+        from pipelines.training import Progress
+
+        self._keep_change()
+        self._say_model(self.kept, "solved in closed form, so that there are no epochs")
+        solve(self.data)
+        file = checkpoints.write_best(0, copies(self.kept), {"epoch": 0, "step": 0})
+        self._record_trained(Progress(best_file=file, status="solved"), checkpoints)
 
     def _pretrain(self, checkpoints: Checkpoints) -> float:
         """Learn from the examples without labels, or take up what was learned; the seconds that it took.
@@ -454,12 +472,16 @@ class Execution:
         steps, jit = config.steps_per_execution, config.jit
         if stage.is_final and not stage.number and config.pretrain_on is None:
             self._change(jit=jit, steps_per_execution=steps)
+        self._say_model(model, f"steps a call: {steps}, XLA {jit}")
+        return config
+
+    def _say_model(self, model: Any, how: str) -> None:
+        """What is learnt, here and in the manifest."""
         whole = self.kept
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
         about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)
-        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
-        return config
+        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; {how}")
 
     def _chosen(self, config: Any, model: Any, stream: Any) -> Any:
         """The config with what is chosen for one model and its batches."""

@@ -105,11 +105,12 @@ def test_it_learns(backbone: str, loss: str) -> None:
     assert found[-1][0] < 0.9 * found[0][0]
 
 
-@pytest.mark.parametrize("backbone", ["mf", "neumf", "two-tower", "sasrec", "gru4rec"])
+@pytest.mark.parametrize("backbone", ["mf", "neumf", "two-tower", "sasrec", "gru4rec", "ease"])
 def test_what_is_kept_is_stock_keras(backbone: str, tmp_path: Path) -> None:
-    config = settings(backbone, "pointwise")
+    config = settings(backbone, "squares" if backbone == "ease" else "pointwise")
     network = kept_model(build_model(config, assets_of(backbone)))
     given = {"history": np.array([[1, 2, -1], [3, 4, 5]], np.int32), "user": np.array([1, 2], np.int32)}
+    given["taken"] = np.eye(2, ITEMS, dtype=np.float32)
     x = {name: given.get(name, np.array([[7, 8], [0, 29]], np.int32)) for name in network.input}
     network.save(tmp_path / "model.keras")
     code = (

@@ -10,7 +10,7 @@ import tensorflow as tf
 from pipelines.devices import forward
 from pipelines.task import Assets, Raw, Record, Serving, Store
 from tasks.recommendation.backbones import QUERY, towers
-from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen
 from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
@@ -83,14 +83,16 @@ class _Lists(tf.Module):
         self._multiplies = QUERY in {layer.name for layer in model.layers}
         if self._multiplies:
             self._network, candidates = towers(model)
-            self._table = tf.Variable(_float(candidates({"item": self._everything}))[0], trainable=False)
+            table = _float(candidates({"item": self._everything}))[0]
+            # Of ease what each item taken adds lies together, as it is read.
+            self._table = tf.Variable(tf.transpose(table) if config.backbone == "ease" else table, trainable=False)
         else:
             self._network = model
         self._folding = self._fitted(assets)
 
     def _fitted(self, assets: Assets) -> tuple[Any, Any] | None:
         """What makes a vector of what a stranger took, where the model has vectors of users."""
-        if not self._multiplies or self._config.backbone in SEQUENTIAL:
+        if not self._multiplies or self._config.backbone in READING:
             return None
         found = fitted_folding(forward(self._network), self._table.numpy(), assets)
         return tf.Variable(found.slope, trainable=False), tf.Variable(found.offset, trainable=False)
@@ -104,7 +106,7 @@ class _Lists(tf.Module):
         """See serving."""
         users = self._users.coded(x["user"])
         history = self._history(users, self._items.coded(x["history"]))
-        if self._config.backbone in SEQUENTIAL:
+        if self._config.backbone in READING:
             known = history.row_lengths() > 0
         else:
             known = tf.logical_and(users >= 0, users < self._most) | self._folded(users, history)
@@ -138,12 +140,21 @@ class _Lists(tf.Module):
                 users,
                 fn_output_signature=tf.TensorSpec([self._count], tf.float32),
             )
+        if self._config.backbone == "ease":
+            return tf.sparse.sparse_dense_matmul(self._taken_of(history), self._table)
         sequential = self._config.backbone in SEQUENTIAL
         given = {"history": histories(history, self._config)} if sequential else {"user": users}
         vectors = _float(self._network(given, training=False))
         if self._folding is not None:
             vectors = tf.where(self._folded(users, history)[:, None], self._of_history(history), vectors)
         return tf.matmul(vectors, self._table, transpose_b=True)
+
+    def _taken_of(self, history: tf.RaggedTensor) -> Any:
+        """Sparse float32 [rows, items]: 1 at what is in each history, which names an item once."""
+        rows = history.value_rowids()
+        places = tf.stack([rows, tf.cast(history.flat_values, tf.int64)], axis=1)
+        shape = tf.stack([history.nrows(), tf.cast(self._count, tf.int64)])
+        return tf.SparseTensor(places, tf.ones_like(rows, tf.float32), shape)
 
     def _folded(self, users: Any, history: tf.RaggedTensor) -> Any:
         """bool [rows]: whose vector is made of what they took, as training did not know them."""
