@@ -269,7 +269,9 @@ def test_ratings_stay_in_their_range_and_new_users_are_average() -> None:
     row = np.array(items.embeddings)[3]
     wanted = np.clip(average[:8] @ row[:8] + row[8] + average[8] + 3.5, 1, 5)
     np.testing.assert_allclose(found[2:4], wanted, rtol=1e-4)  # u11 is in no training interaction
-    assert records[0].answer == {"rating": round(float(found[0]), 4)}
+    assert records[0].answer == {"rating": round(float(found[0]), 4), "known": True, "known_item": True}
+    marks = [(record.answer["known"], record.answer["known_item"]) for record in records]
+    assert marks == [(True, True), (True, True), (False, True), (False, True), (True, False)]
 
 
 def test_features_alone_place_what_is_new() -> None:

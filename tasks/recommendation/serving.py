@@ -32,7 +32,7 @@ _PAIRS = "ids of users and ids of items in UTF-8, a pair a row"
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     """user strings [rows], k -> items strings [rows, k], best first, empty behind the last; scores float32 [rows, k],
     -inf there; known bool [rows]. A signature `with_history` takes history strings [rows, n] too. Where ratings are
-    predicted: user and item strings [rows] -> rating float32 [rows]."""
+    predicted: user and item strings [rows] -> rating float32 [rows]; known and known_item bool [rows]."""
     if config.rates:
         rated = _Ratings(model, assets)
         inputs = {"user": _USER, "item": _ITEM}
@@ -191,8 +191,8 @@ class _Ratings(tf.Module):
         user, item = (
             tf.where(code < self._trained[side], code, -1) for code, side in ((user, "users"), (item, "items"))
         )
-        rating = self._score(user, item)
-        return {"rating": tf.clip_by_value(rating, self._rating["min"], self._rating["max"])}
+        rating = tf.clip_by_value(self._score(user, item), self._rating["min"], self._rating["max"])
+        return {"rating": rating, "known": user >= 0, "known_item": item >= 0}
 
     def _score(self, user: Any, item: Any) -> Any:
         if not self._multiplies:
@@ -226,7 +226,8 @@ def _all_known(assets: Assets, users: np.ndarray) -> Raw:
 def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
     wanted = np.array([record.output for record in records])[:, 0]
     gaps: np.ndarray = np.abs(found["rating"] - wanted) / np.maximum(1.0, np.abs(wanted))
-    return gaps
+    alike = [found[name] == [record.answer[name] for record in records] for name in ("known", "known_item")]
+    return np.where(np.logical_and(*alike), gaps, np.inf)
 
 
 def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:

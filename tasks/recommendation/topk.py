@@ -59,7 +59,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if "item" in raw:
-                yield from _rated(ids, raw, rate(raw))
+                yield from _rated(ids, raw, rate(raw), assets["trained"])
             else:
                 rows = max(_SCORES_AT_ONCE // max(len(assets["items"]), 1), 1)
                 for start in range(0, len(ids), rows):
@@ -69,12 +69,16 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     return predict
 
 
-def _rated(ids: Sequence[str], raw: Raw, ratings: np.ndarray) -> Iterator[Record]:
+def _rated(ids: Sequence[str], raw: Raw, ratings: np.ndarray, trained: Mapping[str, int]) -> Iterator[Record]:
+    """A rating each, and whether training knows its user, and its item: where not, the average one stands for it."""
+    known = (raw["user"] >= 0) & (raw["user"] < trained["users"])
+    known_item = (raw["item"] >= 0) & (raw["item"] < trained["items"])
     for row, (name, rating) in enumerate(zip(ids, ratings, strict=True)):
         if (why := _refusal(raw, row)) is not None:
             yield Record(name, {}, error=why)
         else:
-            yield Record(name, {"rating": round(float(rating), 4)}, rating[None])
+            marks = {"known": bool(known[row]), "known_item": bool(known_item[row])}
+            yield Record(name, {"rating": round(float(rating), 4), **marks}, rating[None])
 
 
 @dataclass(frozen=True)
