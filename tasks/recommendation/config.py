@@ -1,6 +1,5 @@
 """Settings for recommendation. Imports no TensorFlow."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
@@ -170,10 +169,6 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.pretrained is not None and not Path(self.pretrained).is_dir():
-            raise ValueError(
-                f"pretrained {self.pretrained} is no folder: name that of a finished run of recommendation"
-            )
         if self.backbone in ("auto", "sasrec") and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: choose one that is")
         if self.rates and self.backbone in SEQUENTIAL:
