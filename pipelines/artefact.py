@@ -58,16 +58,20 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
 
 
 def with_model_of(config: Config, task_name: str, settings: Sequence[str]) -> Config:
-    """The config with these settings of the run that `pretrained` names, where they were not set.
+    """The config with these settings of the run that `pretrained` names, where they were not set. Once they are, as in
+    the run.yaml of a run that began with it, that folder may be gone.
 
     Raises:
+        ConfigError: it names none.
         StateError: the run's settings are damaged.
     """
-    if config.pretrained is None:
+    wanted = [name for name in settings if name not in config.model_fields_set]
+    if config.pretrained is None or not wanted:
         return config
+    if not Path(config.pretrained).is_dir():
+        raise ConfigError(f"pretrained: {config.pretrained} is no folder: name that of a finished run of {task_name}.")
     before = read_settings(Run(Path(config.pretrained)), task_name)
-    update = {name: getattr(before, name) for name in settings if name not in config.model_fields_set}
-    return config.model_copy(update=update)
+    return config.model_copy(update={name: getattr(before, name) for name in wanted})
 
 
 def read_settings(run: Run, task_name: str) -> Any:

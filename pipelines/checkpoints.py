@@ -88,6 +88,20 @@ class Checkpoints:
         self._offered[name] = Weights(name, weights, {"format": FORMAT, **about})
         self._digests.pop(name, None)
 
+    def write_now(self, step: int, weights: Arrays, about: dict[str, Any]) -> str:
+        """Write these weights now, as there is no training to go on with; the name of their file.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        name = f"epoch-0000-{step:08d}.safetensors"
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._digests[name] = save_arrays(self._folder / name, weights, {"format": FORMAT, **about})
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+        return name
+
     def wait(self) -> None:
         """Until all is on disk.
 

@@ -1,6 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +169,9 @@ class Execution:
         from pipelines.training import train
 
         checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
+        if self.built.solve is not None:
+            self._solve(self.built.solve, checkpoints)
+            return
         state, progress = checkpoints.newest(self.console), None
         spent = self._pretrain(earlier) if self.config.pretrain_on is not None else 0.0
         for stage in plan(self.config):
@@ -184,6 +187,13 @@ class Execution:
             with self.interrupts.postponed():
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
+        self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+        earlier.remove()
+
+    def _record_trained(
+        self, progress: "Progress", checkpoints: Checkpoints, last: dict[str, Any] | None = None
+    ) -> None:
+        """How training ended, and where the weights to be scored are."""
         # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
         stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
         self._change(max_minutes=None, **stopped)
@@ -197,9 +207,20 @@ class Execution:
                 {"epoch": one["epoch"], "file": one["file"], "sha256": checkpoints.digest(one["file"])}
                 for one in progress.kept
             ],
-            last=self._keep_last(trainer, progress),
+            last=last,
         )
-        earlier.remove()
+
+    def _solve(self, solve: Callable[[Data], None], checkpoints: Checkpoints) -> None:
+        """Compute the weights at once, in place of training. What was cut short is computed again."""
+        from pipelines.devices.steps import copies
+        from pipelines.progress import Progress
+
+        self._keep_change()
+        self._say_model(self.kept, "solved in closed form, so that there are no epochs")
+        solve(self.data)
+        file = checkpoints.write_now(0, copies(self.kept), {"epoch": 0, "step": 0})
+        kept = [{"epoch": 0, "file": file, "rank": [0]}]
+        self._record_trained(Progress(kept=kept, status="solved"), checkpoints)
 
     def _keep_last(self, trainer: "Trainer", progress: "Progress") -> dict[str, Any] | None:
         """Write the weights that training ended with, as no average has them, if they are to be scored too."""
@@ -511,12 +532,16 @@ class Execution:
         steps, jit = config.steps_per_execution, config.jit
         if stage.is_final and not stage.number and config.pretrain_on is None:
             self._change(jit=jit, steps_per_execution=steps)
+        self._say_model(model, f"steps a call: {steps}, XLA {jit}")
+        return config
+
+    def _say_model(self, model: Any, how: str) -> None:
+        """What is learnt, here and in the manifest."""
         whole = self.kept
         trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
         about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
         self.run.update_manifest(model=about)
-        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; steps a call: {steps}, XLA {jit}")
-        return config
+        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; {how}")
 
     def _chosen(self, config: Any, model: Any, stream: Any) -> Any:
         """The config with what is chosen for one model and its batches."""

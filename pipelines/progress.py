@@ -34,7 +34,7 @@ class Progress:
     epoch_seconds: float = 0.0
     """Of it, on the updates of this epoch."""
     status: str | None = None
-    """How it ended: done, stopped early, stopped by budget."""
+    """How it ended: done, stopped early, stopped by budget; solved, where there were no epochs."""
     steps_per_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     """What was recorded of each epoch."""

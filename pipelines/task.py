@@ -135,6 +135,9 @@ class Built:
     """Whether XLA speeds training up on a CPU, unless its layers are known to be slow there."""
     lora: tuple[str, ...] = ()
     """How the names of the layers end that `--lora-rank` is for; none: all dense, attention and embedding layers."""
+    solve: "Callable[[Data], None] | None" = None
+    """Sets the weights to those that minimise the loss over data.splits["train"], where a closed form gives them: there
+    are no epochs then, and no best one to choose. None: they are trained."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from sklearn.metrics.pairwise import cosine_similarity
 from pipelines.evaluation import predict_store
 from pipelines.raw import rows_of
 from pipelines.task import Data
-from tasks.recommendation.baseline import baseline, interactions
+from tasks.recommendation.baseline import baseline
 from tasks.recommendation.biases import Biases
 from tasks.recommendation.config import Config
 from tasks.recommendation.data.log import Lists, Log, lists_of
-from tasks.recommendation.data.stores import HistoryStore, PairStore, RankStore
+from tasks.recommendation.data.stores import HistoryStore, PairStore, RankStore, interactions
 from tasks.recommendation.ease import MOST_ITEMS, Ease
 from tasks.recommendation.measures import Found
 from tasks.recommendation.neighbours import Neighbours, matrix

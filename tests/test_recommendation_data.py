@@ -313,12 +313,17 @@ def test_the_negatives_of_ncf_are_the_candidates(ncf: Path) -> None:
     assert "(sampled" in found.protocol
     assert found.assets["origin"]["sampled"] is True
     assert load(str(ncf / "x.train.rating")).fingerprint == found.fingerprint
-    # By its own name a test is ranked among all.
     put(ncf, "y.rating", (ncf / "x.train.rating").read_text())
-    whole = load(str(ncf / "y.rating"), test=str(ncf / "x.test.rating"))
+    for test in ("x.test.rating", "x.test.negative"):  # named by hand
+        again = load(str(ncf / "y.rating"), test=str(ncf / test))
+        raw = again.splits["test"].fetch(np.arange(2))
+        assert [set(one) for one in ragged(again, raw, "candidates")] == CANDIDATES
+    # Under a name that is none of NCF's a test is ranked among all.
+    put(ncf, "y.test", (ncf / "x.test.rating").read_text())
+    whole = load(str(ncf / "y.rating"), test=str(ncf / "y.test"))
     assert "candidates" not in whole.splits["test"].fetch(np.arange(2))
-    again = load(str(ncf / "y.rating"), test=str(ncf / "x.test.negative"))
-    assert "candidates" in again.splits["test"].fetch(np.arange(2))
+    with pytest.raises(DataError, match="is a test and holds nothing to train on"):
+        load(str(ncf / "x.test.rating"))
 
 
 def test_files_of_ncf_must_be_of_one_test(ncf: Path) -> None:

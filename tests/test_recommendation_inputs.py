@@ -192,5 +192,7 @@ def test_pairs_come_as_a_run_was_trained_on_them(tmp_path: Path, assets: Assets)
     with pytest.raises(DataError, match=r"no column '1' \(for item\)"):
         list(data.inputs([str(tmp_path / "ids")], config, assets))
     (tmp_path / "empty").write_text("")
+    ((_, raw),) = data.inputs([str(tmp_path / "empty")], config.model_copy(update={"loss": "softmax"}), assets)
+    assert raw["name"][0].startswith(b"\0it is empty (0 bytes)")
     with pytest.raises(DataError, match="is empty"):
         list(data.inputs([str(tmp_path / "empty")], config, assets))

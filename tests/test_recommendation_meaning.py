@@ -128,3 +128,18 @@ def test_all_ratings_of_other_data_are_scored(tmp_path: Path) -> None:
     found = data.load_test(Config(data=source, loss="mse"), known)
     assert len(found.splits["test"]) == len({row[:2] for row in ROWS})
     assert found.protocol.endswith("ratings: all of the data (given).")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("one.csv", "user,item\na,x\n", r"one.csv: the validation split would be empty: 1 interaction is too few"),
+        ("inf.csv", "user,item,rating\na,x,1\na,y,inf\n", r"inf.csv line 3: has a 'rating' that is no finite number"),
+        ("nested.jsonl", '{"user": "a", "item": ["x", "y"]}\n', r"nested.jsonl holds more than an id .*'x', 'y'"),
+        ("latin.csv", b"user,item,time\na,caf\xe9,1\n", r"latin.csv line 2 is not UTF-8 .* give --encoding cp1252"),
+    ],
+)
+def test_odd_tables_are_refused_by_file_and_row(name: str, content: str | bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=words):
+        data.load_data(Config(data=str(tmp_path / name)))

@@ -105,11 +105,12 @@ def test_it_learns(backbone: str, loss: str) -> None:
     assert found[-1][0] < 0.9 * found[0][0]
 
 
-@pytest.mark.parametrize("backbone", ["mf", "neumf", "two-tower", "sasrec", "gru4rec"])
+@pytest.mark.parametrize("backbone", ["mf", "neumf", "two-tower", "sasrec", "gru4rec", "ease"])
 def test_what_is_kept_is_stock_keras(backbone: str, tmp_path: Path) -> None:
-    config = settings(backbone, "pointwise")
+    config = settings(backbone, "squares" if backbone == "ease" else "pointwise")
     network = kept_model(build_model(config, assets_of(backbone)))
     given = {"history": np.array([[1, 2, -1], [3, 4, 5]], np.int32), "user": np.array([1, 2], np.int32)}
+    given["taken"] = np.eye(2, ITEMS, dtype=np.float32)
     x = {name: given.get(name, np.array([[7, 8], [0, 29]], np.int32)) for name in network.input}
     network.save(tmp_path / "model.keras")
     code = (
@@ -268,7 +269,9 @@ def test_ratings_stay_in_their_range_and_new_users_are_average() -> None:
     row = np.array(items.embeddings)[3]
     wanted = np.clip(average[:8] @ row[:8] + row[8] + average[8] + 3.5, 1, 5)
     np.testing.assert_allclose(found[2:4], wanted, rtol=1e-4)  # u11 is in no training interaction
-    assert records[0].answer == {"rating": round(float(found[0]), 4)}
+    assert records[0].answer == {"rating": round(float(found[0]), 4), "known": True, "known_item": True}
+    marks = [(record.answer["known"], record.answer["known_item"]) for record in records]
+    assert marks == [(True, True), (True, True), (False, True), (False, True), (True, False)]
 
 
 def test_features_alone_place_what_is_new() -> None:

@@ -1,6 +1,7 @@
 """A run that begins with another's rows, and goes on to users and items that it did not know."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pipelines.api import predict
 from pipelines.config import load_config
 from pipelines.engine import execute
+from pipelines.errors import ConfigError
 
 
 def table(path: Path, users: int, items: int, seed: int) -> Path:
@@ -48,9 +50,18 @@ def test_rows_are_found_by_name_and_new_ones_join(backbone: str, tmp_path: Path)
         assert "users/embeddings (30 of 40 users known)" in origin["resized"]
     else:
         assert any("qkv" in name or "mixed" in name for name in origin["taken"])
+    shutil.rmtree(first)  # what began with a run does without it
     records = list(predict(second, [str(_ids(tmp_path / "ids.txt"))]))
     assert [record["id"] for record in records] == ["u1", "u39", "nobody"]
     assert [record["known"] for record in records] == [True, True, False]
+
+
+def test_what_to_start_from_must_be_a_run(tmp_path: Path) -> None:
+    options = {"data": str(table(tmp_path / "old.csv", 30, 20, 0)), "run_dir": str(tmp_path / "run")}
+    for name, words in (("gone/run", "no file or folder gone/run"), ("imagenet", "imagenet is no folder")):
+        config = load_config("recommendation", options={**options, "pretrained": name}).config
+        with pytest.raises(ConfigError, match=words):
+            execute("recommendation", config, ["test"])
 
 
 def _ids(path: Path) -> Path:

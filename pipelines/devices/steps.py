@@ -114,6 +114,11 @@ def kept_model(built: "Built") -> Any:
     return built.whole or built.model
 
 
+def copies(model: keras.Model) -> dict[str, np.ndarray]:
+    """Of all its variables, by name."""
+    return {name: np.asarray(keras.ops.convert_to_numpy(one)) for name, one in named(model.variables).items()}
+
+
 def named(variables: list[Any]) -> dict[str, Any]:
     """Variables by a name that is unique and stable: place and own name. Paths are not: Keras numbers layers on."""
     return {f"{place:04d}/{variable.name}": variable for place, variable in enumerate(variables)}

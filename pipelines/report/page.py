@@ -124,6 +124,8 @@ def _pretraining(files: RunFiles) -> str:
 def _training(files: RunFiles, best: int | None) -> str:
     """One sentence on how training went."""
     epochs = files.of("epoch")
+    if files.ended.get("status") == "solved":
+        return "Its weights were computed in closed form: there were no epochs."
     if not epochs:
         return ""
     ending = words.ending(files.ended, epochs, files.settings)

@@ -8,11 +8,17 @@ from tasks.recommendation.config import Config
 
 
 def table(config: Config, assets: Assets) -> Table:
-    """A row of CSV for each item recommended, best first, and one without an item where nothing is; or the rating."""
+    """A row of CSV for each item recommended, best first, and one without an item where nothing is; or the rating,
+    and whether user and item are known."""
     del assets
     if config.rates:
-        return Table(("rating",), lambda record: [record.answer])
+        return Table(("rating", "known", "known_item"), _rated)
     return Table(("rank", "item", "score", "known"), _rows)
+
+
+def _rated(record: Record) -> Iterable[Mapping[str, Any]]:
+    marks = {name: "yes" if record.answer[name] else "no" for name in ("known", "known_item")}
+    return [{"rating": record.answer["rating"], **marks}]
 
 
 def _rows(record: Record) -> Iterable[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The networks: a user, or what a user took before, and items in; scores out.
+"""The networks: a user, or what one took before, and items in; scores out.
 
 All but neumf score by a product: the layer `query` gives a vector of the user or the history, the layer `candidate` one
 of each item, so that all items are ranked by one product of matrices. Numbers of users and items are rows of the layers
@@ -20,6 +20,8 @@ from tasks.recommendation.data.described import feature_table
 
 ITEMS, USERS = "items", "users"
 """Embeddings: a row for each item, and for each user."""
+TAKEN = "taken"
+"""An input: which items were."""
 FEATURES, TEXTS = "_features", "_texts"
 """Behind these names: what tables say of them, and what a pretrained encoder makes of their texts, neither learnt."""
 READ = "_read"
@@ -32,8 +34,9 @@ _SPREAD = 0.02
 
 
 def build_network(config: Config, assets: Assets, texts: np.ndarray | None = None) -> keras.Model:
-    """float32 [rows, P], the scores of the items asked for; of int32 `item` [rows, P], and `user` [rows] or, of
-    backbones that read the history, `history` [rows, T], -1 behind its end.
+    """float32 [rows, P], the scores of the items asked for; of int32 `item` [rows, P], and `user` [rows], or of
+    backbones that read the history `history` [rows, T], -1 behind its end, or of ease `taken` float32 [rows, items], 1
+    at what was taken.
 
     Args:
         config: names the backbone.
@@ -43,6 +46,8 @@ def build_network(config: Config, assets: Assets, texts: np.ndarray | None = Non
     item = keras.Input((None,), dtype="int32", name="item")
     if config.backbone in SEQUENTIAL:
         given = keras.Input((None,), dtype="int32", name="history")
+    elif config.backbone == "ease":
+        given = keras.Input((len(assets["items"]),), name=TAKEN)
     else:
         given = keras.Input((), dtype="int32", name="user")
     build = partial(_two_tower, texts=texts) if config.backbone == "two-tower" else _NETWORKS[config.backbone]
@@ -187,6 +192,13 @@ def _places(history: Any) -> Any:
     return keras.ops.cumsum(keras.ops.ones_like(history[0])) - 1
 
 
+def _linear(taken: Any, item: Any, config: Config, assets: Assets) -> Any:
+    """A weighed sum of what was taken (Steck, 2019); `linear` sets the weights."""
+    count = len(assets["items"])
+    weights = keras.layers.Embedding(count, count, embeddings_initializer="zeros", name=ITEMS, dtype="float32")
+    return _product(taken, weights(_rows(item)))
+
+
 def _dropout(x: Any, config: Config, name: str, **settings: Any) -> Any:
     """With a seed of its own: of one seed, all layers would drop the same places."""
     seed = zlib.crc32(f"{config.seed} {name}".encode()) % 2**31
@@ -214,6 +226,7 @@ _NETWORKS = {
     "neumf": _neumf,
     "gru4rec": _gru4rec,
     "sasrec": _sasrec,
+    "ease": _linear,
 }
 
 

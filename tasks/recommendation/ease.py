@@ -6,10 +6,15 @@ from typing import Any, Self
 import numpy as np
 
 from pipelines.task import Raw
+from tasks.recommendation.judging import Judged
 from tasks.recommendation.neighbours import histories
 
 MOST_ITEMS = 20_000
 """Of more, the dense matrix takes more than 1.6 GB and its inverse minutes."""
+_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_TRIED_ITEMS = 4_000
+"""Items up to which all penalties are tried: of more, each takes long."""
+_USUAL_PENALTY = 300.0
 _COLUMNS = 512
 
 
@@ -46,6 +51,13 @@ class Ease:
         found = np.asarray(histories(raw, len(self.counts)) @ self.weights, np.float32)
         found[np.diff(raw["history_splits"]) == 0] = self.counts
         return found
+
+
+def best_penalty(taken: Any, judged: Judged) -> tuple[float, bool]:
+    """The penalty that does best on validation, and True; where items are many a usual one, and False."""
+    if taken.shape[1] > _TRIED_ITEMS:
+        return _USUAL_PENALTY, False
+    return judged.best(_PENALTIES, lambda penalty: Ease.fit(taken, penalty).scores), True
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ _NEW_ITEMS = 5
 _ON_THE_MAP = 4_000
 """Items, chosen by the seed."""
 _MOST_COLOURS = 10
+_EXACT = 512
+"""Numbers of an item's vector up to which the map is computed exactly."""
 
 
 def figures(
@@ -215,7 +217,11 @@ def _map(config: Config, assets: Assets, model: Any) -> list[Figure | Passages]:
         return []
     part = vectors[chosen].astype(np.float64)
     part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-    pca = PCA(2, svd_solver="full").fit(part)
+    # Of as many numbers as there are items an exact one takes minutes.
+    exact = (
+        {"svd_solver": "full"} if part.shape[1] <= _EXACT else {"svd_solver": "randomized", "random_state": config.seed}
+    )
+    pca = PCA(2, **exact).fit(part)
     groups, by = _colours(assets, chosen)
     caption = (
         f"{len(chosen):,} items by the two main directions of their vectors, each of length 1 (PCA); these hold "

@@ -6,6 +6,7 @@ from pipelines.artefact import with_model_of
 from pipelines.task import Data
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import decide
+from tasks.recommendation.linear import penalty
 from tasks.recommendation.vectors import read_items
 
 _OF_THE_MODEL = ("backbone", "width", "layers", "heads", "max_history", "text_encoder")
@@ -24,6 +25,8 @@ def resolve(config: Config, data: Data) -> Config:
     config = decide(imply(config), data.assets["origin"])
     if config.text_encoder is not None:
         read_items(config, data.assets)  # what is wrong with it is said before anything is built
+    if config.backbone == "ease":
+        return config.model_copy(update={"loss": "squares", "l2": penalty(config, data)})
     update: dict[str, Any] = {
         name: value for name, value in _usual(config).items() if name not in config.model_fields_set
     }

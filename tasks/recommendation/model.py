@@ -1,6 +1,7 @@
 """The recommender: its network, which is kept, and what trains it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,13 +9,17 @@ import keras
 from pipelines.task import Assets, Built, Head, Metric
 from tasks.recommendation.backbones import FEATURES, ITEMS, READ, TEXTS, USERS, build_network
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
+from tasks.recommendation.linear import solve
 from tasks.recommendation.losses import squared_loss
 from tasks.recommendation.objective import Objective
 from tasks.recommendation.vectors import read_items
 
 
 def build_model(config: Config, assets: Assets) -> Built:
-    """The network within its objective; the network alone is kept."""
+    """The network within its objective; the network alone is kept. That of ease is solved, and needs none."""
+    if config.backbone == "ease":
+        network = build_network(config, assets)
+        return Built(network, squared_loss, {}, solve=partial(solve, network, config))
     read = None if config.text_encoder is None else read_items(config, assets)
     network = build_network(config, assets, None if read is None else read.table)
     sequential = config.backbone in SEQUENTIAL

@@ -10,7 +10,7 @@ import tensorflow as tf
 from pipelines.devices import forward
 from pipelines.task import Assets, Raw, Record, Serving, Store
 from tasks.recommendation.backbones import QUERY, towers
-from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen
 from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
@@ -32,7 +32,7 @@ _PAIRS = "ids of users and ids of items in UTF-8, a pair a row"
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     """user strings [rows], k -> items strings [rows, k], best first, empty behind the last; scores float32 [rows, k],
     -inf there; known bool [rows]. A signature `with_history` takes history strings [rows, n] too. Where ratings are
-    predicted: user and item strings [rows] -> rating float32 [rows]."""
+    predicted: user and item strings [rows] -> rating float32 [rows]; known and known_item bool [rows]."""
     if config.rates:
         rated = _Ratings(model, assets)
         inputs = {"user": _USER, "item": _ITEM}
@@ -83,14 +83,16 @@ class _Lists(tf.Module):
         self._multiplies = QUERY in {layer.name for layer in model.layers}
         if self._multiplies:
             self._network, candidates = towers(model)
-            self._table = tf.Variable(_float(candidates({"item": self._everything}))[0], trainable=False)
+            table = _float(candidates({"item": self._everything}))[0]
+            # Of ease what each item taken adds lies together, as it is read.
+            self._table = tf.Variable(tf.transpose(table) if config.backbone == "ease" else table, trainable=False)
         else:
             self._network = model
         self._folding = self._fitted(assets)
 
     def _fitted(self, assets: Assets) -> tuple[Any, Any] | None:
         """What makes a vector of what a stranger took, where the model has vectors of users."""
-        if not self._multiplies or self._config.backbone in SEQUENTIAL:
+        if not self._multiplies or self._config.backbone in READING:
             return None
         found = fitted_folding(forward(self._network), self._table.numpy(), assets)
         return tf.Variable(found.slope, trainable=False), tf.Variable(found.offset, trainable=False)
@@ -104,7 +106,7 @@ class _Lists(tf.Module):
         """See serving."""
         users = self._users.coded(x["user"])
         history = self._history(users, self._items.coded(x["history"]))
-        if self._config.backbone in SEQUENTIAL:
+        if self._config.backbone in READING:
             known = history.row_lengths() > 0
         else:
             known = tf.logical_and(users >= 0, users < self._most) | self._folded(users, history)
@@ -138,12 +140,21 @@ class _Lists(tf.Module):
                 users,
                 fn_output_signature=tf.TensorSpec([self._count], tf.float32),
             )
+        if self._config.backbone == "ease":
+            return tf.sparse.sparse_dense_matmul(self._taken_of(history), self._table)
         sequential = self._config.backbone in SEQUENTIAL
         given = {"history": histories(history, self._config)} if sequential else {"user": users}
         vectors = _float(self._network(given, training=False))
         if self._folding is not None:
             vectors = tf.where(self._folded(users, history)[:, None], self._of_history(history), vectors)
         return tf.matmul(vectors, self._table, transpose_b=True)
+
+    def _taken_of(self, history: tf.RaggedTensor) -> Any:
+        """Sparse float32 [rows, items]: 1 at what is in each history, which names an item once."""
+        rows = history.value_rowids()
+        places = tf.stack([rows, tf.cast(history.flat_values, tf.int64)], axis=1)
+        shape = tf.stack([history.nrows(), tf.cast(self._count, tf.int64)])
+        return tf.SparseTensor(places, tf.ones_like(rows, tf.float32), shape)
 
     def _folded(self, users: Any, history: tf.RaggedTensor) -> Any:
         """bool [rows]: whose vector is made of what they took, as training did not know them."""
@@ -180,8 +191,8 @@ class _Ratings(tf.Module):
         user, item = (
             tf.where(code < self._trained[side], code, -1) for code, side in ((user, "users"), (item, "items"))
         )
-        rating = self._score(user, item)
-        return {"rating": tf.clip_by_value(rating, self._rating["min"], self._rating["max"])}
+        rating = tf.clip_by_value(self._score(user, item), self._rating["min"], self._rating["max"])
+        return {"rating": rating, "known": user >= 0, "known_item": item >= 0}
 
     def _score(self, user: Any, item: Any) -> Any:
         if not self._multiplies:
@@ -215,7 +226,8 @@ def _all_known(assets: Assets, users: np.ndarray) -> Raw:
 def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
     wanted = np.array([record.output for record in records])[:, 0]
     gaps: np.ndarray = np.abs(found["rating"] - wanted) / np.maximum(1.0, np.abs(wanted))
-    return gaps
+    alike = [found[name] == [record.answer[name] for record in records] for name in ("known", "known_item")]
+    return np.where(np.logical_and(*alike), gaps, np.inf)
 
 
 def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:

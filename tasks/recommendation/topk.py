@@ -14,10 +14,11 @@ from pipelines.devices import forward
 from pipelines.raw import rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
 from tasks.recommendation.backbones import QUERY, towers
-from tasks.recommendation.config import SEQUENTIAL, Config
+from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import allowed, learnt
 from tasks.recommendation.encoding import histories, ragged
 from tasks.recommendation.folding import Folding
+from tasks.recommendation.neighbours import histories as taken
 from tasks.recommendation.ranking import Ragged, ranked
 
 LEAST_KEPT = 100
@@ -58,7 +59,7 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if "item" in raw:
-                yield from _rated(ids, raw, rate(raw))
+                yield from _rated(ids, raw, rate(raw), assets["trained"])
             else:
                 rows = max(_SCORES_AT_ONCE // max(len(assets["items"]), 1), 1)
                 for start in range(0, len(ids), rows):
@@ -68,12 +69,16 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     return predict
 
 
-def _rated(ids: Sequence[str], raw: Raw, ratings: np.ndarray) -> Iterator[Record]:
+def _rated(ids: Sequence[str], raw: Raw, ratings: np.ndarray, trained: Mapping[str, int]) -> Iterator[Record]:
+    """A rating each, and whether training knows its user, and its item: where not, the average one stands for it."""
+    known = (raw["user"] >= 0) & (raw["user"] < trained["users"])
+    known_item = (raw["item"] >= 0) & (raw["item"] < trained["items"])
     for row, (name, rating) in enumerate(zip(ids, ratings, strict=True)):
         if (why := _refusal(raw, row)) is not None:
             yield Record(name, {}, error=why)
         else:
-            yield Record(name, {"rating": round(float(rating), 4)}, rating[None])
+            marks = {"known": bool(known[row]), "known_item": bool(known_item[row])}
+            yield Record(name, {"rating": round(float(rating), 4), **marks}, rating[None])
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,9 @@ def _scorer(model: keras.Model, config: Config, assets: Assets) -> Scorer:
         return _pair_scorer(model, len(assets["items"]), known)
     query, candidates = (forward(tower) for tower in towers(model))
     table = candidates({"item": np.arange(len(assets["items"]), dtype=np.int32)[None]})[0]
+    if config.backbone == "ease":
+        weights = np.ascontiguousarray(table.T)  # each item taken adds a row: few are
+        return lambda raw: Scored(np.asarray(taken(raw, len(weights)) @ weights, np.float32), known(raw))
     if config.backbone not in SEQUENTIAL:
         return _user_scorer(query, table, assets, known)
 
@@ -178,7 +186,7 @@ def fitted_folding(query: Callable[[Any], np.ndarray], table: np.ndarray, assets
 
 def _known(config: Config, assets: Assets) -> Callable[[Raw], np.ndarray]:
     """bool [rows]: whether the model has learnt of a user, or is told what one took, or what one is like."""
-    if config.backbone in SEQUENTIAL:
+    if config.backbone in READING:
         return _any_known
     most = known_users(config, assets)
     return lambda raw: (raw["user"] >= 0) & (raw["user"] < most)

@@ -1,6 +1,5 @@
 """Settings for time-series forecasting. Imports no TensorFlow."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
@@ -136,8 +135,6 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.pretrained is not None and not Path(self.pretrained).is_dir():
-            raise ValueError(f"pretrained {self.pretrained} is no folder: name that of a finished run of forecasting")
         if self.backbone in ("auto", "patchtst", "itransformer") and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: choose one that is")
         if self.backbone == "patchtst" and self.patch_length > self.lookback:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.sources.folders import printable
 from pipelines.sources.scan import content_hash
 from pipelines.task import Assets, Problem
 from tasks.recommendation.config import Config
@@ -62,7 +63,10 @@ def logged(config: Config, examined: Examined, known: Assets | None = None) -> L
     user, item = rows.user[order], rows.item[order]
     keys = _keys(rows.users, rows.items)
     ranked = Rows(user, item, None if rows.time is None else rows.time[order], rows.dated, keys)
-    parts = divided(config, ranked, piece[order])
+    try:
+        parts = divided(config, ranked, piece[order])
+    except DataError as error:
+        raise DataError(f"{printable(config.data)}: {error}") from error
     warnings += leak(ranked, parts.part, config.protocol)
     used = parts.part != UNUSED
     order, part = order[used], parts.part[used]

@@ -95,7 +95,8 @@ def _examine(config: Config, advance: Callable[[int, int], None] | None) -> Exam
         piece = piece[~rows.refused]
         rows = taken(rows, ~rows.refused)
     if not len(rows):
-        raise DataError(f"{config.data} holds no interaction that can be used.")
+        why = f": {bad[0].where} {bad[0].message}" if bad else "."
+        raise DataError(f"{config.data} holds no interaction that can be used{why}")
     return Examined(rows, piece, "test" in pieces, candidates, tables, main.source.kind, bad, warnings)
 
 

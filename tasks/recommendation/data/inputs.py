@@ -121,6 +121,8 @@ def _asked(path: str, config: Config, known: Known) -> Iterator[Asked]:
         yield from _lines("-", sys.stdin, json_lines=False)
     elif (why := _unusable(path)) is not None:
         yield Asked(printable(path), None, refused=why)
+    elif not os.path.getsize(path):
+        yield Asked(printable(path), None, refused="it is empty (0 bytes): nothing to predict for")
     elif table_suffix(Path(path)).removesuffix(".gz") == ".jsonl":
         yield from _opened(path, config, json_lines=True)
     elif table_suffix(Path(path)):

@@ -75,6 +75,9 @@ def _read_one(source: Source, wanted: Wanted, beside: frozenset[Path]) -> Readin
         return Reading(source, {"test": test}, candidates)
     if name.endswith(_TRAIN) and Path(name.removesuffix(_TRAIN) + _TEST).exists():
         return _read_ncf(source, name.removesuffix(_TRAIN), wanted)
+    if name.endswith(_TEST) and Path(name.removesuffix(_TEST) + _NEGATIVE).exists():
+        test, candidates = _ncf_test(name.removesuffix(_TEST), wanted)
+        return Reading(source, {"test": test}, candidates)
     return Reading(source, {"train": read_file(source.path, wanted)})
 
 
@@ -141,17 +144,25 @@ def _read_ncf(source: Source, start: str, wanted: Wanted) -> Reading:
     test, negative = Path(start + _TEST), Path(start + _NEGATIVE)
     if not negative.exists():
         return Reading(source, {**pieces, "test": read_file(test, wanted)} if test.exists() else pieces)
-    found, candidates = _read_negatives(negative, wanted)
-    if test.exists():
-        given = read_file(test, wanted)
-        if differ := _pairs(given) ^ _pairs(found):
-            user, item = min(differ)
-            raise DataError(
-                f"{test} and {negative} are of different tests: {len(differ):,} pairs of user and item stand in one of "
-                f"them alone, as ({printable(user)},{printable(item)})."
-            )
-        found = given
+    found, candidates = _ncf_test(start, wanted)
     return Reading(source, {**pieces, "test": found}, candidates)
+
+
+def _ncf_test(start: str, wanted: Wanted) -> tuple[Interactions, Interactions]:
+    """(the test, what each user's is ranked among): START.test.negative, and where it is there START.test.rating, which
+    must be of the same pairs."""
+    test, negative = Path(start + _TEST), Path(start + _NEGATIVE)
+    found, candidates = _read_negatives(negative, wanted)
+    if not test.exists():
+        return found, candidates
+    given = read_file(test, wanted)
+    if differ := _pairs(given) ^ _pairs(found):
+        user, item = min(differ)
+        raise DataError(
+            f"{test} and {negative} are of different tests: {len(differ):,} pairs of user and item stand in one of "
+            f"them alone, as ({printable(user)},{printable(item)})."
+        )
+    return given, candidates
 
 
 def _read_negatives(path: Path, wanted: Wanted) -> tuple[Interactions, Interactions]:

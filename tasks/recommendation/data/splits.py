@@ -135,7 +135,8 @@ def counts(total: int, split: tuple[float, float, float]) -> tuple[int, int, int
         train = total - valid - test
     for name, count in (("training", train), ("validation", valid), ("test", test)):
         if count < 1:
-            raise DataError(f"the {name} split would be empty: {total:,} interactions are too few for this split.")
+            few = "1 interaction is" if total == 1 else f"{total:,} interactions are"
+            raise DataError(f"the {name} split would be empty: {few} too few for this split.")
     return train, valid, test
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.task import Raw
+from pipelines.task import Raw, Store
 from tasks.recommendation.data.log import ROOT, Lists, Log, hashes_of, mix
 
 
@@ -165,3 +165,13 @@ class RankStore:
         """uint64 [examples]."""
         held_out = mix(hashes_of(self.log, self.held_out) + ROOT)
         return np.asarray(mix(hashes_of(self.log, self.before) + held_out)[self.users])
+
+
+def interactions(store: Store) -> Raw:
+    """Those of a training split: user int32 [n], item int32 [n], rating float32 [n] (1 where there is none)."""
+    if isinstance(store, PairStore):
+        return store.fetch(np.arange(len(store)))
+    assert isinstance(store, HistoryStore)
+    whole = store.taken.at(store.users)
+    user = np.repeat(store.users, whole.lengths).astype(np.int32)
+    return {"user": user, "item": whole.items, "rating": np.ones(len(user), np.float32)}

@@ -64,6 +64,7 @@ def read_rows(place: Place, wanted: Wanted) -> Interactions:
     layout = wanted.columns or _recognised(place, first)
     _check(place.path, first, layout)
     _refuse_names(place.path, first, layout)
+    _refuse_nested(place.path, first, layout)
     kinds: dict[str, Kind] = {layout["user"]: "text", layout["item"]: "text"}
     if "rating" in layout:
         kinds[layout["rating"]] = "number"
@@ -160,6 +161,17 @@ def _check(path: Path, first: Head, layout: dict[str, str]) -> None:
         raise DataError(f"columns maps {twice[0]!r} of {path} to two roles: keep one.")
 
 
+def _refuse_nested(path: Path, first: Head, layout: Mapping[str, str]) -> None:
+    """A list of items in a cell would be read as one item of that name."""
+    for name in (layout["user"], layout["item"]):
+        cells = [row[first.names.index(name)] for row in first.rows]
+        nested = next((cell for cell in cells if isinstance(cell, list | dict)), None)
+        if nested is not None:
+            raise DataError(
+                f"{path} holds more than an id in a cell of {name!r} ({nested!r:.60}): give each interaction a row."
+            )
+
+
 def _kind_of_time(first: Head, name: str) -> Kind:
     """Numbers as such; what Parquet knows to be times as times; else texts that are read as times."""
     cells = [row[first.names.index(name)] for row in first.rows]
@@ -193,12 +205,15 @@ def from_cells(
     wrong: dict[str, np.ndarray] = {"user": users.codes < 0, "item": items.codes < 0}
     rating = time = None
     dated = False
-    told: dict[int, str] = {}
+    told: dict[str, dict[int, str]] = {}
     if "rating" in cells:
         rating = np.asarray(cells["rating"]).astype(np.float32)
         wrong["rating"] = ~np.isfinite(rating)
+        told["rating"] = dict.fromkeys(
+            np.flatnonzero(np.isinf(rating)).tolist(), f"has a {names['rating']!r} that is no finite number: mend it."
+        )
     if "time" in cells:
-        time, dated, told = _times(cells["time"], users.codes)
+        time, dated, told["time"] = _times(cells["time"], users.codes)
         wrong["time"] = ~np.isfinite(time)
     bad, refused = _refused(where, names, wrong, told, bad)
     return Interactions(
@@ -208,6 +223,8 @@ def from_cells(
 
 def _times(cells: Cells, users: np.ndarray) -> tuple[np.ndarray, bool, dict[int, str]]:
     """(float64 [n], whether they are seconds since 1970, what is wrong with a row)."""
+    if not len(users):
+        return np.zeros(0), False, {}
     if isinstance(cells, np.ndarray):
         return _counted(cells, {})
     moments = read_times(cells, None, users)
@@ -249,7 +266,7 @@ def _refused(
     where: Callable[[int], str],
     names: Mapping[str, str],
     wrong: dict[str, np.ndarray],
-    told: dict[int, str],
+    told: Mapping[str, Mapping[int, str]],
     known: list[Problem],
 ) -> tuple[list[Problem], np.ndarray | None]:
     """What is wrong with which rows, each once, and where they are."""
@@ -263,6 +280,6 @@ def _refused(
         if place in named:
             continue
         role = next(role for role, rows in wrong.items() if rows[row])
-        message = told.get(row, "") if role == "time" else ""
+        message = told.get(role, {}).get(row)
         bad.append(Problem("error", f"empty-{role}", place, message or f"has no {names[role]!r}: fill it in."))
     return bad, refused
