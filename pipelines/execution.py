@@ -11,7 +11,7 @@ from pipelines.artefact import load_model, save_model
 from pipelines.checkpoints import Checkpoints, State, load_best
 from pipelines.config import write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.errors import ConfigError, NotServed, RunError, StateError
 from pipelines.evaluation import Head, baselines_json, judge, metrics_json, predict_store, scores_json
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
@@ -349,7 +349,11 @@ class Execution:
             return
         from pipelines.saved_model import check_served, save_served
 
-        serving = self.task.serving(model, self.config, assets)
+        try:
+            serving = self.task.serving(model, self.config, assets)
+        except NotServed as error:
+            self.console.say(f"export: no SavedModel: {error}")
+            return
         place = save_served(self.run.path / "export", serving)
         store = self.data.splits["test"]
         inputs = serving.inputs(store, np.arange(len(records)))
