@@ -53,15 +53,14 @@ for folder, batches in asked.items():
     serve = loaded[folder].signatures["serving_default"]
     for texts in batches:
         found = serve(text=tf.constant(texts, tf.string))
-        answers[folder].append(
-            [[one.decode() for one in found["translation"].numpy()], *(found[n].numpy().tolist() for n in ("score", "cut"))]
-        )
+        texts = [one.decode() for one in found["translation"].numpy()]
+        answers[folder].append([texts, *(found[name].numpy().tolist() for name in ("score", "cut"))])
 print(json.dumps(answers))
 """
 ODD = [
     *("forty-two", "", "  \t ", "\ufeff\u200b", "on the third of May, 1999", "😀👩‍👩‍👧 \U0001f1e9\U0001f1ea"),
     *("gro\u0308\u00dfer als Bäume\u2028 das", "https://a.b/c?d=1&e=%20#f", "İSTANBUL ΟΔΟΣ I Ì", "日本語　です"),
-    *("tab\tand\u00a0blank\x85", "<s> </s> <pad> <unk> <0x41> \u2581 \u2585", "{name} %s 12,5", "12 " * 40),
+    *("tab\tand\u00a0blank\x85", "<s> </s> <pad> <unk> <0x41> \u2581 \u2585", "{name} %s 12,5", "12 " * 60),
 ]
 """The last is longer than what is translated at once."""
 
@@ -74,7 +73,7 @@ def settings(**more: Any) -> Config:
 def kept(config: Config) -> tuple[keras.Model, dict[str, Any]]:
     """A model that was not trained, whose next pieces are neither all alike nor certain, and its assets."""
     texts, _ = sample()
-    assets: dict[str, Any] = {"vocabulary": learnt(texts["en"][::9], texts["de"][::9], config), "longest": 30}
+    assets: dict[str, Any] = {"vocabulary": learnt(texts["en"][::9], texts["de"][::9], config), "longest": 70}
     words = vocabulary(assets)
     assets |= {"pieces": words.source.names, "source_pieces": words.source.names, "target_pieces": words.target.names}
     devices.start(config)
@@ -115,12 +114,12 @@ def test_translations_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.M
         asked[place] = [ODD, [], ODD[:1], ODD[1:4]]
         about = json.loads((tmp_path / str(number) / "serving.json").read_text())
         assert about["needs"] == ["tensorflow", "tensorflow_text"]
-        assert "more than 29 pieces the tail is cut off" in about["input"]["what"]
+        assert "more than 69 pieces the tail is cut off" in about["input"]["what"]
     for place, batches in serve(asked, tmp_path, "tr_TR.UTF-8").items():
         (texts, scores, cut), nothing, one, blank = batches
         assert nothing == [[], [], []]
         assert blank == [["", "", ""], [0.0] * 3, [False] * 3]
-        assert cut == [False] * (len(ODD) - 1) + [True]
+        assert cut == [False] * (len(ODD) - 1) + [True] == [one.answer.get("parts", 1) > 1 for one in records[place]]
         assert texts[-1]
         assert len(set(texts)) > len(ODD) // 2
         assert one[0] == texts[:1]
@@ -136,7 +135,18 @@ def test_pieces_are_found_in_a_graph_as_outside(lowercase: bool, byte_fallback: 
     words = Pieces.of(as_asset(model), lowercase=lowercase)
     graph = PiecesGraph(words)
     random = np.random.default_rng(0)
-    signs = [*"aeouAEOUßIiÌİΣσςABĄ 12-.,", "\u0307", "\u0301", "\u0308", "\u1100", "\u1161", "\u3000", "\x85", "😀", "ﬁ"]
+    signs = [
+        *"aeouAEOUßIiÌİΣσςABĄ 12-.,",
+        "\u0307",
+        "\u0301",
+        "\u0308",
+        "\u1100",
+        "\u1161",
+        "\u3000",
+        "\x85",
+        "😀",
+        "ﬁ",
+    ]
     texts = [*ODD, *("".join(random.choice(signs, 12)) for _ in range(500))]
     found = graph.prepared(tf.constant([text.encode() for text in texts]))
     assert [one.decode() for one in found.numpy()] == [prepared(text, lowercase=lowercase) for text in texts]
@@ -152,7 +162,9 @@ def test_every_sign_is_prepared_alike() -> None:
     words = Pieces.of(as_asset(learn(["a b"], 300, "bpe", byte_fallback=True, lowercase=True)), lowercase=True)
     signs = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
     found = PiecesGraph(words).prepared(tf.constant([f"a{sign}b".encode() for sign in signs])).numpy()
-    other = [sign for sign, one in zip(signs, found, strict=True) if one.decode() != prepared(f"a{sign}b", lowercase=True)]
+    other = [
+        sign for sign, one in zip(signs, found, strict=True) if one.decode() != prepared(f"a{sign}b", lowercase=True)
+    ]
     assert other == []
     assert sum(bool(BLANKS.fullmatch(sign)) for sign in signs) > 60
 

@@ -1,4 +1,5 @@
-"""Learnt pieces as a graph of TensorFlow, by tensorflow_text: what `pieces` finds in texts, and what it makes of pieces."""
+"""Learnt pieces as a graph of TensorFlow, by tensorflow_text: found in texts, and put together to texts, as `pieces`
+does both."""
 
 import hashlib
 import re

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import NotServed
-from pipelines.task import Assets, Raw, Record, Serving, Store
+from pipelines.task import Assets, Record, Serving, Store
 from pipelines.text.pieces import END, PAD
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
 from tasks.translation.config import PRESET, Config
@@ -70,7 +70,9 @@ class _Translator(tf.Module):
         cut = whole.row_lengths() > self._most
         pieces = whole[:, : self._most]
         there = tf.where(prepared != "")[:, 0]
-        order = tf.gather(there, tf.argsort(tf.gather(pieces.row_lengths(), there), direction="DESCENDING", stable=True))
+        order = tf.gather(
+            there, tf.argsort(tf.gather(pieces.row_lengths(), there), direction="DESCENDING", stable=True)
+        )
         found, scores = self._all(tf.gather(pieces, order))
         rows = tf.shape(text, tf.int64)
         return {
