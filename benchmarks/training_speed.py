@@ -69,6 +69,7 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
         jit=jit,
         lengths=any(stream.order.shapes > 1 for stream in streams),
         fused=choose_fused(config, built.model, "cpu"),
+        rows=len(set(streams[0].batching.batch_sizes)) > 1,
     )
     steps = devices.Runtime("tensorflow", "cpu", "", 1).steps(built, make_optimizer(config, built.model), settings)
     run = Run(Path(tempfile.mkdtemp()))

@@ -33,6 +33,12 @@ class RunError(SixfoldError):
     exit_code = 5
 
 
+class NotServed(SixfoldError):
+    """A model that no SavedModel can be made of, and why. No failure of its run, which says so and goes on."""
+
+    exit_code = 5
+
+
 class StateError(SixfoldError):
     """What a run folder holds cannot be used: damaged, of other data, of another version."""
 

@@ -11,7 +11,7 @@ from pipelines.artefact import load_model, save_model
 from pipelines.checkpoints import LAST, Checkpoints, State, load_into
 from pipelines.config import write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.errors import ConfigError, NotServed, RunError, StateError
 from pipelines.evaluation import (
     Head,
     baseline_json,
@@ -415,7 +415,11 @@ class Execution:
             return
         from pipelines.saved_model import check_served, save_served
 
-        serving = self.task.serving(model, self.config, assets)
+        try:
+            serving = self.task.serving(model, self.config, assets)
+        except NotServed as error:
+            self.console.say(f"export: no SavedModel: {error}")
+            return
         place = save_served(self.run.path / "export", serving)
         store = self.data.splits["test"]
         inputs = serving.inputs(store, np.arange(len(records)))

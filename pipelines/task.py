@@ -382,4 +382,5 @@ class Task:
     """(config, data of load_test) -> a model that takes no fitting, for the scores of data that nothing was fitted to
     to stand beside; None where there is none."""
     serving: "Callable[[keras.Model, Any, Assets], Serving] | None" = None
-    """(model, config, assets) -> the graph of export/saved_model; None: there is none yet."""
+    """(model, config, assets) -> the graph of export/saved_model, or NotServed where it cannot be one; None: there is
+    none yet."""

@@ -175,7 +175,7 @@ def test_the_largest_are_those_of_a_sort(count: int) -> None:
 
 
 def test_any_number_of_sentences_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.translation.decoding._BEAMS_AT_ONCE", 6)
+    monkeypatch.setattr("tasks.translation.decoding.BEAMS_AT_ONCE", 6)
     random = np.random.default_rng(0)
     sources = [np.append(random.integers(4, 12, size), END).astype(np.int32) for size in random.integers(0, 9, 11)]
     limits = np.array([2 * len(one) for one in sources], np.int32)

@@ -115,11 +115,37 @@ def test_losses_are_those_of_the_logits() -> None:
     learning, judging = (
         {name: np.asarray(one) for name, one in built.model(x, training=way).items()} for way in (1, 0)
     )
-    np.testing.assert_allclose(learning["loss"], loss, rtol=1e-4)
+    np.testing.assert_allclose(WEIGHT * learning["loss"], WEIGHT * loss, rtol=1e-4)
     np.testing.assert_allclose(judging["loss"], loss, rtol=1e-4)
     np.testing.assert_allclose(judging["nll"], nll, rtol=1e-4)
     np.testing.assert_array_equal(judging["right"], each.argmin(-1) == WANTED)
     assert list(built.metrics) == ["nll", "accuracy"]
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="two ways of TensorFlow")
+def test_no_logits_of_padding_are_computed_where_shapes_may_change() -> None:
+    """XLA must know the shapes, and computes them; both learn the same."""
+    config = settings(deterministic=False)
+    devices.start(config)
+    parts = ({"source": SOURCE, "target": TARGET}, WANTED, WEIGHT)
+    block = tf.nest.map_structure(lambda part: tf.constant(part[None]), parts)
+    found = {}
+    for jit in (False, True):
+        keras.utils.set_random_seed(0)
+        built = build_model(config, ASSETS)
+        steps = devices.Runtime("tensorflow", "cpu", "", 1).steps(
+            built, make_optimizer(config, built.model), StepSettings(lengths=True, jit=jit)
+        )
+        found[jit] = [float(steps.train(block, np.full(1, 0.02, np.float32))[0]) for _ in range(4)]
+    np.testing.assert_allclose(found[True], found[False], rtol=1e-4)
+    assert found[True][-1] < found[True][0]
+    assert not np.asarray(built.model(parts[0], training=True)["loss"])[WANTED == 0].any()
+    token = devices.FIXED_SHAPES.set(True)
+    try:
+        whole = np.asarray(built.model(parts[0], training=True)["loss"])
+    finally:
+        devices.FIXED_SHAPES.reset(token)
+    assert whole[WANTED == 0].all()
 
 
 def test_dropout_differs_from_layer_to_layer() -> None:

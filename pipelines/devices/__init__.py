@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pipelines.devices.settings import StepSettings
     from pipelines.devices.steps import Steps
     from pipelines.task import Built
+
+
+FIXED_SHAPES = ContextVar("fixed_shapes", default=False)
+"""Whether XLA compiles what is being traced."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,14 @@ def gathered(rows: Any) -> Any:
     from pipelines.devices.tensorflow_steps import gathered as everything
 
     return everything(rows)
+
+
+def shapes_change() -> bool:
+    """Whether what is computed may have shapes that hang on its values: on TensorFlow, but where XLA compiles a step
+    for shapes that it must know."""
+    import keras
+
+    return bool(keras.backend.backend() == "tensorflow") and not FIXED_SHAPES.get()
 
 
 def compiled(function: "Callable[..., Any]", model: "keras.Model") -> "Callable[..., Any]":

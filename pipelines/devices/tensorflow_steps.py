@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.devices import FIXED_SHAPES
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
     OUT_OF_MEMORY,
@@ -43,6 +44,7 @@ class TensorFlowSteps:
         # Replicas share a batch, and must know into how many rows.
         opened = partial(_of_any_length, rows=settings.rows and self._replicas == 1)
         compiled = opened if settings.lengths else tf.function
+        self._jit = jit
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
         self._evaluate = compiled(self._evaluate_block, jit_compile=jit, autograph=False)
 
@@ -111,10 +113,21 @@ class TensorFlowSteps:
             ]
 
     def _train_block(self, block: Any, rates: tf.Tensor) -> tf.Tensor:
-        return self._over(block, lambda place: (self._train_replica, (_at(block, place), rates[place])))
+        with self._known_shapes():
+            return self._over(block, lambda place: (self._train_replica, (_at(block, place), rates[place])))
 
     def _evaluate_block(self, block: Any) -> tf.Tensor:
-        return self._over(block, lambda place: (self._evaluate_replica, (_at(block, place),)))
+        with self._known_shapes():
+            return self._over(block, lambda place: (self._evaluate_replica, (_at(block, place),)))
+
+    @contextlib.contextmanager
+    def _known_shapes(self) -> Iterator[None]:
+        """In here `shapes_change` says no, if XLA compiles the steps."""
+        before = FIXED_SHAPES.set(self._jit)
+        try:
+            yield
+        finally:
+            FIXED_SHAPES.reset(before)
 
     def _over(self, block: Any, call: Callable[[Any], tuple[Any, Any]]) -> tf.Tensor:
         """The sum over the steps of a block; a block of one step needs no loop."""

@@ -28,7 +28,8 @@ BYTES = 256
 """Pieces that spell by bytes what others do not."""
 
 Algorithm = Literal["unigram", "bpe"]
-_BLANKS = re.compile("[\\s\0-\x1f\x7f-\x9f\u200b\ufeff]+")
+BLANKS = re.compile("[\\s\0-\x1f\x7f-\x9f\u200b\ufeff]+")
+"""What one blank stands for."""
 _RESERVED = "\u2585"
 """SentencePiece's own sign for what it does not know: it skips texts that hold it."""
 _MOST = 2_000_000
@@ -41,7 +42,7 @@ _LONGEST = 1 << 20
 
 def prepared(text: str, *, lowercase: bool) -> str:
     """The text as pieces are learnt from it and found in it."""
-    plain = _BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    plain = BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip()
     return plain.lower() if lowercase else plain
 
 

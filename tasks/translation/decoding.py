@@ -15,7 +15,7 @@ from tasks.translation.parts import Ids
 from tasks.translation.search import LEAST, Search
 from tasks.translation.steppers import stepper_of
 
-_BEAMS_AT_ONCE = 640
+BEAMS_AT_ONCE = 640
 """Hypotheses of a batch."""
 _LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """What sentences are filled up to, in pieces; and the most pieces of translations."""
@@ -77,7 +77,7 @@ class Decoder:
             self._compiled[search] = compiled(partial(search, self._stepper), self._network)
         blank = np.full((len(source), _at_least(int(limits.max(initial=1)))), self._ids.pad, np.int32)
         given = (source.astype(np.int32), limits.astype(np.int32), blank, np.float32(length_penalty))
-        with _in_float32(self._network):
+        with in_float32(self._network):
             pieces, scores = self._compiled[search](*given)
         return np.asarray(pieces), np.asarray(scores)
 
@@ -87,7 +87,7 @@ class Decoder:
         """The same of any number of sentences int32 [pieces], with their ends; where fewer than n_best translations
         were found, as many as there are, and always one."""
         found: list[Found | None] = [None] * len(sources)
-        for part in _batches(sources, max(_BEAMS_AT_ONCE // beams, 1)):
+        for part in _batches(sources, max(BEAMS_AT_ONCE // beams, 1)):
             pieces, scores = self.translate(
                 _filled([sources[place] for place in part], self._ids.pad), limits=limits[part], beams=beams, **settings
             )
@@ -99,7 +99,7 @@ class Decoder:
 
 
 @contextmanager
-def _in_float32(network: keras.Model) -> Iterator[None]:
+def in_float32(network: keras.Model) -> Iterator[None]:
     """Its layers compute so where they are called in here; what they hold is float32 already."""
     layers = network._flatten_layers(include_self=False)
     before = [(layer, layer.dtype_policy) for layer in layers]

@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from pipelines.task import Batching
+from pipelines.task import Assets, Batching
 from tasks.translation.config import Config
 
 _LENGTHS = (8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
 """Each is a shape that costs a trace or a compilation; a data set fills some eight. Sentences are padded by a half at
 most."""
+
+FEW = 10
+"""Pieces that the translation of the shortest text may have; of n pieces length_factor * n more."""
 
 
 def bounds(config: Config) -> tuple[int, ...]:
@@ -18,6 +21,11 @@ def bounds(config: Config) -> tuple[int, ...]:
 def fitting(sizes: np.ndarray, config: Config) -> np.ndarray:
     """bool [n]: pairs of which the model sees all; sizes int32 [n, 2] as the store has them."""
     return np.asarray((sizes <= config.max_tokens).all(axis=1))
+
+
+def longest_source(config: Config, assets: Assets) -> int:
+    """Pieces of the longest source that is translated at once, its end among them."""
+    return min(int(assets["longest"]), config.max_tokens)
 
 
 def batching(config: Config) -> Batching:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from pipelines.devices import shapes_change
 from tasks.translation.parts import Ids
 
 _NEVER = -1e9
@@ -239,11 +240,6 @@ def _rows(values: Any, beams: Any) -> Any:
     shape = keras.ops.shape(values)
     first = keras.ops.expand_dims(shape[1] * numbers(values, 0), 1)
     return keras.ops.take(keras.ops.reshape(values, (-1, *shape[2:])), first + beams, axis=0)
-
-
-def shapes_change() -> bool:
-    """Whether a loop may go on with tensors of other shapes: in graphs of TensorFlow, where not all sides are known."""
-    return bool(keras.backend.backend() == "tensorflow")
 
 
 def _taken(tensors: Tensors, rows: Any) -> Tensors:

@@ -5,13 +5,14 @@ from typing import Any
 
 import keras
 
+from pipelines.devices import shapes_change
 from pipelines.transfer.pair_presets import DECODED, ENCODED, INPUTS
 from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import table_names, written_by
 from tasks.translation.config import PRESET, Config
 from tasks.translation.parts import Ids, Parts, hiding
 from tasks.translation.recurrent import Recurrent
-from tasks.translation.search import Front, Stepper, Tensors, numbers, shapes_change
+from tasks.translation.search import Front, Stepper, Tensors, numbers
 
 
 def stepper_of(network: keras.Model, config: Config, ids: Ids | None = None) -> Stepper:

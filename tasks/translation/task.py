@@ -1,7 +1,7 @@
 """What the runtime needs to know about translation."""
 
 from pipelines.task import Task
-from tasks.translation import answers, encoding, implied, model, scores, tokens, translating
+from tasks.translation import answers, encoding, implied, model, scores, serving, tokens, translating
 from tasks.translation import data as pairs
 
 TASK = Task(
@@ -21,4 +21,5 @@ TASK = Task(
     figures=scores.figures,
     inputs=pairs.inputs,
     naive=scores.naive,
+    serving=serving.serving,
 )

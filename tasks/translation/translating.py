@@ -11,16 +11,15 @@ import numpy as np
 from pipelines.devices import forward
 from pipelines.raw import count_of, rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
-from pipelines.text.pieces import END
+from pipelines.text.pieces import END, prepared
 from tasks.translation import segments
 from tasks.translation.answers import answer
 from tasks.translation.config import Config
 from tasks.translation.decoding import Decoder
 from tasks.translation.encoding import padded_pair
+from tasks.translation.lengths import FEW, longest_source
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 
-_FEW = 10
-"""Pieces that the translation of the shortest text may have."""
 _PAIRS = 64
 """References whose likelihood is computed at once."""
 
@@ -50,13 +49,13 @@ class _Translator:
             self._config = self._config.model_copy(update={"beams": self._n_best})
         self._words = vocabulary(assets)
         self._decoder = Decoder(model, self._config)
-        self._longest = min(int(assets["longest"]), config.max_tokens)
+        self._longest = longest_source(config, assets)
         self._likelihood = _Likelihood(model, config)
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
         """Of one batch."""
         refused, texts = _texts(raw, self._words)
-        parts = [segments.split(text, self._fits) for text in texts]
+        parts = [segments.split(prepared(text, lowercase=False), self._fits) for text in texts]
         found = self._translated([part for each in parts for part in each])
         outputs = self._likelihood.of(raw) if "target" in raw else [None] * len(ids)
         place = 0
@@ -78,7 +77,7 @@ class _Translator:
             return []
         sources = [np.array([*pieces, END], np.int32) for pieces in self._words.source.encode(texts)]
         config = self._config
-        limits = np.array([math.ceil(config.length_factor * (len(one) - 1)) + _FEW for one in sources], np.int32)
+        limits = np.array([math.ceil(config.length_factor * (len(one) - 1)) + FEW for one in sources], np.int32)
         found = self._decoder.translate_all(
             sources,
             limits,

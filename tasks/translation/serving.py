@@ -1,0 +1,131 @@
+"""The translator as one graph: strings in, their translations and scores out, found by beam search."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.errors import NotServed
+from pipelines.task import Assets, Record, Serving, Store
+from pipelines.text.pieces import END, PAD
+from pipelines.text.pieces_graph import NEEDS, PiecesGraph
+from tasks.translation.config import PRESET, Config
+from tasks.translation.data.stores import PairStore
+from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
+from tasks.translation.lengths import FEW, longest_source
+from tasks.translation.search import Search
+from tasks.translation.steppers import stepper_of
+from tasks.translation.vocabulary import vocabulary
+
+_FLIPPED = 0.05
+"""Share of texts whose translation may be another: where two are as likely up to rounding, either is found."""
+
+
+def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
+    """text strings [rows] -> translation strings [rows], score float32 [rows], cut bool [rows].
+
+    Raises:
+        NotServed: of a preset; or tensorflow_text is not installed.
+    """
+    if config.backbone == PRESET:
+        raise NotServed("the network of a preset is not served yet, as its tokenizer is no graph here; use predict.")
+    translator = _Translator(model, config, assets)
+    most = longest_source(config, assets) - 1
+    what = (
+        f"texts in UTF-8, a sentence or a few each: of what has more than {most} pieces the tail is cut off, and `cut` "
+        f"says so (predict translates it in parts); translated by {config.beams} beams, a blank text to a blank one"
+    )
+    spec = tf.TensorSpec([None], tf.string, name="text")
+    return Serving(
+        function=translator.answer,
+        input=spec,
+        what=what,
+        inputs=_texts,
+        needs=(NEEDS,),
+        tracked=(model, translator),
+        output="translation",
+        fetch=lambda store, indices: {"text": _texts(store, indices)},
+        gap=_gap,
+    )
+
+
+class _Translator(tf.Module):
+    """What `translating` does with texts of one part, a batch of about equal lengths at a time."""
+
+    def __init__(self, model: keras.Model, config: Config, assets: Assets) -> None:
+        super().__init__()
+        words = vocabulary(assets)
+        self._source = PiecesGraph(words.source)
+        self._target = self._source if words.joint else PiecesGraph(words.target)
+        self._network, self._config, self._most = model, config, longest_source(config, assets) - 1
+        self._search = Search(config.beams, no_repeat=config.no_repeat)
+        self._rows = max(BEAMS_AT_ONCE // config.beams, 1)
+
+    def answer(self, text: Any) -> dict[str, Any]:
+        """See serving."""
+        prepared = self._source.prepared(text)
+        whole = self._source.encode(prepared)
+        cut = whole.row_lengths() > self._most
+        pieces = whole[:, : self._most]
+        there = tf.where(prepared != "")[:, 0]
+        order = tf.gather(
+            there, tf.argsort(tf.gather(pieces.row_lengths(), there), direction="DESCENDING", stable=True)
+        )
+        found, scores = self._all(tf.gather(pieces, order))
+        rows = tf.shape(text, tf.int64)
+        return {
+            "translation": tf.tensor_scatter_nd_update(tf.fill(rows, ""), order[:, None], found),
+            "score": tf.scatter_nd(order[:, None], scores, rows),
+            "cut": cut,
+        }
+
+    def _all(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
+        """strings [n] and float32 [n] of pieces int32 [n, ragged], the longest first."""
+        count = tf.cast(pieces.nrows(), tf.int32)
+        batches = -(-count // self._rows)
+        empty = (
+            tf.TensorArray(kind, batches, element_shape=[None], infer_shape=False) for kind in (tf.string, tf.float32)
+        )
+
+        def translate(number: Any, texts: Any, scores: Any) -> tuple[Any, Any, Any]:
+            some = pieces[number * self._rows : tf.minimum((number + 1) * self._rows, count)]
+            text, score = self._batch(some)
+            return number + 1, texts.write(number, text), scores.write(number, score)
+
+        _, texts, scores = tf.while_loop(
+            lambda number, *_: number < batches, translate, (0, *empty), parallel_iterations=1
+        )
+        return texts.concat(), scores.concat()
+
+    def _batch(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
+        counts = tf.cast(pieces.row_lengths(), tf.float64)
+        limits = tf.cast(tf.math.ceil(self._config.length_factor * counts), tf.int32) + FEW
+        source = tf.concat([pieces, tf.fill([pieces.nrows(), 1], END)], axis=1).to_tensor(PAD)
+        source = tf.ensure_shape(source, [None, None])
+        blank = tf.fill([tf.shape(source)[0], tf.reduce_max(limits)], PAD)
+        with in_float32(self._network):
+            stepper = stepper_of(self._network, self._config)
+            found, scores = self._search(stepper, source, limits, blank, tf.constant(self._config.length_penalty))
+        best = tf.RaggedTensor.from_tensor(found[:, 0], padding=PAD)
+        return self._target.decode(best), scores[:, 0]
+
+
+def _texts(store: Store, indices: np.ndarray) -> np.ndarray:
+    return cast(PairStore, store).encoded(indices)[0]
+
+
+def _gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
+    """float [rows]: by how much scores differ, relative where they are above 1; infinite where translations do, unless
+    these are few. What predict translated in parts is passed over, if only all of it was cut here."""
+    wanted = [(record.answer["translation"].encode(), record.answer["score"]) for record in records]
+    whole = np.array([record.answer.get("parts", 1) == 1 for record in records])
+    same = np.array([text == other for text, (other, _) in zip(found["translation"], wanted, strict=True)])
+    scores = np.array([score for _, score in wanted])
+    gaps: np.ndarray = np.abs(found["score"] - scores) / np.maximum(1.0, np.abs(scores))
+    if np.mean(~same & whole) > _FLIPPED:
+        gaps[~same] = np.inf
+    gaps[~whole] = 0.0
+    gaps[whole == found["cut"]] = np.inf
+    return gaps
