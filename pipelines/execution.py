@@ -273,7 +273,7 @@ class Execution:
         from pipelines.preparation import choose_fused, make_optimizer
         from pipelines.training import Trainer
         from pipelines.transfer.features import cached
-        from pipelines.transfer.freezing import layer_rates
+        from pipelines.transfer.freezing import head_layers, layer_rates
 
         built: Built = self.built
         if not stage.is_final or stage.number:
@@ -286,7 +286,7 @@ class Execution:
         head_alone = stage.unfreeze == "none" and self.config.lora_rank is None
         if built.cacheable and built.head and head_alone and self.config.teacher is None:
             built, streams = cached(built, streams, self.run.path / "state", self.data.fingerprint, self.console)
-        elif built.head and head_alone:
+        elif built.head and head_alone and head_layers(built.model, built.head):
             why = "the teacher sees them too" if self.config.teacher else f"training varies the {self.task.unit}s"
             self.console.say(f"features: computed in every epoch, as {why}; without that, once")
         decay = self.config.layer_decay
@@ -341,6 +341,7 @@ class Execution:
     def _frozen(self) -> Frozen | None:
         """The backbone with the weights that were taken over, as it was before training changed them."""
         from pipelines.transfer.features import split_model
+        from pipelines.transfer.freezing import head_layers
 
         if self.config.pretrained is None:
             return None
@@ -348,7 +349,7 @@ class Execution:
         built: Built = self.task.build_model(config, self.data.assets)
         origin = transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
         transfer.check_origin(self.run.manifest().get("pretrained"), origin)
-        if built.head is None or built.tables:
+        if built.head is None or built.tables or not head_layers(built.model, built.head):
             return None
         return devices.forward(split_model(built.model, built.head)[0])
 

@@ -181,7 +181,7 @@ def test_rows_are_taken_over_by_the_names_of_pieces() -> None:
     after = build_model(settings(joint=False), assets)
     names = {layer: (ASSETS[asset], assets[asset]) for layer, asset in after.tables.items()}
     matched = take_rows(kept_model(before), kept_model(after), names)
-    assert [note.partition("embeddings ")[2] for note in matched.resized] == ["(5 of 6 source_pieces known)"]
+    assert [note.partition("embeddings ")[2] for note in matched.resized] == ["(5 of 6 source_pieces known, new: new)"]
     old, new = (np.array(kept_model(built).get_layer("target_pieces").embeddings) for built in (before, after))
     np.testing.assert_array_equal(new, old[::-1])
 

@@ -6,6 +6,7 @@ import codecs
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ class Tokenizer:
     """What a process must import to run the graph, beside TensorFlow."""
     tracked: tuple[Any, ...] = ()
     """What the graph refers to: a tf.Module that is saved with it must hold these."""
+    text: Callable[[Sequence[Sequence[int]]], list[str]] | None = None
+    """The text of each row of tokens; None where blanks cannot be told again."""
 
     def cut(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """(int32 tokens of all texts, one after the other; int64 [n], how many each has)."""
@@ -155,6 +158,7 @@ def _of_preset(asset: Asset) -> Tokenizer:
         pieces=_readable(hub),
         needs="tensorflow_text",
         tracked=(hub,),
+        text=_joining(asset, hub),
     )
 
 
@@ -220,6 +224,21 @@ def _special(hub: Any) -> tuple[int, int | None, int | None]:
     return end, start, None
 
 
+def _joining(asset: Asset, hub: Any) -> Callable[[Sequence[Sequence[int]]], list[str]] | None:
+    """What puts tokens together to texts again."""
+    if "proto" in asset:
+        import sentencepiece
+
+        processor = sentencepiece.SentencePieceProcessor(model_proto=hub.proto)
+        return lambda rows: [processor.decode([int(token) for token in row]) for row in rows]
+    if "merges" not in asset:
+        return None
+    names = {token: piece for piece, token in hub.vocabulary.items()}
+    return lambda rows: [
+        b"".join(_spelt(names.get(int(token), "")) for token in row).decode("utf-8", "replace") for row in rows
+    ]
+
+
 def _readable(hub: Any) -> Callable[[Sequence[int]], list[str]]:
     from keras_hub.tokenizers import BytePairTokenizer, WordPieceTokenizer
 
@@ -238,9 +257,6 @@ def _readable(hub: Any) -> Callable[[Sequence[int]], list[str]]:
 
 def _byte_pairs(names: dict[int, str], special: set[str]) -> Callable[[Sequence[int]], list[str]]:
     """Pieces whose signs stand for bytes. A character that is spread over several stands with the last."""
-    from keras_hub.src.tokenizers.byte_pair_tokenizer import bytes_to_unicode
-
-    byte_of = {sign: byte for byte, sign in zip(*bytes_to_unicode(), strict=True)}
 
     def pieces(ids: Sequence[int]) -> list[str]:
         found: list[str] = []
@@ -250,9 +266,23 @@ def _byte_pairs(names: dict[int, str], special: set[str]) -> Callable[[Sequence[
             if name in special:
                 found.append(name)
                 continue
-            text = decoder.decode(b"".join(byte_of.get(sign, sign.encode()) for sign in name))
+            text = decoder.decode(_spelt(name))
             is_first = all(earlier in special for earlier in found)
             found.append(f"▁{text.removeprefix(' ')}" if is_first or text.startswith(" ") else text)
         return found
 
     return pieces
+
+
+@cache
+def _byte_of() -> dict[str, bytes]:
+    """The byte that each sign of a byte-pair vocabulary stands for."""
+    from keras_hub.src.tokenizers.byte_pair_tokenizer import bytes_to_unicode
+
+    return {sign: byte for byte, sign in zip(*bytes_to_unicode(), strict=True)}
+
+
+def _spelt(piece: str) -> bytes:
+    """The bytes of a piece."""
+    known = _byte_of()
+    return b"".join(known.get(sign, sign.encode()) for sign in piece)

@@ -4,14 +4,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any
 
 import keras
 import numpy as np
 
 from pipelines.task import Head
-from pipelines.transfer.freezing import head_layers, weights_of
+from pipelines.transfer.freezing import owners, weights_of
 
+_NAMED = 5
+"""Rows that are new, by their names."""
 _SEQUENCE = "sequence_position"
 """In the path of positions that are in a row; others are those of a grid."""
 Pair = tuple[keras.layers.Layer | None, keras.layers.Layer]
@@ -72,8 +75,8 @@ def take_head(
         units: what each output of the source stands for, and each of the target; None: its place.
     """
     matched = Matched()
-    there = {layer.name: layer for layer in source.layers}
-    for layer in head_layers(target, head):
+    there, here = ({layer.name: layer for layer in owners(model)} for model in (source, target))
+    for layer in (here[name] for name in head.layers if name in here):
         old = weights_of(there[layer.name]) if layer.name in there else []
         for place, variable in enumerate(weights_of(layer)):
             one = old[place] if place < len(old) else None
@@ -110,10 +113,13 @@ def take_rows(
             matched.new.append(variable.path)
             continue
         variable.assign(value)
+        set_of_theirs = set(theirs)
         if shared == len(ours):
             matched.taken.append(variable.path)
         else:
-            matched.resized.append(f"{variable.path} ({shared:,} of {len(ours):,} {name} known)")
+            new = ", ".join(islice((str(one) for one in ours if one not in set_of_theirs), _NAMED))
+            more = ", …" if len(ours) - shared > _NAMED else ""
+            matched.resized.append(f"{variable.path} ({shared:,} of {len(ours):,} {name} known, new: {new}{more})")
     return matched
 
 

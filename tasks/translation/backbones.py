@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from pipelines.artefact import load_model
+from pipelines.errors import ConfigError
 from pipelines.runs import Run
 from pipelines.task import Assets
 from pipelines.transfer import kind_of
@@ -51,16 +52,35 @@ def _of_preset(given: dict[str, Any], config: Config, ids: Ids) -> keras.Model:
     source = str(config.pretrained)
     kind = kind_of(source)
     whole = written_by(load_model(Run(Path(source)))[0]) if kind == "run" else pair_preset(source)
+    if ids.size is not None and ids.size > whole.backbone.vocabulary_size:
+        raise ConfigError(
+            f"pretrained: {source} has a tokenizer of {ids.size:,} pieces and a network of "
+            f"{whole.backbone.vocabulary_size:,}: they do not belong together."
+        )
+    target = begun(given["target"], ids)
     logits = whole(
         {
             "encoder_token_ids": given["source"],
             "encoder_padding_mask": keras.ops.cast(keras.ops.not_equal(given["source"], ids.pad), "int32"),
-            "decoder_token_ids": given["target"],
+            "decoder_token_ids": target,
             # What fills a target up stands behind all that is asked about, and no place sees what is behind it.
-            "decoder_padding_mask": keras.ops.ones_like(given["target"]),
+            "decoder_padding_mask": keras.ops.ones_like(target),
         }
     )
-    return keras.Model(given, logits, name=type(whole.backbone).__name__)
+    logits = there_are(logits, ids)
+    return keras.Model(given, logits if ids.before is None else logits[:, 1:], name=type(whole.backbone).__name__)
+
+
+def begun(target: Any, ids: Ids) -> Any:
+    """int32 [rows, T], or a place more: with what stands before the start."""
+    if ids.before is None:
+        return target
+    return keras.ops.concatenate([keras.ops.full_like(target[:, :1], ids.before), target], axis=1)
+
+
+def there_are(logits: Any, ids: Ids) -> Any:
+    """Logits [..., pieces] of those pieces that there are: a table of embeddings may have more rows."""
+    return logits if ids.size is None or ids.size == logits.shape[-1] else logits[..., : ids.size]
 
 
 def written_by(network: keras.Model) -> Any:

@@ -99,6 +99,17 @@ class Config(RunConfig):
         None, "Of the embeddings and between layers, if not as size has it.", group="model", ge=8, le=2_048
     )
     heads: int | None = setting(None, "Attention heads, if not as size has it.", group="model", ge=1, le=64)
+    keep_pieces: bool = setting(
+        True,
+        "Starting from a run: cut sentences into its pieces; if not, pieces are learnt from these sentences, and the "
+        "embeddings of those that it had too are taken over.",
+        group="transfer",
+    )
+    source_prefix: str | None = setting(
+        None,
+        "What is put before each source, as a preset was trained with: translate English to German: of the first T5.",
+        group="model",
+    )
     dropout: float = setting(0.1, "Share of features dropped behind each part of a layer.", group="model", ge=0, lt=1)
     label_smoothing: float = setting(0.1, "Share of the target spread over all pieces.", group="training", ge=0, lt=1)
     tokens_per_batch: int | None = setting(

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from pipelines.devices import compiled
-from tasks.translation.config import Config
+from pipelines.transfer.pair_presets import longest_text
+from tasks.translation.backbones import written_by
+from tasks.translation.config import PRESET, Config
 from tasks.translation.parts import Ids
 from tasks.translation.search import LEAST, Search
 from tasks.translation.steppers import stepper_of
@@ -19,6 +21,7 @@ BEAMS_AT_ONCE = 640
 """Hypotheses of a batch."""
 _LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """What sentences are filled up to, in pieces; and the most pieces of translations."""
+_NO_END = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Decoder:
         self._ids = ids or Ids()
         self._network, self._stepper = network, stepper_of(network, config, self._ids)
         self._compiled: dict[Search, Any] = {}
+        longest = longest_text(written_by(network)) if config.backbone == PRESET else None
+        self._most_read = longest or _NO_END
+        # Of what is written the start counts too, and what may stand before it.
+        self._most_written = self._most_read - (1 if self._ids.before is None else 2)
 
     def translate(
         self,
@@ -75,7 +82,9 @@ class Decoder:
         search = Search(beams, n_best, no_repeat, self._ids)
         if search not in self._compiled:
             self._compiled[search] = compiled(partial(search, self._stepper), self._network)
-        blank = np.full((len(source), _at_least(int(limits.max(initial=1)))), self._ids.pad, np.int32)
+        limits = np.minimum(limits, self._most_written)
+        longest = _at_least(int(limits.max(initial=1)), self._most_written)
+        blank = np.full((len(source), longest), self._ids.pad, np.int32)
         given = (source.astype(np.int32), limits.astype(np.int32), blank, np.float32(length_penalty))
         with in_float32(self._network):
             pieces, scores = self._compiled[search](*given)
@@ -88,14 +97,21 @@ class Decoder:
         were found, as many as there are, and always one."""
         found: list[Found | None] = [None] * len(sources)
         for part in _batches(sources, max(BEAMS_AT_ONCE // beams, 1)):
-            pieces, scores = self.translate(
-                _filled([sources[place] for place in part], self._ids.pad), limits=limits[part], beams=beams, **settings
-            )
+            filled = self._filled([sources[place] for place in part])
+            pieces, scores = self.translate(filled, limits=limits[part], beams=beams, **settings)
             for row, place in enumerate(part):
                 there = scores[row] > LEAST
                 texts = [one[one != self._ids.pad] for one in pieces[row, there]]
                 found[place] = Found(texts, scores[row, there])
         return [one for one in found if one is not None]
+
+    def _filled(self, sources: Sequence[np.ndarray]) -> np.ndarray:
+        """int32 [rows, S]."""
+        longest = _at_least(max(map(len, sources)), self._most_read)
+        filled = np.full((len(sources), longest), self._ids.pad, np.int32)
+        for row, one in enumerate(sources):
+            filled[row, : len(one)] = one
+        return filled
 
 
 @contextmanager
@@ -119,14 +135,6 @@ def _batches(sources: Sequence[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         yield order[start : start + rows]
 
 
-def _filled(sources: Sequence[np.ndarray], pad: int) -> np.ndarray:
-    """int32 [rows, S]."""
-    filled = np.full((len(sources), _at_least(max(map(len, sources)))), pad, np.int32)
-    for row, one in enumerate(sources):
-        filled[row, : len(one)] = one
-    return filled
-
-
-def _at_least(length: int) -> int:
-    """The smallest of few lengths that holds so many."""
-    return next((one for one in _LENGTHS if one >= length), length)
+def _at_least(length: int, most: int) -> int:
+    """The smallest of few lengths that holds so many; none above `most`, which does."""
+    return min(next((one for one in _LENGTHS if one >= length), length), most)

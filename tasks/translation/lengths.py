@@ -23,9 +23,9 @@ def fitting(sizes: np.ndarray, config: Config) -> np.ndarray:
     return np.asarray((sizes <= config.max_tokens).all(axis=1))
 
 
-def longest_source(config: Config, assets: Assets) -> int:
-    """Pieces of the longest source that is translated at once, its end among them."""
-    return min(int(assets["longest"]), config.max_tokens)
+def longest_source(config: Config, assets: Assets, beside: int = 1) -> int:
+    """Pieces of the longest source that is translated at once, without the marks beside it."""
+    return min(int(assets["longest"]) - 1, config.max_tokens - beside)
 
 
 def batching(config: Config) -> Batching:

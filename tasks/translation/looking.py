@@ -8,7 +8,7 @@ from pipelines.task import Assets, Raw
 from tasks.translation.charts import Looked
 from tasks.translation.config import Config
 from tasks.translation.encoding import padded_pair
-from tasks.translation.parts import HIDDEN, PAD
+from tasks.translation.parts import HIDDEN, PAD, Ids
 from tasks.translation.vocabulary import vocabulary
 
 
@@ -18,7 +18,7 @@ def attention(model: keras.Model, raw: Raw, config: Config, assets: Assets) -> l
         return []
     name = f"decoder_{config.shape[0]}"
     layers = [model.get_layer(f"{name}_{part}").output for part in ("query", "memory")]
-    x, y, _ = padded_pair(raw, config)
+    x, y, _ = padded_pair(raw, config, Ids())
     found = keras.Model(model.input, layers)(x, training=False)
     query, memory = (keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in found)
     logits = np.einsum("bhte,bhse->bhts", query, memory[:, 0]) * query.shape[-1] ** -0.5

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets, Built, Head, Metric
+from pipelines.transfer.pair_presets import pieces_table
 from tasks.translation.backbones import build_network, table_names, written_by
 from tasks.translation.config import PRESET, Config
 from tasks.translation.objective import Objective
@@ -32,8 +33,10 @@ def build_model(config: Config, assets: Assets) -> Built:
         "accuracy": Metric(_output("right"), in_training=False),
     }
     if config.backbone == PRESET:
-        inner = written_by(network).backbone
-        about: dict[str, Any] = {"network": inner, "lora": _UPDATED_OF_PRESETS, "head": Head((), units=None)}
+        whole = written_by(network)
+        # Its embeddings give the logits too: what trains the head alone trains them, and low-rank updates do not.
+        head = Head((), units=None) if config.lora_rank else Head((pieces_table(whole).name,), units=None)
+        about: dict[str, Any] = {"network": whole.backbone, "lora": _UPDATED_OF_PRESETS, "head": head}
     else:
         tables = {name: name for name in table_names(config)}
         about = {"tables": tables, "lora": _UPDATED, "head": Head(tuple(tables), units=None)}

@@ -27,6 +27,12 @@ class Ids:
     unknown: int = 1
     start: int = 2
     end: int = 3
+    size: int | None = None
+    """How many pieces there are, where a network has logits for more."""
+    before: int | None = None
+    """What stands before the start of a target, if anything."""
+    first: int | None = None
+    """What begins a source, if anything."""
 
     @staticmethod
     def of(assets: Assets) -> "Ids":

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipelines.errors import NotServed
 from pipelines.task import Assets, Record, Serving, Store
-from pipelines.text.pieces import END, PAD
+from pipelines.text.pieces import END, PAD, Pieces
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
 from tasks.translation.config import PRESET, Config
 from tasks.translation.data.stores import PairStore
@@ -32,7 +32,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     if config.backbone == PRESET:
         raise NotServed("the network of a preset is not served yet, as its tokenizer is no graph here; use predict.")
     translator = _Translator(model, config, assets)
-    most = longest_source(config, assets) - 1
+    most = longest_source(config, assets)
     what = (
         f"texts in UTF-8, a sentence or a few each: of what has more than {most} pieces the tail is cut off, and `cut` "
         f"says so (predict translates it in parts); translated by {config.beams} beams, a blank text to a blank one"
@@ -57,9 +57,9 @@ class _Translator(tf.Module):
     def __init__(self, model: keras.Model, config: Config, assets: Assets) -> None:
         super().__init__()
         words = vocabulary(assets)
-        self._source = PiecesGraph(words.source)
-        self._target = self._source if words.joint else PiecesGraph(words.target)
-        self._network, self._config, self._most = model, config, longest_source(config, assets) - 1
+        self._source = PiecesGraph(cast(Pieces, words.source))
+        self._target = self._source if words.joint else PiecesGraph(cast(Pieces, words.target))
+        self._network, self._config, self._most = model, config, longest_source(config, assets)
         self._search = Search(config.beams, no_repeat=config.no_repeat)
         self._rows = max(BEAMS_AT_ONCE // config.beams, 1)
 

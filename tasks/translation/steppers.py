@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from pipelines.devices import shapes_change
-from pipelines.transfer.pair_presets import DECODED, ENCODED, INPUTS
+from pipelines.transfer.pair_presets import DECODED, ENCODED, INPUTS, pair_logits
 from tasks.translation.attention import Pair, Transformer
-from tasks.translation.backbones import table_names, written_by
+from tasks.translation.backbones import begun, table_names, there_are, written_by
 from tasks.translation.config import PRESET, Config
 from tasks.translation.parts import Ids, Parts, hiding
 from tasks.translation.recurrent import Recurrent
@@ -87,14 +87,14 @@ class PresetStepper:
     again with each piece, the source but once. See Stepper."""
 
     def __init__(self, network: keras.Model, ids: Ids) -> None:
-        self._whole, self._pad = written_by(network), ids.pad
+        self._whole, self._ids = written_by(network), ids
         given, answers = self._whole.backbone.input, self._whole.backbone.output
         read = {name: one for name, one in given.items() if name.startswith("encoder")}
         self._encoder = keras.Model(read, answers[ENCODED])
         self._decoder = keras.Model([answers[ENCODED], *(given[name] for name in INPUTS[1:])], answers[DECODED])
 
     def begin(self, source: Any) -> Tensors:
-        mask = keras.ops.cast(keras.ops.not_equal(source, self._pad), "int32")
+        mask = keras.ops.cast(keras.ops.not_equal(source, self._ids.pad), "int32")
         encoded = self._encoder({"encoder_token_ids": source, "encoder_padding_mask": mask})
         return {ENCODED: encoded, "encoder_padding_mask": mask}
 
@@ -106,17 +106,13 @@ class PresetStepper:
     def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
         beams = front.pieces.shape[1]
         read = front.hypotheses[:, :, : front.place + 1] if shapes_change() else front.hypotheses
-        given = [staying[ENCODED], staying["encoder_padding_mask"], read, keras.ops.ones_like(read)]
-        flat = [keras.ops.reshape(one, (-1, *keras.ops.shape(one)[2:])) for one in given]
-        last = keras.ops.take(self._decoder(flat), front.place, axis=1)
-        logits = keras.ops.cast(_logits(self._whole, last), "float32")
+        given = [staying[ENCODED], staying["encoder_padding_mask"], read]
+        encoded, mask, read = (keras.ops.reshape(one, (-1, *keras.ops.shape(one)[2:])) for one in given)
+        read = begun(read, self._ids)
+        place = front.place if self._ids.before is None else front.place + 1
+        last = keras.ops.take(self._decoder([encoded, mask, read, keras.ops.ones_like(read)]), place, axis=1)
+        logits = there_are(keras.ops.cast(pair_logits(self._whole, last), "float32"), self._ids)
         return keras.ops.reshape(logits, (-1, beams, logits.shape[-1])), moving, staying
-
-
-def _logits(whole: Any, states: Any) -> Any:
-    """What a family makes of its decoder's answer, where that is more than the product that others have."""
-    own = getattr(whole, "_logits", None)
-    return own(states) if own is not None else whole.backbone.token_embedding(states, reverse=True)
 
 
 def _named(pair: Pair) -> dict[str, Any]:

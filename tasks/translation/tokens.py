@@ -8,31 +8,35 @@ from typing import Any, cast
 import numpy as np
 
 from pipelines.console import Console
-from pipelines.errors import ConfigError, DataError
+from pipelines.errors import DataError
 from pipelines.runs import Run
 from pipelines.task import Assets, Data
 from pipelines.text.cache import Tokens, tokenise
-from pipelines.text.pieces import Pieces
 from pipelines.transfer import kind_of
+from pipelines.transfer.pair_presets import pair_tokenizer
 from tasks.translation import data as pairs
-from tasks.translation.config import Config
+from tasks.translation.config import PRESET, Config
 from tasks.translation.data.stores import PairStore
+from tasks.translation.encoding import marks
+from tasks.translation.implied import imply
 from tasks.translation.lengths import fitting, padding
-from tasks.translation.vocabulary import SIDES, Vocabulary, learnt, side_of, vocabulary
+from tasks.translation.parts import Ids
+from tasks.translation.vocabulary import SIDES, Cutter, Vocabulary, learnt, preset_asset, side_of, vocabulary
 
 
 def load_data(config: Config) -> Data:
     """The data of a run in pieces. Of train, pairs that are longer than max_tokens are left out.
 
-    Assets: `languages`; `vocabulary`; `pieces`, their names, or `source_pieces` and `target_pieces`; `longest`, the
-    pieces of the longest source that is trained on, with its end.
+    Assets: `languages`; `vocabulary`; `pieces`, their names, or `source_pieces` and `target_pieces`; of presets
+    `ids` in their place; `longest`, the pieces of the longest source that is trained on, with its end.
 
     Raises:
+        ConfigError: what `pretrained` names brings other pieces or another network than the settings say.
         DataError: a source cannot be used, or (on_bad: fail) an example; or no pair is short enough to train on.
     """
+    config = imply(config)
     data = pairs.load_data(config)
-    asset = _asset(config, cast(PairStore, data.splits["train"]))
-    data = replace(data, assets={**data.assets, "vocabulary": asset})
+    data = replace(data, assets={**data.assets, **_of_pieces(config, cast(PairStore, data.splits["train"]))})
     known = vocabulary(data.assets)
     data = _shortened(config, _tokenised(config, data, known))
     longest = int(cast(PairStore, data.splits["train"]).length.max()) + 1
@@ -50,20 +54,27 @@ def load_test(config: Config, assets: Assets) -> Data:
     return _tokenised(config, replace(data, assets={**data.assets, **kept}), vocabulary(assets))
 
 
-def _asset(config: Config, train: PairStore) -> dict[str, Any]:
-    """The vocabulary of the run to start from; without one, learnt from the train split."""
-    if config.pretrained is not None:
-        if kind_of(config.pretrained) != "run":
-            raise ConfigError(
-                f"pretrained {config.pretrained} is no run of translation, whose pieces could be taken over: name the "
-                "folder of one."
-            )
-        return dict(Run(Path(config.pretrained)).read_json("model/vocabulary.json"))
+def _of_pieces(config: Config, train: PairStore) -> Assets:
+    """The vocabulary of what training starts from, a preset or a run; without one, learnt from the train split."""
+    about = {"lowercase": config.lowercase, "prefix": config.source_prefix or ""}
+    if config.pretrained is not None and kind_of(config.pretrained) == "preset":
+        found = pair_tokenizer(config.pretrained)
+        return {"vocabulary": preset_asset(found.asset, **about), "ids": found.ids}
+    if config.pretrained is not None and config.keep_pieces:
+        run = Run(Path(config.pretrained))
+        asset = dict(run.read_json("model/vocabulary.json"))
+        return (
+            {"vocabulary": {**asset, **about}, "ids": run.read_json("model/ids.json")}
+            if config.backbone == PRESET
+            else {"vocabulary": asset}
+        )
     every = np.arange(len(train))
-    return learnt(train.sources(every), train.targets(every), config)
+    return {"vocabulary": learnt(train.sources(every), train.targets(every), config)}
 
 
 def _names(known: Vocabulary) -> Assets:
+    if not known.learnt:
+        return {}
     if known.joint:
         return {"pieces": known.source.names}
     return {"source_pieces": known.source.names, "target_pieces": known.target.names}
@@ -71,7 +82,8 @@ def _names(known: Vocabulary) -> Assets:
 
 def _tokenised(config: Config, data: Data, known: Vocabulary) -> Data:
     """The same splits with the pieces of each sentence, and what is cut of them."""
-    asset = data.assets["vocabulary"]
+    asset, ids = data.assets["vocabulary"], Ids.of(data.assets)
+    around = [sum(map(len, marks(side, ids))) for side in SIDES]
     splits: dict[str, PairStore] = {}
     cut = {}
     for split, store in data.splits.items():
@@ -81,7 +93,7 @@ def _tokenised(config: Config, data: Data, known: Vocabulary) -> Data:
             _pieces(column, own, side_of(asset, side), f"{data.fingerprint}|{split}|{side}", f"{side} of {split}")
             for side, own, column in zip(SIDES, (known.source, known.target), texts, strict=True)
         ]
-        splits[split] = replace(pair, pieces=(made[0], made[1]))
+        splits[split] = replace(pair, pieces=(made[0], made[1]), marks=(around[0], around[1]))
         if split != "train":
             cut[split] = _cut_in_words(splits[split], config)
     sizes = {known: one.size for known, one in zip(SIDES, (known.source, known.target), strict=True)}
@@ -89,7 +101,7 @@ def _tokenised(config: Config, data: Data, known: Vocabulary) -> Data:
     return replace(data, splits=dict(splits), summary={**data.summary, **about, "cut": cut})
 
 
-def _pieces(texts: np.ndarray, known: Pieces, asset: dict[str, Any], fingerprint: str, label: str) -> Tokens:
+def _pieces(texts: np.ndarray, known: Cutter, asset: dict[str, Any], fingerprint: str, label: str) -> Tokens:
     done = 0
     with Console().bar(f"pieces of {label}", len(texts), "sentences") as show:
 
@@ -119,8 +131,8 @@ def _shortened(config: Config, data: Data) -> Data:
 
 
 def _spread(stores: Sequence[PairStore]) -> dict[str, str]:
-    """How many pieces the texts of all splits have, ends not counted."""
-    sizes = np.concatenate([store.sizes for store in stores if store.sizes is not None]) - 1
+    """How many pieces the texts of all splits have, marks not counted."""
+    sizes = np.concatenate([store.sizes - np.array(store.marks) for store in stores if store.sizes is not None])
     return {
         side: f"{column.min():,} to {column.max():,}, median {int(np.median(column)):,}"
         for side, column in zip(SIDES, sizes.T, strict=True)

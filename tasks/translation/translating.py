@@ -11,13 +11,14 @@ import numpy as np
 from pipelines.devices import forward
 from pipelines.raw import count_of, rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
-from pipelines.text.pieces import END, prepared
+from pipelines.text.pieces import prepared
 from tasks.translation import segments
 from tasks.translation.answers import answer
 from tasks.translation.config import Config
 from tasks.translation.decoding import Decoder
-from tasks.translation.encoding import padded_pair
+from tasks.translation.encoding import marks, padded_pair
 from tasks.translation.lengths import FEW, longest_source
+from tasks.translation.parts import Ids
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 
 _PAIRS = 64
@@ -48,14 +49,16 @@ class _Translator:
         if self._n_best > self._config.beams:
             self._config = self._config.model_copy(update={"beams": self._n_best})
         self._words = vocabulary(assets)
-        self._decoder = Decoder(model, self._config)
-        self._longest = longest_source(config, assets)
-        self._likelihood = _Likelihood(model, config)
+        ids = Ids.of(assets)
+        self._decoder = Decoder(model, self._config, ids)
+        self._marks = marks("source", ids)
+        self._most = longest_source(config, assets, beside=sum(map(len, self._marks)))
+        self._likelihood = _Likelihood(model, config, ids)
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
         """Of one batch."""
         refused, texts = _texts(raw, self._words)
-        parts = [segments.split(prepared(text, lowercase=False), self._fits) for text in texts]
+        parts = self._parts(texts, raw)
         found = self._translated([part for each in parts for part in each])
         outputs = self._likelihood.of(raw) if "target" in raw else [None] * len(ids)
         place = 0
@@ -68,16 +71,33 @@ class _Translator:
                 given = answer(text, self._joined(mine), parts=len(own), n_best=self._n_best)
                 yield Record(name, given, output)
 
-    def _fits(self, text: str) -> bool:
-        return len(self._words.source.encode([text])[0]) < self._longest
+    def _parts(self, texts: Sequence[str], raw: Raw) -> list[list[list[int]]]:
+        """Of each text the pieces of its parts; none of one that says nothing."""
+        whole = _rows(raw) if "text" not in raw else self._words.source.encode(texts)
+        cut = self._words.source.encode
 
-    def _translated(self, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
-        """Of each the best translations with their scores, best first."""
-        if not texts:
+        def blank(text: str, pieces: Sequence[int]) -> bool:
+            return not (pieces and text.strip())
+
+        def split(text: str) -> list[str]:
+            return segments.split(prepared(text, lowercase=False), self._fits)
+
+        return [
+            [] if blank(text, pieces) else [pieces] if len(pieces) <= self._most else cut(split(text))
+            for text, pieces in zip(texts, whole, strict=True)
+        ]
+
+    def _fits(self, text: str) -> bool:
+        return len(self._words.source.encode([text])[0]) <= self._most
+
+    def _translated(self, parts: Sequence[list[int]]) -> list[list[tuple[str, float]]]:
+        """Of the pieces of each the best translations with their scores, best first."""
+        if not parts:
             return []
-        sources = [np.array([*pieces, END], np.int32) for pieces in self._words.source.encode(texts)]
+        before, behind = self._marks
+        sources = [np.array([*before, *pieces, *behind], np.int32) for pieces in parts]
         config = self._config
-        limits = np.array([math.ceil(config.length_factor * (len(one) - 1)) + FEW for one in sources], np.int32)
+        limits = np.array([math.ceil(config.length_factor * len(pieces)) + FEW for pieces in parts], np.int32)
         found = self._decoder.translate_all(
             sources,
             limits,
@@ -102,9 +122,7 @@ class _Translator:
 def _texts(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
     """Of each row why it was refused, if it was, and its text."""
     if "text" not in raw:
-        splits = raw["source_splits"].tolist()
-        pieces = raw["source"].tolist()
-        texts = words.source.decode([pieces[start:end] for start, end in zip(splits, splits[1:], strict=False)])
+        texts = words.source.decode(_rows(raw))
         return [None] * len(texts), texts
     given = [text if isinstance(text, bytes) else str(text).encode() for text in raw["text"]]
     refused = [text[1:].decode("utf-8", "replace") if text[:1] == b"\0" else None for text in given]
@@ -112,19 +130,25 @@ def _texts(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
     return refused, whole
 
 
+def _rows(raw: Raw) -> list[list[int]]:
+    """The pieces of each source."""
+    splits, pieces = raw["source_splits"].tolist(), raw["source"].tolist()
+    return [pieces[start:end] for start, end in zip(splits, splits[1:], strict=False)]
+
+
 class _Likelihood:
     """How likely the given translations are."""
 
-    def __init__(self, model: keras.Model, config: Config) -> None:
+    def __init__(self, model: keras.Model, config: Config, ids: Ids) -> None:
         self._forward = forward(model)
-        self._config = config
+        self._config, self._ids = config, ids
 
     def of(self, raw: Raw) -> list[np.ndarray]:
         """float64 [2] for each row: the negative log-probability, its end included, and how many pieces that are."""
         found: list[np.ndarray] = []
         for start in range(0, count_of(raw), _PAIRS):
             part = rows_of(raw, np.arange(start, min(start + _PAIRS, count_of(raw))))
-            x, y, weight = padded_pair(part, self._config)
+            x, y, weight = padded_pair(part, self._config, self._ids)
             logits = self._forward(x).astype(np.float64)
             top = logits.max(axis=-1, keepdims=True)
             total = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]

@@ -53,23 +53,25 @@ class PairStore:
     """Of all sources and all targets that were tokenised, and `places` of these n among them; None before."""
     places: np.ndarray | None = None
     """int64 [n], into pieces; None where they are these n."""
+    marks: tuple[int, int] = (1, 1)
+    """How many pieces the model sees of a source beside its own, and of a target: the end at least."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def sizes(self) -> np.ndarray | None:
-        """int32 [n, 2]: pieces of each whole source and of each whole target, with what ends it."""
+        """int32 [n, 2]: pieces of each whole source and of each whole target, with their marks."""
         if self.pieces is None:
             return None
         lengths = [table.lengths if self.places is None else table.lengths[self.places] for table in self.pieces]
-        return np.stack(lengths, axis=1).astype(np.int32) + np.int32(1)
+        return np.stack(lengths, axis=1).astype(np.int32) + np.array(self.marks, np.int32)
 
     @property
     def length(self) -> np.ndarray:
         """int64 [n]: pieces of each whole source."""
         assert self.sizes is not None
-        return self.sizes[:, 0].astype(np.int64) - 1
+        return self.sizes[:, 0].astype(np.int64) - self.marks[0]
 
     def only(self, kept: np.ndarray) -> "PairStore":
         """Some of the examples, int64 [rows], ascending."""
