@@ -430,6 +430,7 @@ WITH_DROPOUT: list[Any] = [lambda: keras.layers.Dense(8), lambda: keras.layers.D
 
 
 def with_dropout() -> Built:
+    keras.utils.set_random_seed(1)  # which layers draw from as they are made
     return build([make() for make in [*WITH_DROPOUT, lambda: keras.layers.Dense(1)]])
 
 
