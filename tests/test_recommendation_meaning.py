@@ -45,12 +45,12 @@ def test_a_test_of_strangers_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_histories_make_users_known(tmp_path: Path) -> None:
-    """In validation alone is enough for a model of histories, and for no other."""
+    """In validation alone is enough for a model of histories, and for one that folds users in."""
     early = [(f"u{n % 9}", f"i{n % 31}", 3, n) for n in range(240)]
     late = [(f"late{n % 9}", f"i{n % 31}", 3, 240 + n) for n in range(60)]
     source = put(tmp_path, "a.csv", early + late)
-    assert kinds(check(source, duplicates="first")) == ["new-users"]
-    assert kinds(check(source, backbone="sasrec")) == []
+    assert kinds(check(source, backbone="neumf")) == kinds(check(source, loss="mse")) == ["new-users"]
+    assert [kinds(check(source, backbone=backbone)) for backbone in ("mf", "sasrec", "ease")] == [[], [], []]
 
 
 def test_lists_that_hold_everything_are_warned_of(tmp_path: Path) -> None:

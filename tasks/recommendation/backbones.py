@@ -140,7 +140,8 @@ def _described(numbers: Any, table: np.ndarray, name: str, config: Config) -> An
 
 def _gru4rec(history: Any, item: Any, config: Config, assets: Assets) -> Any:
     """Recurrent layers over the history (Hidasi et al., 2016)."""
-    items = _table(len(assets["items"]), config.width, ITEMS, _SPREAD)
+    # As small as those of sasrec, which norms them, they would keep the recurrent layers where nothing is learnt.
+    items = _table(len(assets["items"]), config.width, ITEMS)
     x = items(_rows(history))
     x = _dropout(x, config, "dropout")
     for number in range(1, config.layers + 1):

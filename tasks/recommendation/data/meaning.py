@@ -4,7 +4,7 @@ import numpy as np
 
 from pipelines.sources.folders import printable
 from pipelines.task import Problem
-from tasks.recommendation.config import READING, Config
+from tasks.recommendation.config import Config
 from tasks.recommendation.data.coding import Logged
 from tasks.recommendation.data.splits import TEST, TRAIN
 
@@ -16,14 +16,16 @@ def odd_test(config: Config, found: Logged) -> list[Problem]:
 
 
 def _strangers(config: Config, found: Logged) -> list[tuple[str, str]]:
-    """Models of histories know a user from all that came before the test, the others from training alone."""
+    """Models of histories know a user from all that came before the test, and those with vectors of users fold such a
+    one in; the others know users of training alone."""
     log = found.log
-    learnt = log.part != TEST if config.backbone in READING else log.part == TRAIN
+    alone = config.rates or config.backbone == "neumf"
+    learnt = log.part == TRAIN if alone else log.part != TEST
     users = np.unique(log.user[log.part == TEST])
     new = int((~np.isin(users, log.user[learnt])).sum())
     if 2 * new <= len(users):
         return []
-    what = "interaction before it" if config.backbone in READING else "training interaction"
+    what = "training interaction" if alone else "interaction before it"
     message = f"{new:,} of the {len(users):,} users of the test have no {what}: the model knows nothing of them but "
     return [("new-users", f"{message}what a table of users (--users) says.")]
 
