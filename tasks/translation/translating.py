@@ -54,7 +54,7 @@ class _Translator:
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
         """Of one batch."""
-        refused, texts = _texts(raw, self._words)
+        refused, texts = texts_of(raw, self._words)
         parts = [segments.split(prepared(text, lowercase=False), self._fits) for text in texts]
         found = self._translated([part for each in parts for part in each])
         outputs = self._likelihood.of(raw) if "target" in raw else [None] * len(ids)
@@ -99,7 +99,7 @@ class _Translator:
         ]
 
 
-def _texts(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
+def texts_of(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
     """Of each row why it was refused, if it was, and its text."""
     if "text" not in raw:
         splits = raw["source_splits"].tolist()
