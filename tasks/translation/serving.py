@@ -1,7 +1,8 @@
 """The translator as one graph: strings in, their translations and scores out, found by beam search."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,12 +13,13 @@ from pipelines.task import Assets, Record, Serving, Store
 from pipelines.text.pieces import END, PAD, Pieces
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
 from tasks.translation.config import PRESET, Config
-from tasks.translation.data.stores import PairStore
+from tasks.translation.data.stores import as_column
 from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
 from tasks.translation.lengths import FEW, longest_source
 from tasks.translation.search import Search
 from tasks.translation.steppers import stepper_of
-from tasks.translation.vocabulary import vocabulary
+from tasks.translation.translating import texts_of
+from tasks.translation.vocabulary import Vocabulary, vocabulary
 
 _FLIPPED = 0.05
 """Share of texts whose translation may be another: where two are as likely up to rounding, either is found."""
@@ -42,11 +44,10 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         function=translator.answer,
         input=spec,
         what=what,
-        inputs=_texts,
+        inputs=partial(_texts, vocabulary(assets)),
         needs=(NEEDS,),
         tracked=(model, translator),
         output="translation",
-        fetch=lambda store, indices: {"text": _texts(store, indices)},
         gap=_gap,
     )
 
@@ -112,8 +113,9 @@ class _Translator(tf.Module):
         return self._target.decode(best), scores[:, 0]
 
 
-def _texts(store: Store, indices: np.ndarray) -> np.ndarray:
-    return cast(PairStore, store).encoded(indices)[0]
+def _texts(words: Vocabulary, store: Store, indices: np.ndarray) -> np.ndarray:
+    """As the predictor puts them together from their pieces."""
+    return as_column([text.encode() for text in texts_of(store.fetch(indices), words)[1]])
 
 
 def _gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:

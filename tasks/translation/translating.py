@@ -57,7 +57,7 @@ class _Translator:
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
         """Of one batch."""
-        refused, texts = _texts(raw, self._words)
+        refused, texts = texts_of(raw, self._words)
         parts = self._parts(texts, raw)
         found = self._translated([part for each in parts for part in each])
         outputs = self._likelihood.of(raw) if "target" in raw else [None] * len(ids)
@@ -119,7 +119,7 @@ class _Translator:
         ]
 
 
-def _texts(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
+def texts_of(raw: Raw, words: Vocabulary) -> tuple[list[str | None], list[str]]:
     """Of each row why it was refused, if it was, and its text."""
     if "text" not in raw:
         texts = words.source.decode(_rows(raw))
