@@ -14,6 +14,7 @@ from tasks.translation.config import Config
 from tasks.translation.data.stores import Pairs, PairStore, as_column
 from tasks.translation.encoding import batching, encode, padded_pair
 from tasks.translation.lengths import bounds, padding
+from tasks.translation.parts import Ids
 
 
 def raw_of(sources: list[list[int]], targets: list[list[int]]) -> Raw:
@@ -63,7 +64,7 @@ def test_numpy_and_the_graph_agree() -> None:
     rows = [random.integers(4, 99, random.integers(0, 40)).tolist() for _ in range(60)]
     raw = raw_of(rows[:30], rows[30:])
     for part in (raw, rows_of(raw, np.array([3])), rows_of(raw, np.array([5, 2, 2]))):
-        (x, y, weight), (other, other_y, other_weight) = encoded(part, config), padded_pair(part, config)
+        (x, y, weight), (other, other_y, other_weight) = encoded(part, config), padded_pair(part, config, Ids())
         for one, two in ((x["source"], other["source"]), (x["target"], other["target"]), (y, other_y)):
             assert one.tolist() == two.tolist()
             assert two.dtype == np.int32

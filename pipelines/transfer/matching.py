@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from itertools import islice
 from typing import Any
 
 import keras
@@ -113,14 +112,19 @@ def take_rows(
             matched.new.append(variable.path)
             continue
         variable.assign(value)
-        set_of_theirs = set(theirs)
         if shared == len(ours):
             matched.taken.append(variable.path)
         else:
-            new = ", ".join(islice((str(one) for one in ours if one not in set_of_theirs), _NAMED))
-            more = ", …" if len(ours) - shared > _NAMED else ""
-            matched.resized.append(f"{variable.path} ({shared:,} of {len(ours):,} {name} known, new: {new}{more})")
+            new = _named_new(theirs, ours)
+            matched.resized.append(f"{variable.path} ({shared:,} of {len(ours):,} {name} known, new: {new})")
     return matched
+
+
+def _named_new(theirs: Sequence[Any], ours: Sequence[Any]) -> str:
+    """The first of ours that are none of theirs."""
+    known = set(theirs)
+    new = [str(one) for one in ours if one not in known]
+    return ", ".join([*new[:_NAMED], *(["…"] if len(new) > _NAMED else [])])
 
 
 def _key(layer: keras.layers.Layer) -> tuple[Any, ...]:

@@ -56,18 +56,16 @@ def load_test(config: Config, assets: Assets) -> Data:
 
 def _of_pieces(config: Config, train: PairStore) -> Assets:
     """The vocabulary of what training starts from, a preset or a run; without one, learnt from the train split."""
-    about = {"lowercase": config.lowercase, "prefix": config.source_prefix or ""}
+    about: dict[str, Any] = {"lowercase": config.lowercase, "prefix": config.source_prefix or ""}
     if config.pretrained is not None and kind_of(config.pretrained) == "preset":
         found = pair_tokenizer(config.pretrained)
         return {"vocabulary": preset_asset(found.asset, **about), "ids": found.ids}
     if config.pretrained is not None and config.keep_pieces:
         run = Run(Path(config.pretrained))
         asset = dict(run.read_json("model/vocabulary.json"))
-        return (
-            {"vocabulary": {**asset, **about}, "ids": run.read_json("model/ids.json")}
-            if config.backbone == PRESET
-            else {"vocabulary": asset}
-        )
+        if config.backbone == PRESET:
+            return {"vocabulary": {**asset, **about}, "ids": run.read_json("model/ids.json")}
+        return {"vocabulary": asset}
     every = np.arange(len(train))
     return {"vocabulary": learnt(train.sources(every), train.targets(every), config)}
 
