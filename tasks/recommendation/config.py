@@ -127,8 +127,8 @@ class Config(RunConfig):
     )
     learning_rate: float = setting(
         1e-3,
-        "Peak learning rate; by default 0.005 of mf and gru4rec, 0.003 of neumf that ranks, also where what another "
-        "run learnt is trained on.",
+        "Peak learning rate; by default 0.005 of mf and gru4rec, 0.003 of two-tower and of neumf that ranks, also "
+        "where what another run learnt is trained on.",
         group="training",
         gt=0,
     )

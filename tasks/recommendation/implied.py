@@ -49,7 +49,7 @@ def _usual(config: Config, examples: int) -> dict[str, float]:
         return {}
     if config.backbone == "neumf":
         return {"learning_rate": 0.003, "negatives": 8, "batch_size": 64 if examples < _FEW_PAIRS else 256}
-    rates = {"sasrec": 0.001, "gru4rec": 0.005, "two-tower": 0.001}
+    rates = {"sasrec": 0.001, "gru4rec": 0.005, "two-tower": 0.003}
     batch = {"batch_size": _users_at_once(examples)} if config.backbone in SEQUENTIAL else {}
     return {"learning_rate": rates[config.backbone], **batch}
 
