@@ -35,7 +35,7 @@ class PiecesGraph(tf.Module):
                 "Sixfold, pip install -c constraints.txt '.[hub]'."
             ) from error
         self._composed, self._lowercase = normalize_utf8, pieces.lowercase
-        # Of two with one name in a process, those of another SavedModel among them, the second would be the first.
+        # Of two with one name in a SavedModel the second would be the first, once it is loaded.
         name = f"pieces_{hashlib.sha256(pieces.model).hexdigest()[:16]}"
         self._tokenizer: Any = SentencepieceTokenizer(pieces.model, name=name)
 

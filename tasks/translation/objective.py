@@ -46,7 +46,7 @@ class Objective(keras.layers.Layer):
         if not shapes_change():
             loss = softmax_loss(flat, table, pieces, smoothing=self._smoothing)
             return keras.ops.reshape(loss, keras.ops.shape(wanted))
-        # Of padding, a sixth of the places, no logits are computed, which are half of a step's time.
+        # Of padding, 15 % of the places of Multi30k, no logits are computed: 4 % of a step in float32 (CPU time).
         there = keras.ops.nonzero(keras.ops.not_equal(pieces, self._ids.pad))[0]
         some = keras.ops.take(flat, there, axis=0), table, keras.ops.take(pieces, there)
         loss = softmax_loss(*some, smoothing=self._smoothing)
