@@ -142,7 +142,7 @@ def filled(rows: list[list[int]], pad: int) -> np.ndarray:
     return np.array([[*row, *[pad] * (longest - len(row))] for row in rows], np.int32)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["T5", *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES[1:])])
 def test_a_run_from_a_preset(family: str, tmp_path: Path) -> None:
     folder = preset(tmp_path / "preset", family, layers=1)
     result = translator(tmp_path / "run", folder, source_prefix="two:" if family == "T5" else None)

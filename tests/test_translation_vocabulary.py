@@ -230,10 +230,10 @@ def test_pieces_of_another_run_are_taken_over(tmp_path: Path) -> None:
     data = tokens.load_data(config(folder_of(tmp_path / "c", PAIRS)))
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
-    (run / "run.yaml").write_text("task: translation\n")
+    (run / "run.yaml").write_text("task: translation\nvocabulary_size: 400\n")
     (run / "model" / "vocabulary.json").write_text(json.dumps(data.assets["vocabulary"]))
     other = folder_of(tmp_path / "other", [(f"quite new {n}", f"ganz neu {n}") for n in range(30)])
     found = tokens.load_data(config(other, pretrained=str(run)))
     assert found.assets["vocabulary"] == data.assets["vocabulary"]
-    with pytest.raises(ConfigError, match="is no run of translation"):
-        tokens.load_data(config(other, pretrained="bart_base_en"))
+    with pytest.raises(ConfigError, match="vocabulary_size 500: the run .* has 400, and its pieces are taken over"):
+        tokens.load_data(config(other, pretrained=str(run), vocabulary_size=500))
