@@ -1,1 +1,1 @@
-"""From sound to text."""
+"""Speech recognition: recordings and their transcripts to a recogniser."""

@@ -1,0 +1,108 @@
+"""Speech: from a source to splits, and what is wrong with it. Imports no TensorFlow."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from pipelines import paired
+from pipelines.paired.parts import Part
+from pipelines.task import Assets, CheckReport, Data, Raw, Store
+from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.data.checks import outside
+from tasks.speech_recognition.data.listed import Wanted
+from tasks.speech_recognition.data.parts import read_source
+from tasks.speech_recognition.data.stores import Clips, ClipStore
+
+__all__ = ["check_data", "load_data", "load_test", "references"]
+
+
+def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
+    """The data of a run: train, valid and test as ClipStore, not decoded yet, without assets.
+
+    Raises:
+        DataError: a source cannot be used, or (on_bad: fail) an example.
+    """
+    return paired.load_data(config, _kind(config), advance)
+
+
+def load_test(config: Config, assets: Assets) -> Data:
+    """What a finished model is scored on, as the only split, test: all of config.data, or its test split if it has one.
+
+    Raises:
+        DataError: as load_data.
+    """
+    return paired.load_test(config, _kind(config, assets))
+
+
+def check_data(config: Config, advance: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Everything that is wrong with the data of a run, in one pass; what load_data would stop at is an error.
+
+    Args:
+        config: names the sources.
+        advance: told (done so far, total).
+
+    Raises:
+        DataError: a source as a whole cannot be used.
+    """
+    return paired.check_data(config, _kind(config), advance)
+
+
+def references(store: Store) -> Raw:
+    """The truth about every example: text object [n], of texts; seconds float64 [n]; speaker object [n], of texts, ''
+    where nobody said; audio object [n], the paths of the files, '' where a clip has none of its own; group_by object
+    [n], of texts, where scores are told apart."""
+    clips = cast(ClipStore, store)
+    every = np.arange(len(clips))
+    found = {
+        "text": _column(clips.texts(every)),
+        "seconds": clips.seconds,
+        "speaker": clips.speakers,
+        "audio": _column(clips.paths(every)),
+    }
+    return found if clips.compared is None else {**found, "group_by": clips.compared}
+
+
+def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
+    characters = config.units == "characters"
+    wanted = Wanted(
+        config.columns,
+        config.group_by,
+        config.encoding,
+        config.lowercase,
+        config.min_seconds,
+        config.stride_seconds if characters else None,
+    )
+    known = assets["alphabet"] if assets and characters else None
+    about = partial(outside, known=known) if characters else None
+    return paired.Kind("recording", lambda spec, meter: read_source(spec, wanted, meter), _store, _describe, about)
+
+
+def _store(part: Part, rows: np.ndarray) -> ClipStore:
+    groups, compared = (None if column is None else column[rows] for column in (part.groups, part.compared))
+    return ClipStore(cast(Clips, part.items), rows, groups, compared)
+
+
+def _describe(facts: np.ndarray) -> dict[str, Any]:
+    """How long the clips are, and what they were recorded at."""
+    if not len(facts):
+        return {}
+    seconds, characters = facts[:, 0] / 1e6, facts[:, 3]
+    rates, counts = np.unique(facts[:, 1], return_counts=True)
+    return {
+        "seconds": {
+            "total": round(float(seconds.sum()), 1),
+            "least": round(float(seconds.min()), 2),
+            "median": round(float(np.median(seconds)), 2),
+            "most": round(float(seconds.max()), 2),
+        },
+        "rates": {f"{rate:,} Hz": count for rate, count in zip(rates.tolist(), counts.tolist(), strict=True)},
+        "characters": f"{characters.min():,} to {characters.max():,}, median {int(np.median(characters)):,}",
+    }
+
+
+def _column(texts: list[str]) -> np.ndarray:
+    column = np.empty(len(texts), object)
+    column[:] = texts
+    return column

@@ -1,0 +1,97 @@
+"""Manifests: tables whose rows name a sound file, what is said in it, and perhaps who speaks and when."""
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.labelled.parts import cell_texts, compared
+from pipelines.sources.paths import named_paths
+from pipelines.sources.scan import BadExample
+from pipelines.sources.tables import Table, as_text, peek, read_table
+from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
+from tasks.speech_recognition.data.recordings import Files
+
+_CALLED = {
+    "audio": ("audio", "audio_filepath", "audio_path", "path", "file", "file_name", "filename", "wav"),
+    "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk_id"),
+    "duration": ("duration", "seconds"),
+    "offset": ("offset",),
+    "group": ("group",),
+}
+"""What others call the columns: NeMo, Common Voice, Hugging Face; the first that is there is meant."""
+
+
+def columns_of(path: Path, wanted: Wanted) -> dict[str, str]:
+    """The task's names -> the table's: as mapped, or as they are usually called."""
+    names, _ = peek(path, wanted.encoding)
+    found = dict(wanted.columns or {})
+    for role, usual in _CALLED.items():
+        known = next((name for name in usual if name in names and name not in found.values()), None)
+        if role not in found and known is not None:
+            found[role] = known
+    return found
+
+
+def list_manifest(path: Path, columns: dict[str, str], wanted: Wanted) -> Listed:
+    """The clips of a manifest. Where it has an offset, clips are cut out of the files.
+
+    Raises:
+        DataError: it is damaged, or has no column of files or of transcripts.
+    """
+    group_by = {} if wanted.group_by is None else {"group_by": wanted.group_by}
+    optional = ["speaker", "duration", "offset", "group", *group_by]
+    table = read_table(path, {**columns, **group_by}, ["audio", "text"], optional, wanted.encoding)
+    paths, no_path = named_paths(path, table.columns["audio"])
+    wrong = {row: BadExample("malformed-row", message) for row, message in no_path.items()}
+    starts, seconds = _numbers(table, "offset", wrong), _numbers(table, "duration", wrong)
+    texts, wrong = checked_texts(table.columns["text"].tolist(), wanted, wrong)
+    cut = ~np.isnan(starts)
+    return Listed(
+        Files(paths, starts, np.where(cut, seconds, np.nan)),
+        texts,
+        wrong,
+        table.where,
+        np.where(cut, np.nan, seconds),
+        _names(table, "speaker"),
+        _names(table, "group"),
+        None if wanted.group_by is None else compared(path, wanted.group_by, table.columns["group_by"]),
+        table.bad,
+    )
+
+
+def sound_path(folder: Path, value: str) -> bytes:
+    """The file that a list names, relative to the list's folder."""
+    return os.path.normpath(os.path.join(os.fsencode(folder), value.encode("utf-8", "surrogateescape")))
+
+
+def _numbers(table: Table, role: str, wrong: dict[int, BadExample]) -> np.ndarray:
+    """float64 [n]: seconds of a column, NaN where a cell is empty; rows where it is no such number are added to
+    wrong."""
+    found = np.full(len(table.rows), np.nan)
+    for row, value in enumerate(_column(table, role)):
+        text = as_text(value).strip()
+        if not text:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < 0:
+            message = f"has the {role} {text!r:.40}: seconds are a number that is not negative; mend the row."
+            wrong.setdefault(row, BadExample("malformed-row", message))
+        else:
+            found[row] = number
+    return found
+
+
+def _names(table: Table, role: str) -> list[str] | None:
+    return cell_texts(table.columns[role]).tolist() if role in table.columns else None
+
+
+def _column(table: Table, role: str) -> Iterable[Any]:
+    return table.columns[role] if role in table.columns else ()

@@ -1,0 +1,121 @@
+"""A source of speech read into parts, one for each split it brings: every clip listened to, what is wrong with them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.labelled import cells
+from pipelines.paired.parts import Part, joint_hashes
+from pipelines.readings import Meter, Reading
+from pipelines.sources import Source, locate
+from pipelines.sources.folders import split_tables
+from pipelines.sources.scan import BadExample, Scan, scan
+from pipelines.task import Problem
+from tasks.speech_recognition.alphabet import characters
+from tasks.speech_recognition.data.checks import misfits, oddities
+from tasks.speech_recognition.data.listed import Listed, Wanted
+from tasks.speech_recognition.data.listening import CHANNELS, FACTS, FRAMES, RATE, listen
+from tasks.speech_recognition.data.manifests import columns_of, list_manifest
+from tasks.speech_recognition.data.stores import Clips
+
+_VERSION = 1
+"""Of what is found out by listening."""
+_FEW = 3
+"""Fewer speakers could not each stand in one split alone."""
+
+
+def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
+    """Read a source, every clip of it.
+
+    Raises:
+        DataError: the source as a whole cannot be used.
+    """
+    source = locate(spec)
+    if source.kind == "sample" and spec != "sample":
+        raise DataError(f"there is no built-in sample {spec!r}: there is one, sample.")
+    if source.kind not in _LISTERS:
+        raise DataError(
+            f"{spec} is of a kind ({source.kind}) that speech is not read from: give a manifest (a table that names "
+            "sound files and what is said in them), a folder of LibriSpeech's or Kaldi's form or of sound files with "
+            "their texts beside them, or a tfds data set."
+        )
+    if wanted.group_by is not None and source.kind not in ("table", "tables"):
+        raise DataError(f"group_by is for tables, and {spec} is none: list the clips in one.")
+    listed, warnings = _LISTERS[source.kind](source, wanted)
+    meter.expect(sum(len(each.texts) for each in listed.values()))
+    parts = {split: make_part(each, wanted, f"{source.path.resolve()}|{split}", meter) for split, each in listed.items()}
+    return Reading(source, parts, warnings)
+
+
+def make_part(listed: Listed, wanted: Wanted, name: str, meter: Meter) -> Part:
+    """Clips as a source lists them, listened to and judged.
+
+    Args:
+        listed: of one split.
+        wanted: how they are judged.
+        name: of what is found out, by which it is known again.
+        meter: told of every clip.
+    """
+
+    def inspect(row: int) -> tuple[int, tuple[int, ...]]:
+        with listed.recordings.opened(row) as sound:
+            return listen(sound)
+
+    found = scan(listed.recordings.keys(), inspect, FACTS, f"speech|{_VERSION}|{name}", meter)
+    clips = _clips(listed, found)
+    # A row of which nothing can be used is one problem, not two.
+    wrong = {**found.bad, **listed.wrong}
+    bad: list[tuple[int | None, Problem]] = [
+        (row, Problem("error", example.kind, clips.where(row), example.message)) for row, example in sorted(wrong.items())
+    ]
+    claimed = np.full(len(clips.texts), np.nan) if listed.claimed is None else listed.claimed
+    heard = [row for row in range(len(clips.texts)) if row not in wrong]
+    bad += misfits(clips, heard, claimed, wanted.least, wanted.stride)
+    bad += [(None, problem) for problem in listed.malformed]
+    hashes = joint_hashes(found.hashes, [text.encode() for text in listed.texts])
+    groups, names = _groups(listed, found.hashes)
+    warnings = [*listed.warnings, *oddities(clips, found.facts)]
+    return Part(clips, found.hashes, hashes, _facts(clips, found), bad, groups, names, listed.compared, warnings)
+
+
+def _clips(listed: Listed, found: Scan) -> Clips:
+    frames, rates = found.facts[:, FRAMES], found.facts[:, RATE]
+    speakers = listed.speakers or [""] * len(listed.texts)
+    seconds = frames / np.maximum(rates, 1)
+    return Clips(listed.recordings, _column(listed.texts), _column(speakers), seconds, rates, listed.place)
+
+
+def _facts(clips: Clips, found: Scan) -> np.ndarray:
+    """int64 [n, 4]: microseconds, rate, channels, characters."""
+    length = [len(characters(text)) for text in clips.texts]
+    micro = np.rint(clips.seconds * 1e6).astype(np.int64)
+    return np.stack([micro, clips.rates, found.facts[:, CHANNELS], np.array(length, np.int64)], axis=1)
+
+
+def _groups(listed: Listed, hashes: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+    """What stays together, and its names: as a manifest has it, else the speakers, where there are some."""
+    names = listed.groups or listed.speakers or []
+    enough = listed.groups is not None or len(set(names) - {""}) >= _FEW
+    return (cells.groups(names, hashes) if names and enough else None), names
+
+
+def _column(values: list[str]) -> np.ndarray:
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
+
+
+def _list_table(source: Source, wanted: Wanted) -> tuple[dict[str, Listed], list[Problem]]:
+    return {"train": list_manifest(source.path, columns_of(source.path, wanted), wanted)}, []
+
+
+def _list_tables(source: Source, wanted: Wanted) -> tuple[dict[str, Listed], list[Problem]]:
+    tables = split_tables(source.path)
+    return {split: list_manifest(path, columns_of(path, wanted), wanted) for split, path in tables.items()}, []
+
+
+_LISTERS: dict[str, Callable[[Source, Wanted], tuple[dict[str, Listed], list[Problem]]]] = {
+    "table": _list_table,
+    "tables": _list_tables,
+}
