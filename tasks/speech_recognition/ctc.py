@@ -16,8 +16,8 @@ _NEVER = -1e30
 
 
 def ctc_loss(labels: Any, logits: Any, frames: Any) -> Any:
-    """float32 [rows]: the negative log-probability of each transcript; 0, without a gradient, where it cannot be said in
-    so many frames (see `feasible`).
+    """float32 [rows]: the negative log-probability of each transcript; 0, without a gradient, where it cannot be said
+    in so many frames (see `feasible`).
 
     Args:
         labels: int32 [rows, L], from 1; BLANK behind the end. L may be 0.
