@@ -166,6 +166,7 @@ def _said(feature: Any, names: list[str] | None) -> bytes:
 
 
 def _name(feature: Any) -> str:
+    """Bytes as text, a number as it is written."""
     value: Any = (feature.bytes_list.value or feature.int64_list.value)[0]
     return printable(value if isinstance(value, bytes) else str(value))
 
@@ -196,7 +197,7 @@ def _feature(
     supervised = [dataset.supervised[place]] if dataset.supervised else []
     for name in (*usual, *supervised, *(there if len(there) == 1 else [])):
         if name in there:
-            return name
+            return str(name)
     choice = ", ".join(there) or f"none of {', '.join(sorted(dataset.features))}"
     raise DataError(
         f"{dataset.name} does not say which feature is the {role}: map columns {role}=FEATURE; there are {choice}."
