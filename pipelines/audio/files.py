@@ -84,10 +84,12 @@ def opened_bytes(data: bytes) -> Iterator[Opened]:
 
 @contextmanager
 def opened_array(samples: np.ndarray, rate: int) -> Iterator[Opened]:
-    """Sound that is decoded already: [frames] or [frames, channels], whole numbers of 16 bits or fractions."""
-    sound = samples.reshape(len(samples), -1)
-    scaled = sound.astype(np.float32) / FULL if sound.dtype.kind in "iu" else sound.astype(np.float32)
-    yield Opened(rate, scaled.shape[1], len(scaled), iter([scaled]))
+    """Sound that is decoded already: [frames, channels], fractions or whole numbers. These are of 16 bits, whatever
+    their type, unless one is too large for that; then of 32."""
+    sound = samples.astype(np.float32)
+    if samples.dtype.kind in "iu":
+        sound /= FULL if np.abs(sound).max(initial=0) <= FULL else 2.0**31
+    yield Opened(rate, sound.shape[1], len(sound), iter([sound]))
 
 
 def resampled(sound: Opened, rate: int) -> Iterator[np.ndarray]:
@@ -134,7 +136,8 @@ def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _as_int16(samples: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(samples * FULL), -FULL, FULL - 1).astype(np.int16)
+    scaled: np.ndarray = np.clip(np.rint(samples * FULL), -FULL, FULL - 1)
+    return scaled.astype(np.int16)
 
 
 def _check(path: bytes) -> None:

@@ -16,7 +16,7 @@ SIZES = {
     "small": (8, 144, 4),
     "base": (16, 256, 4),
 }
-"""Of the conformer: layers, width, heads (small: the depth halved of Gulati et al., 2020, table 1; base: its size M)."""
+"""Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
 PRESET = "preset"
 """The network that a KerasHub preset holds."""
 MOST_RATE = 16_000
@@ -81,7 +81,11 @@ class Config(RunConfig):
         group="model",
     )
     vocabulary_size: int = setting(
-        256, "Of units pieces: so many are learnt from the training transcripts.", group="model", ge=32, le=8_000
+        500,
+        "Of units pieces: so many at most are learnt from the training transcripts.",
+        group="model",
+        ge=300,
+        le=8_000,
     )
     backbone: Literal["gru", "conformer", "preset"] = setting(
         "gru",

@@ -99,7 +99,9 @@ def _sounds(store: ClipStore, rate: int, fingerprint: str, label: str) -> Sounds
                 return decoded(sound, rate)
         except BadExample as problem:
             where = store.items.where(row)
-            raise DataError(f"{where} {problem.message} It could be read before: was it changed meanwhile?") from problem
+            raise DataError(
+                f"{where} {problem.message} It could be read before: was it changed meanwhile?"
+            ) from problem
 
     with Console().bar(f"sound of {label}", len(store), "clips") as show:
 

@@ -1,6 +1,7 @@
 """Speech: from a source to splits, and what is wrong with it. Imports no TensorFlow."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -11,11 +12,18 @@ from pipelines.paired.parts import Part
 from pipelines.task import Assets, CheckReport, Data, Raw, Store
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.data.checks import outside
+from tasks.speech_recognition.data.inputs import inputs
 from tasks.speech_recognition.data.listed import Wanted
 from tasks.speech_recognition.data.parts import read_source
+from tasks.speech_recognition.data.recordings import as_column
 from tasks.speech_recognition.data.stores import Clips, ClipStore
 
-__all__ = ["check_data", "load_data", "load_test", "references"]
+__all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
+
+_SAMPLE = (
+    "These clips are synthetic, espeak-ng's voices, each of which is heard in training too; no number or row of digits "
+    "of the test is said in training."
+)
 
 
 def load_data(config: Config, advance: Callable[[int, int], None] | None = None) -> Data:
@@ -24,7 +32,11 @@ def load_data(config: Config, advance: Callable[[int, int], None] | None = None)
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) an example.
     """
-    return paired.load_data(config, _kind(config), advance)
+    data = paired.load_data(config, _kind(config), advance)
+    if config.data != "sample":
+        return data
+    protocol = f"{data.protocol} {_SAMPLE}"
+    return replace(data, protocol=protocol, summary={**data.summary, "protocol": protocol})
 
 
 def load_test(config: Config, assets: Assets) -> Data:
@@ -56,10 +68,10 @@ def references(store: Store) -> Raw:
     clips = cast(ClipStore, store)
     every = np.arange(len(clips))
     found = {
-        "text": _column(clips.texts(every)),
+        "text": as_column(clips.texts(every)),
         "seconds": clips.seconds,
         "speaker": clips.speakers,
-        "audio": _column(clips.paths(every)),
+        "audio": as_column(clips.paths(every)),
     }
     return found if clips.compared is None else {**found, "group_by": clips.compared}
 
@@ -100,9 +112,3 @@ def _describe(facts: np.ndarray) -> dict[str, Any]:
         "rates": {f"{rate:,} Hz": count for rate, count in zip(rates.tolist(), counts.tolist(), strict=True)},
         "characters": f"{characters.min():,} to {characters.max():,}, median {int(np.median(characters)):,}",
     }
-
-
-def _column(texts: list[str]) -> np.ndarray:
-    column = np.empty(len(texts), object)
-    column[:] = texts
-    return column

@@ -34,7 +34,9 @@ def misfits(clips: Clips, rows: Iterable[int], claimed: np.ndarray, least: float
     bad: Bad = []
     for row in rows:
         seconds, said = float(clips.seconds[row]), float(claimed[row])
-        found = _too_short(seconds, least) or _other_length(seconds, said) or _too_fast(seconds, clips.texts[row], stride)
+        found = (
+            _too_short(seconds, least) or _other_length(seconds, said) or _too_fast(seconds, clips.texts[row], stride)
+        )
         if found:
             bad.append((row, Problem("error", found[0], clips.where(row), found[1])))
     return bad
@@ -80,7 +82,9 @@ def outside(parts: Mapping[str, Part], good: Mapping[str, np.ndarray], known: Se
     for name, own in texts.items():
         if known is None and name == "train":
             continue
-        found = [(row, new) for row, text in zip(good[name].tolist(), own, strict=True) if (new := strange(text, alphabet))]
+        found = [
+            (row, new) for row, text in zip(good[name].tolist(), own, strict=True) if (new := strange(text, alphabet))
+        ]
         if found:
             clips: Clips = parts[name].items  # type: ignore[assignment]
             there = "1 clip says" if len(found) == 1 else f"{len(found):,} clips say"

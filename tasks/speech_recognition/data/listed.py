@@ -38,7 +38,7 @@ class Listed:
     wrong: dict[int, BadExample]
     """By row, why it cannot be used."""
     place: Callable[[int], str] | None = None
-    """File and row of a manifest."""
+    """How a person finds each again, where not by its recording: file and row of a manifest."""
     claimed: np.ndarray | None = None
     """float64 [n]: seconds as a manifest has them; NaN where it does not say."""
     speakers: list[str] | None = None
@@ -51,7 +51,7 @@ class Listed:
 
 
 def checked_texts(
-    values: Sequence[Any], wanted: Wanted, wrong: Mapping[int, BadExample] | None = None, *, encoding: str | None = None
+    values: Sequence[Any], wanted: Wanted, wrong: Mapping[int, BadExample] | None = None
 ) -> tuple[list[str], dict[int, BadExample]]:
     """Transcripts as they will be written, '' where there is none that can be used; and why, by row. What is known to
     be wrong stays so."""
@@ -59,7 +59,8 @@ def checked_texts(
     for row, value in enumerate(values):
         text = ""
         try:
-            text = text if row in found else normalised(from_cell(value, encoding or wanted.encoding), lowercase=wanted.lowercase)
+            if row not in found:
+                text = normalised(from_cell(value, wanted.encoding), lowercase=wanted.lowercase)
         except BadExample as problem:
             found[row] = problem
         texts.append(text)

@@ -1,7 +1,6 @@
 """Manifests: tables whose rows name a sound file, what is said in it, and perhaps who speaks and when."""
 
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.labelled.parts import cell_texts, compared
+from pipelines.sources.folders import printable
 from pipelines.sources.paths import named_paths
 from pipelines.sources.scan import BadExample
 from pipelines.sources.tables import Table, as_text, peek, read_table
@@ -55,18 +55,13 @@ def list_manifest(path: Path, columns: dict[str, str], wanted: Wanted) -> Listed
         Files(paths, starts, np.where(cut, seconds, np.nan)),
         texts,
         wrong,
-        table.where,
+        lambda row: f"{table.where(row)} ({printable(paths[row])})",
         np.where(cut, np.nan, seconds),
         _names(table, "speaker"),
         _names(table, "group"),
         None if wanted.group_by is None else compared(path, wanted.group_by, table.columns["group_by"]),
         table.bad,
     )
-
-
-def sound_path(folder: Path, value: str) -> bytes:
-    """The file that a list names, relative to the list's folder."""
-    return os.path.normpath(os.path.join(os.fsencode(folder), value.encode("utf-8", "surrogateescape")))
 
 
 def _numbers(table: Table, role: str, wrong: dict[int, BadExample]) -> np.ndarray:
@@ -94,4 +89,4 @@ def _names(table: Table, role: str) -> list[str] | None:
 
 
 def _column(table: Table, role: str) -> Iterable[Any]:
-    return table.columns[role] if role in table.columns else ()
+    return table.columns.get(role, ())

@@ -1,5 +1,6 @@
 """A source of speech read into parts, one for each split it brings: every clip listened to, what is wrong with them."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -7,16 +8,20 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.labelled import cells
 from pipelines.paired.parts import Part, joint_hashes
-from pipelines.readings import Meter, Reading
+from pipelines.readings import Meter, Reading, dataset_splits
 from pipelines.sources import Source, locate
 from pipelines.sources.folders import split_tables
-from pipelines.sources.scan import BadExample, Scan, scan
+from pipelines.sources.scan import Scan, scan
+from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
 from tasks.speech_recognition.alphabet import characters
+from tasks.speech_recognition.data import records, sample
 from tasks.speech_recognition.data.checks import misfits, oddities
-from tasks.speech_recognition.data.listed import Listed, Wanted
+from tasks.speech_recognition.data.corpora import Found, list_folder
+from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
 from tasks.speech_recognition.data.listening import CHANNELS, FACTS, FRAMES, RATE, listen
 from tasks.speech_recognition.data.manifests import columns_of, list_manifest
+from tasks.speech_recognition.data.recordings import Files, as_column
 from tasks.speech_recognition.data.stores import Clips
 
 _VERSION = 1
@@ -44,7 +49,9 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
         raise DataError(f"group_by is for tables, and {spec} is none: list the clips in one.")
     listed, warnings = _LISTERS[source.kind](source, wanted)
     meter.expect(sum(len(each.texts) for each in listed.values()))
-    parts = {split: make_part(each, wanted, f"{source.path.resolve()}|{split}", meter) for split, each in listed.items()}
+    parts = {
+        split: make_part(each, wanted, f"{source.path.resolve()}|{split}", meter) for split, each in listed.items()
+    }
     return Reading(source, parts, warnings)
 
 
@@ -67,7 +74,8 @@ def make_part(listed: Listed, wanted: Wanted, name: str, meter: Meter) -> Part:
     # A row of which nothing can be used is one problem, not two.
     wrong = {**found.bad, **listed.wrong}
     bad: list[tuple[int | None, Problem]] = [
-        (row, Problem("error", example.kind, clips.where(row), example.message)) for row, example in sorted(wrong.items())
+        (row, Problem("error", example.kind, clips.where(row), example.message))
+        for row, example in sorted(wrong.items())
     ]
     claimed = np.full(len(clips.texts), np.nan) if listed.claimed is None else listed.claimed
     heard = [row for row in range(len(clips.texts)) if row not in wrong]
@@ -83,7 +91,7 @@ def _clips(listed: Listed, found: Scan) -> Clips:
     frames, rates = found.facts[:, FRAMES], found.facts[:, RATE]
     speakers = listed.speakers or [""] * len(listed.texts)
     seconds = frames / np.maximum(rates, 1)
-    return Clips(listed.recordings, _column(listed.texts), _column(speakers), seconds, rates, listed.place)
+    return Clips(listed.recordings, as_column(listed.texts), as_column(speakers), seconds, rates, listed.place)
 
 
 def _facts(clips: Clips, found: Scan) -> np.ndarray:
@@ -100,22 +108,40 @@ def _groups(listed: Listed, hashes: np.ndarray) -> tuple[np.ndarray | None, list
     return (cells.groups(names, hashes) if names and enough else None), names
 
 
-def _column(values: list[str]) -> np.ndarray:
-    column = np.empty(len(values), object)
-    column[:] = values
-    return column
+def _list_sample(source: Source, wanted: Wanted) -> Found:
+    """No row of digits is said in two splits."""
+    spoken = sample.sample()
+    texts, wrong = checked_texts([clip.text for clip in spoken], wanted)
+    starts, samples = (np.array([getattr(clip, name) for clip in spoken]) for name in ("start", "samples"))
+    files = Files(as_column([os.fsencode(sample.SOUND)] * len(spoken)), starts / sample.RATE, samples / sample.RATE)
+    speakers = [clip.speaker for clip in spoken]
+    return {"train": Listed(files, texts, wrong, "sample[{}]".format, speakers=speakers, groups=texts)}, []
 
 
-def _list_table(source: Source, wanted: Wanted) -> tuple[dict[str, Listed], list[Problem]]:
+def _list_table(source: Source, wanted: Wanted) -> Found:
     return {"train": list_manifest(source.path, columns_of(source.path, wanted), wanted)}, []
 
 
-def _list_tables(source: Source, wanted: Wanted) -> tuple[dict[str, Listed], list[Problem]]:
+def _list_tables(source: Source, wanted: Wanted) -> Found:
     tables = split_tables(source.path)
     return {split: list_manifest(path, columns_of(path, wanted), wanted) for split, path in tables.items()}, []
 
 
-_LISTERS: dict[str, Callable[[Source, Wanted], tuple[dict[str, Listed], list[Problem]]]] = {
+def _list_folder(source: Source, wanted: Wanted) -> Found:
+    return list_folder(source.path, wanted)
+
+
+def _list_tfds(source: Source, wanted: Wanted) -> Found:
+    dataset = open_dataset(source.spec)
+    of = records.features(dataset, wanted.columns)
+    splits, notes = dataset_splits(source, dataset)
+    return {split: records.list_records(dataset, name, of, wanted) for split, name in splits.items()}, notes
+
+
+_LISTERS: dict[str, Callable[[Source, Wanted], Found]] = {
+    "sample": _list_sample,
     "table": _list_table,
     "tables": _list_tables,
+    "folder": _list_folder,
+    "tfds": _list_tfds,
 }

@@ -1,8 +1,10 @@
 """Where the sound of clips lies: files and stretches of files, or the records of a TensorFlow data set."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ class Files:
     def whole(cls, paths: list[bytes]) -> "Files":
         """Every file a clip."""
         nowhere = np.full(len(paths), np.nan)
-        return cls(_column(paths), nowhere, nowhere)
+        return cls(as_column(paths), nowhere, nowhere)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,7 +65,8 @@ class Files:
         return name if np.isnan(self.starts[row]) else f"{name} from {stretch.start:g} s"
 
 
-def _column(values: list[bytes]) -> np.ndarray:
+def as_column(values: Sequence[Any]) -> np.ndarray:
+    """object [n]."""
     column = np.empty(len(values), object)
     column[:] = values
     return column

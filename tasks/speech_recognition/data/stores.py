@@ -45,14 +45,11 @@ class Clips:
     rates: np.ndarray
     """int64 [n], samples a second of each as it was recorded; 0 where there is no sound."""
     place: Callable[[int], str] | None = None
-    """File and row of a manifest."""
+    """How a person finds each again, where not by its recording."""
 
     def where(self, row: int) -> str:
         """'train.jsonl line 7 (clips/7.wav)'."""
-        if self.place is None:
-            return self.recordings.where(row)
-        path = printable(self.recordings.path(row))
-        return f"{self.place(row)} ({path})" if path else self.place(row)
+        return self.recordings.where(row) if self.place is None else self.place(row)
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,12 @@ class ClipStore:
     @property
     def seconds(self) -> np.ndarray:
         """float64 [n]: of each clip."""
-        return self.items.seconds[self.rows]
+        return np.asarray(self.items.seconds[self.rows])
 
     @property
     def speakers(self) -> np.ndarray:
         """object [n], of texts: who speaks, '' where nobody said."""
-        return self.items.speakers[self.rows]
+        return np.asarray(self.items.speakers[self.rows])
 
     def only(self, kept: np.ndarray) -> "ClipStore":
         """Some of the examples, int64 [rows], ascending."""
