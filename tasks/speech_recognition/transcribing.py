@@ -26,7 +26,8 @@ _BLOCK_SECONDS = 10.0
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
-    """Recordings, decoded or by their paths, to transcripts; Record.beside is the list of their words with times.
+    """Recordings, decoded or by their paths, to transcripts. Record.beside is the list of their words with times,
+    Record.output float64 [2]: the log-probability of the likeliest path in all, and how many answers it has.
 
     Options: `timestamps`, whether an answer has its words with their times.
     """
@@ -47,6 +48,8 @@ class _Recording:
     decoder: Decoder
     samples: int = 0
     parts: int = 0
+    likelihood: float = 0.0
+    answers: int = 0
     error: str | None = None
 
 
@@ -139,8 +142,11 @@ class Recogniser:
         for (recording, window), own in zip(batch.windows, logits, strict=False):
             last = int(answers(len(window.samples), self._config, self._rate))
             last = last if window.last is None else window.last // self._step
-            recording.decoder.feed(log_softmax(own[window.first // self._step : last]))
+            log_probabilities = log_softmax(own[window.first // self._step : last])
+            recording.decoder.feed(log_probabilities)
             recording.parts += 1
+            recording.likelihood += float(log_probabilities.max(axis=-1).sum())
+            recording.answers += len(log_probabilities)
             recording.samples += (len(window.samples) if window.last is None else window.last) - window.first
         return _Batch()
 
@@ -150,7 +156,8 @@ class Recogniser:
         said = words(recording.decoder.finish(), self._alphabet, self._step / self._rate)
         seconds = recording.samples / self._rate
         given = answer(said, seconds, timestamps=self._timestamps, parts=recording.parts)
-        return Record(recording.name, given, beside=said)
+        output = np.array([recording.likelihood, recording.answers], np.float64)
+        return Record(recording.name, given, output, beside=said)
 
 
 def _refusals(raw: Raw, rows: int) -> list[str | None]:
