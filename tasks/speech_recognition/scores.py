@@ -14,6 +14,7 @@ from pipelines.errors import DataError
 from pipelines.task import Assets, Interval, Raw, Record, Scores
 from tasks.speech_recognition import measures
 from tasks.speech_recognition.baseline import baseline
+from tasks.speech_recognition.charts import in_seconds
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.figures import figures
 
@@ -110,7 +111,7 @@ def _summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def _by_duration(words: measures.Edits, characters: measures.Edits, seconds: np.ndarray) -> dict[str, Any]:
     """Rows for a table."""
     parts = scoring.quarters(np.rint(10 * seconds).astype(np.int64), "tenths of a second")
-    return {name: _rates(words, characters, part) for name, part in parts.items()}
+    return {in_seconds(name): _rates(words, characters, part) for name, part in parts.items()}
 
 
 def _by_speaker(words: measures.Edits, characters: measures.Edits, speakers: np.ndarray) -> dict[str, Any]:
