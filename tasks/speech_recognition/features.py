@@ -9,7 +9,7 @@ import numpy as np
 PACKAGE = "sixfold.speech_recognition"
 _LEAST = 1e-6
 """Added to a mel band's power before its logarithm: -60 dB, about the noise of 16 bits."""
-_LEAST_DEVIATION = 1e-2
+LEAST_DEVIATION = 1e-2
 """Of a band, that silence is not blown up."""
 _LOWEST_HZ = 20.0
 
@@ -77,7 +77,7 @@ class LogMel(keras.layers.Layer):
         mean = keras.ops.sum(mels * counts, axis=1, keepdims=True) / total
         apart = (mels - mean) * counts
         deviation = keras.ops.sqrt(keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True) / total)
-        return apart / keras.ops.maximum(deviation, _LEAST_DEVIATION)
+        return apart / keras.ops.maximum(deviation, LEAST_DEVIATION)
 
 
 def mel_bands(mels: int, length: int, rate: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from pipelines.task import Assets, Predictor, Raw, Record
 from tasks.speech_recognition.answers import answer
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.data.inputs import stretches
-from tasks.speech_recognition.decoding import Decoder, Greedy, words
+from tasks.speech_recognition.decoding import Decoder, words
+from tasks.speech_recognition.language import decoder
 from tasks.speech_recognition.lengths import answers, bounds, window_and_hop
 from tasks.speech_recognition.windows import Window, windows
 
@@ -29,9 +30,13 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     """Recordings, decoded or by their paths, to transcripts. Record.beside is the list of their words with times,
     Record.output float64 [2]: the log-probability of the likeliest path in all, and how many answers it has.
 
-    Options: `timestamps`, whether an answer has its words with their times.
+    Options: `beams`, `lm_weight` in place of the run's settings; `timestamps`, whether an answer has its words with
+    their times.
     """
-    recogniser = Recogniser(model, config, assets, Greedy, timestamps=bool(options.get("timestamps")))
+    chosen = {name: options[name] for name in ("beams", "lm_weight") if options.get(name) is not None}
+    config = config.model_copy(update=chosen)
+    made = decoder(config, assets)
+    recogniser = Recogniser(model, config, assets, made, timestamps=bool(options.get("timestamps")))
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
