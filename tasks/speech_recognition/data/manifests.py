@@ -11,7 +11,7 @@ from pipelines.labelled.parts import cell_texts, compared
 from pipelines.sources.folders import printable
 from pipelines.sources.paths import named_paths
 from pipelines.sources.scan import BadExample
-from pipelines.sources.tables import Table, as_text, peek, read_table
+from pipelines.sources.tables import Table, as_text, peek, read_table, table_suffix
 from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
 from tasks.speech_recognition.data.recordings import Files
 
@@ -24,6 +24,11 @@ _CALLED = {
     "group": ("group",),
 }
 """What others call the columns: NeMo, Common Voice, Hugging Face; the first that is there is meant."""
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a path is that of a table, or of the .json that NeMo calls its JSON lines."""
+    return bool(table_suffix(path)) or path.suffix.lower() == ".json"
 
 
 def columns_of(path: Path, wanted: Wanted) -> dict[str, str]:
