@@ -348,8 +348,8 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
         (
             "too-fast",
             "all.jsonl line 10",
-            "says what takes 41 steps (a character each, one more between two alike) in 0.50 s, which have 13: mend the "
-            "transcript, or lower subsampling or hop_ms.",
+            "says what takes 41 steps (a character each, one more between two alike) in 0.50 s, which have 13: mend "
+            "the transcript, or lower subsampling or hop_ms.",
         ),
         ("empty-text", "all.jsonl line 11", "holds nothing but blanks: fill it in."),
         ("no-path", "all.jsonl line 12", "names no file: fill it in."),
