@@ -526,6 +526,21 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         load_data(config("sample", group_by="speaker"))
 
 
+def test_transcripts_in_pieces(tmp_path: Path) -> None:
+    spec = manifest(tmp_path, rows(tmp_path))
+    data = sounds.load_data(config(spec, units="pieces"))
+    names = data.assets["alphabet"]
+    assert names[0] == ""
+    assert all(names[1:])
+    assert len(set(names)) == len(names)
+    assert any(name.startswith(" ") and len(name) > 2 for name in names)
+    for store in (*stores(data).values(), stores(sounds.load_test(config(spec, units="pieces"), data.assets))["test"]):
+        raw = store.fetch(np.arange(len(store)))
+        assert raw["text"].min() > 0
+        parts = np.split(raw["text"], raw["text_splits"][1:-1])
+        assert ["".join(names[one] for one in part).strip() for part in parts] == store.texts(np.arange(len(store)))
+
+
 def test_a_letter_keeps_its_marks() -> None:
     assert characters("l áswé ε\u0301ω\u0302\u0301!") == [
         "l",
