@@ -123,8 +123,9 @@ def as_csv(folder: Path, found: list[dict[str, Any]]) -> str:
 
 
 def as_tsv(folder: Path, found: list[dict[str, Any]]) -> str:
-    """As Common Voice calls its columns."""
-    lines = ["client_id\tpath\tsentence", *(f"x\t{row['audio']}\t{row['text']}" for row in found)]
+    """As Common Voice has it: its names of columns, and paths below clips."""
+    named = [f"x\t{row['audio'].removeprefix('clips/')}\t{row['text']}" for row in found]
+    lines = ["client_id\tpath\tsentence", *named]
     (folder / "all.tsv").write_text("\n".join(lines))
     return str(folder / "all.tsv")
 
@@ -448,6 +449,9 @@ def test_long_clips_are_left_out_and_counted_in_seconds(tmp_path: Path) -> None:
     assert [len(store) for store in data.splits.values()] == [8, 4, 5]
     assert [len(data.hashes[split]) for split in data.splits] == [8, 4, 5]
     assert data.summary["left_out_seconds"] == {"train": 6.0, "valid": 3.0}
+    note = warnings(check_data(config(str(tmp_path), max_seconds=2.0)))["too-long"]
+    assert note.message == "3 clips are longer than max_seconds 2, 9.0 s in all: not trained on."
+    assert "train.jsonl line 2" in note.where
     assert data.summary["left_out"]["train"] == "2 of 10 clips, 6 s, longer than 2 s"
     assert data.summary["seconds_of"] == {"train": 4.0, "valid": 2.0, "test": 5.0}
     assert max(stores(data)["train"].seconds) == 0.5

@@ -76,8 +76,7 @@ def make_part(listed: Listed, wanted: Wanted, name: str, meter: Meter) -> Part:
     # A row of which nothing can be used is one problem, not two.
     wrong = {**found.bad, **listed.wrong}
     bad: list[tuple[int | None, Problem]] = [
-        (row, Problem("error", example.kind, clips.where(row), example.message))
-        for row, example in wrong.items()
+        (row, Problem("error", example.kind, clips.where(row), example.message)) for row, example in wrong.items()
     ]
     claimed = np.full(len(clips.texts), np.nan) if listed.claimed is None else listed.claimed
     heard = [row for row in range(len(clips.texts)) if row not in wrong]
