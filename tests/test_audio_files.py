@@ -164,6 +164,11 @@ def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     assert len(heard(tmp_path / "a.wav")) == 4_000
 
 
+def test_a_header_with_no_rate_that_there_is(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), 3)
+    assert problem(tmp_path / "a.wav") == "has a damaged header (3 samples a second)."
+
+
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
     samples = tone()
     samples[7] = np.nan
