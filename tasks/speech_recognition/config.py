@@ -23,6 +23,13 @@ MOST_RATE = 16_000
 """Samples a second that a run keeps at most, where rate is not given: what speech models are trained on."""
 
 
+def check_halved(value: int) -> int:
+    """How often frames are halved."""
+    if value not in (2, 4, 8):
+        raise ValueError(f"takes 2, 4 or 8, and {value} is none of them: frames are halved")
+    return value
+
+
 class PredictOptions(Options):
     """What predict takes of speech recognition; what is left out is as the run has it."""
 
@@ -66,12 +73,10 @@ class Config(RunConfig):
     mels: int = setting(80, "Mel bands of the spectrogram that the model sees.", group="model", ge=8, le=256)
     window_ms: float = setting(25.0, "Milliseconds of sound that a frame looks at.", group="model", ge=5, le=100)
     hop_ms: float = setting(10.0, "Milliseconds from frame to frame.", group="model", ge=2.5, le=50)
-    subsampling: int = setting(
+    subsampling: Annotated[int, AfterValidator(check_halved)] = setting(
         4,
         "Frames of the spectrogram that become one, of which each says one character at most: 2, 4 or 8.",
         group="model",
-        ge=2,
-        le=8,
     )
     normalization: Literal["utterance", "global"] = setting(
         "utterance",
@@ -193,8 +198,6 @@ class Config(RunConfig):
                 f"seconds_per_batch {self.seconds_per_batch:g} holds no clip of max_seconds {self.max_seconds:g}: "
                 "raise it"
             )
-        if self.subsampling not in (2, 4, 8):
-            raise ValueError(f"subsampling {self.subsampling} is none of 2, 4 and 8: each halves the frames once more")
         if self.min_seconds >= self.max_seconds:
             raise ValueError(
                 f"min_seconds {self.min_seconds:g} leaves nothing below max_seconds {self.max_seconds:g}: lower it"
