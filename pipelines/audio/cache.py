@@ -74,20 +74,28 @@ def decode_all(clips: int, decode: Decode, rate: int, fingerprint: str, advance:
         advance(clips)
         return found
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    most = 0
+
+    def tell(done: int) -> None:
+        """So many clips are done; what is done a second time is not news."""
+        nonlocal most
+        advance(max(done - most, 0))
+        most = max(done, most)
+
     try:
         aside.mkdir(parents=True, exist_ok=True)
         with (aside / _SAMPLES).open("wb") as file:
-            splits = _write(file, clips, decode, advance)
+            splits = _write(file, clips, decode, tell)
         _finish(aside, splits)
         shutil.rmtree(folder, ignore_errors=True)  # damaged, or made by another process meanwhile
         aside.replace(folder)
         make_room(folder, MOST_BYTES)
     except OSError:
         # A read-only home, a full disk: a file without a name among the temporary ones lasts as long as the run.
-        return _unkept(clips, decode, lambda _: None)
+        return _unkept(clips, decode, tell)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return _recall(folder, clips) or _unkept(clips, decode, lambda _: None)
+    return _recall(folder, clips) or _unkept(clips, decode, tell)
 
 
 def _digest(fingerprint: str, clips: int, rate: int) -> str:
@@ -95,10 +103,10 @@ def _digest(fingerprint: str, clips: int, rate: int) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _unkept(clips: int, decode: Decode, advance: Callable[[int], None]) -> Sounds:
+def _unkept(clips: int, decode: Decode, tell: Callable[[int], None]) -> Sounds:
     try:
         with tempfile.TemporaryFile() as file:
-            splits = _write(file, clips, decode, advance)
+            splits = _write(file, clips, decode, tell)
             values = np.memmap(file, np.int16, "r", shape=(int(splits[-1]),)) if splits[-1] else np.zeros(0, np.int16)
     except OSError as error:
         raise DataError(
@@ -108,7 +116,7 @@ def _unkept(clips: int, decode: Decode, advance: Callable[[int], None]) -> Sound
     return Sounds(values, splits)
 
 
-def _write(file: IO[bytes], clips: int, decode: Decode, advance: Callable[[int], None]) -> np.ndarray:
+def _write(file: IO[bytes], clips: int, decode: Decode, tell: Callable[[int], None]) -> np.ndarray:
     """Every clip behind the one before it; int64 [clips + 1], where each begins and the last one ends."""
     lengths = [0]
     threads = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
@@ -118,7 +126,7 @@ def _write(file: IO[bytes], clips: int, decode: Decode, advance: Callable[[int],
             for clip in threads.map(decode, some):
                 file.write(np.ascontiguousarray(clip, "<i2").data)
                 lengths.append(len(clip))
-            advance(len(some))
+            tell(len(lengths) - 1)
     finally:
         threads.shutdown(cancel_futures=True)
     file.flush()

@@ -20,6 +20,8 @@ FULL = 32_768
 """What 1 is as an int16."""
 
 _BLOCK_SECONDS = 10
+_RATES = (1_000, 768_000)
+"""What anything records at."""
 _PROMISED = re.compile(r"^\s*data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 """What libsndfile notes of a WAV file that ends before its header says."""
 _UNKNOWN_LENGTH = 0x7FFF_0000
@@ -164,8 +166,8 @@ def _opening(source: bytes | BytesIO) -> Iterator[soundfile.SoundFile]:
     except (soundfile.SoundFileError, TypeError) as error:  # the latter of a .raw, which says nothing of itself
         raise BadExample("undecodable", f"is no sound file, or a damaged one ({_reason(error)}).") from error
     with sound:
-        if sound.samplerate <= 0 or sound.channels <= 0:
-            raise BadExample("undecodable", "is no sound file, or a damaged one (its header has no rate).")
+        if not _RATES[0] <= sound.samplerate <= _RATES[1]:
+            raise BadExample("undecodable", f"has a damaged header ({sound.samplerate:,} samples a second).")
         promised = _PROMISED.search(sound.extra_info)
         if promised and int(promised[2]) < int(promised[1]) < _UNKNOWN_LENGTH:
             raise BadExample(

@@ -13,6 +13,7 @@ from tasks.speech_recognition import language, sounds
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.data.stores import ClipStore
 from tasks.speech_recognition.features import LEAST_DEVIATION, LogMel
+from tasks.speech_recognition.implied import imply
 from tasks.speech_recognition.lengths import bounds, window_and_hop
 
 _CLIPS = 16
@@ -26,6 +27,7 @@ def load_data(config: Config) -> Data:
     Raises:
         DataError: as there.
     """
+    config = imply(config)
     data = sounds.load_data(config)
     train = cast(ClipStore, data.splits["train"])
     texts = train.texts(np.arange(len(train)))

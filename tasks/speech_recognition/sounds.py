@@ -11,8 +11,8 @@ from pipelines.console import Console
 from pipelines.errors import DataError
 from pipelines.sources.scan import BadExample
 from pipelines.task import Assets, Data
+from tasks.speech_recognition import alphabet, pieces
 from tasks.speech_recognition import data as clips
-from tasks.speech_recognition.alphabet import encoded, learnt
 from tasks.speech_recognition.config import MOST_RATE, Config
 from tasks.speech_recognition.data.stores import ClipStore, Written
 
@@ -20,8 +20,8 @@ from tasks.speech_recognition.data.stores import ClipStore, Written
 def load_data(config: Config) -> Data:
     """The data of a run, decoded. Of train and valid, clips that are longer than max_seconds are left out.
 
-    Assets: `alphabet`, the name of each number that transcripts consist of, '' for CTC's blank at 0; `rate`, samples a
-    second.
+    Assets: `alphabet`, the text of each number that transcripts consist of, '' for CTC's blank at 0; `rate`, samples a
+    second; of units pieces `pieces`, what cuts transcripts into them.
 
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) an example; or no clip is short enough to train on.
@@ -29,8 +29,7 @@ def load_data(config: Config) -> Data:
     data = _shortened(config, clips.load_data(config))
     train = cast(ClipStore, data.splits["train"])
     rate = config.rate or _usual_rate(train)
-    alphabet = learnt(train.texts(np.arange(len(train))))
-    return _decoded(data, rate, alphabet)
+    return _decoded(data, {"rate": rate, **_alphabet(train.texts(np.arange(len(train))), config)})
 
 
 def load_test(config: Config, assets: Assets) -> Data:
@@ -39,7 +38,15 @@ def load_test(config: Config, assets: Assets) -> Data:
     Raises:
         DataError: as load_data.
     """
-    return _decoded(clips.load_test(config, assets), assets["rate"], assets["alphabet"])
+    known: Assets = {name: assets[name] for name in ("rate", "alphabet", "pieces") if name in assets}
+    return _decoded(clips.load_test(config, assets), known)
+
+
+def _alphabet(texts: list[str], config: Config) -> Assets:
+    if config.units == "characters":
+        return {"alphabet": alphabet.learnt(texts)}
+    learnt = pieces.learnt(texts, config.vocabulary_size)
+    return {"alphabet": pieces.names(learnt), "pieces": learnt}
 
 
 def _usual_rate(train: ClipStore) -> int:
@@ -67,26 +74,28 @@ def _shortened(config: Config, data: Data) -> Data:
     return replace(data, splits=splits, hashes=hashes, summary=summary)
 
 
-def _decoded(data: Data, rate: int, alphabet: list[str]) -> Data:
+def _decoded(data: Data, known: Assets) -> Data:
     """The same splits with the sound of each clip and its transcript in numbers."""
     splits = {
-        split: _with_sound(cast(ClipStore, store), rate, alphabet, f"{data.fingerprint}|{split}", split)
+        split: _with_sound(cast(ClipStore, store), known, f"{data.fingerprint}|{split}", split)
         for split, store in data.splits.items()
     }
     seconds = {split: round(float(store.seconds.sum()), 1) for split, store in splits.items()}
-    about: dict[str, Any] = {"rate": f"{rate:,} Hz", "seconds_of": seconds, "alphabet": len(alphabet)}
-    assets = {**data.assets, "alphabet": alphabet, "rate": rate}
+    about: dict[str, Any] = {
+        "rate": f"{known['rate']:,} Hz",
+        "seconds_of": seconds,
+        "alphabet": len(known["alphabet"]),
+    }
+    assets = {**data.assets, **known}
     return replace(data, splits=dict(splits), assets=assets, summary={**data.summary, **about})
 
 
-def _with_sound(store: ClipStore, rate: int, alphabet: list[str], fingerprint: str, label: str) -> ClipStore:
+def _with_sound(store: ClipStore, known: Assets, fingerprint: str, label: str) -> ClipStore:
     texts = store.texts(np.arange(len(store)))
-    return replace(
-        store,
-        sounds=_sounds(store, rate, f"{fingerprint}|{len(store)}", label),
-        written=Written(*encoded(texts, alphabet)),
-        places=None,
-    )
+    in_pieces = "pieces" in known
+    written = pieces.encoded(texts, known["pieces"]) if in_pieces else alphabet.encoded(texts, known["alphabet"])
+    decoded = _sounds(store, known["rate"], f"{fingerprint}|{len(store)}", label)
+    return replace(store, sounds=decoded, written=Written(*written), places=None)
 
 
 def _sounds(store: ClipStore, rate: int, fingerprint: str, label: str) -> Sounds:

@@ -1,17 +1,16 @@
 """Speech: from a source to splits, and what is wrong with it. Imports no TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from pipelines import paired
 from pipelines.paired.parts import Part
-from pipelines.task import Assets, CheckReport, Data, Raw, Store
+from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.speech_recognition.config import Config
-from tasks.speech_recognition.data.checks import outside
+from tasks.speech_recognition.data.checks import outside, too_long
 from tasks.speech_recognition.data.inputs import inputs
 from tasks.speech_recognition.data.listed import Wanted
 from tasks.speech_recognition.data.parts import read_source
@@ -86,8 +85,12 @@ def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
         config.min_seconds,
         config.stride_seconds if characters else None,
     )
-    known = assets["alphabet"] if assets and characters else None
-    about = partial(outside, known=known) if characters else None
+
+    def about(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
+        if assets is not None:
+            return outside(parts, good, assets["alphabet"]) if characters else []
+        return too_long(parts, good, config.max_seconds) + (outside(parts, good, None) if characters else [])
+
     return paired.Kind("recording", lambda spec, meter: read_source(spec, wanted, meter), _store, _describe, about)
 
 

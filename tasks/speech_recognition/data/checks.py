@@ -93,6 +93,20 @@ def outside(parts: Mapping[str, Part], good: Mapping[str, np.ndarray], known: Se
     return problems
 
 
+def too_long(parts: Mapping[str, Part], good: Mapping[str, np.ndarray], most: float) -> list[Problem]:
+    """A warning about clips of more than so many seconds, which are trained on nowhere; the test's are recognised."""
+    where, lost = [], 0.0
+    for name, part in parts.items():
+        clips: Clips = part.items  # type: ignore[assignment]
+        rows = [row for row in good[name].tolist() if name != "test" and clips.seconds[row] > most]
+        where += [clips.where(row) for row in rows]
+        lost += float(sum(clips.seconds[row] for row in rows))
+    if not where:
+        return []
+    message = f"{_are(len(where), 'clip')} longer than max_seconds {most:g}, {lost:,.1f} s in all: not trained on."
+    return [Problem("warning", "too-long", _joined(where), message)]
+
+
 def _too_short(seconds: float, least: float) -> tuple[str, str] | None:
     if seconds >= least:
         return None
@@ -125,8 +139,11 @@ def _shown(found: list[tuple[int, list[str]]]) -> str:
 
 
 def _where(clips: Clips, rows: Iterable[int]) -> str:
-    every = list(rows)
-    return "; ".join(clips.where(int(row)) for row in every[:_NAMED]) + ("; …" if len(every) > _NAMED else "")
+    return _joined([clips.where(int(row)) for row in rows])
+
+
+def _joined(places: Sequence[str]) -> str:
+    return "; ".join(places[:_NAMED]) + ("; …" if len(places) > _NAMED else "")
 
 
 def _are(count: int, noun: str) -> str:

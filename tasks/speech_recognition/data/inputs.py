@@ -15,11 +15,11 @@ from pipelines.sources.folders import printable, walk
 from pipelines.sources.paths import named_path
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
-from pipelines.sources.tables import as_text, open_rows, table_suffix
+from pipelines.sources.tables import as_text, open_rows
 from pipelines.task import Assets, Problem, Raw
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.data.listed import Wanted
-from tasks.speech_recognition.data.manifests import columns_of
+from tasks.speech_recognition.data.manifests import columns_of, is_manifest, sound_path
 from tasks.speech_recognition.data.recordings import as_column
 
 _REFUSED = b"\0"
@@ -87,7 +87,7 @@ def _expand(path: str, config: Config) -> Iterable[_Input]:
         return _from_lines(sys.stdin.buffer)
     if os.path.isdir(path):
         return _from_folder(path)
-    if table_suffix(Path(path)) and os.path.isfile(path):
+    if is_manifest(Path(path)) and os.path.isfile(path):
         return _from_manifest(Path(path), config)
     return [(path, Stretch(os.fsencode(path)))]
 
@@ -131,7 +131,7 @@ def _from_manifest(table: Path, config: Config) -> Iterator[_Input]:
 
 def _stretch(table: Path, values: dict[str, object]) -> Stretch:
     """What a row names. Without an offset it is the whole file, whatever its duration is said to be."""
-    path = named_path(table, values["audio"])
+    path = sound_path(table, named_path(table, values["audio"]))
     start, seconds = (_number(role, values.get(role)) for role in ("offset", "duration"))
     return Stretch(path) if start is None else Stretch(path, start, seconds)
 

@@ -1,6 +1,7 @@
 """Manifests: tables whose rows name a sound file, what is said in it, and perhaps who speaks and when."""
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from pipelines.labelled.parts import cell_texts, compared
 from pipelines.sources.folders import printable
 from pipelines.sources.paths import named_paths
 from pipelines.sources.scan import BadExample
-from pipelines.sources.tables import Table, as_text, peek, read_table
+from pipelines.sources.tables import Table, as_text, peek, read_table, table_suffix
 from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
-from tasks.speech_recognition.data.recordings import Files
+from tasks.speech_recognition.data.recordings import Files, as_column
 
 _CALLED = {
     "audio": ("audio", "audio_filepath", "audio_path", "path", "file", "file_name", "filename", "wav"),
@@ -24,6 +25,11 @@ _CALLED = {
     "group": ("group",),
 }
 """What others call the columns: NeMo, Common Voice, Hugging Face; the first that is there is meant."""
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a path is that of a table, or of the .json that NeMo calls its JSON lines."""
+    return bool(table_suffix(path)) or path.suffix.lower() == ".json"
 
 
 def columns_of(path: Path, wanted: Wanted) -> dict[str, str]:
@@ -47,6 +53,7 @@ def list_manifest(path: Path, columns: dict[str, str], wanted: Wanted) -> Listed
     optional = ["speaker", "duration", "offset", "group", *group_by]
     table = read_table(path, {**columns, **group_by}, ["audio", "text"], optional, wanted.encoding)
     paths, no_path = named_paths(path, table.columns["audio"])
+    paths = as_column([sound_path(path, sound) for sound in paths.tolist()])
     wrong = {row: BadExample("malformed-row", message) for row, message in no_path.items()}
     starts, seconds = _numbers(table, "offset", wrong), _numbers(table, "duration", wrong)
     texts, wrong = checked_texts(table.columns["text"].tolist(), wanted, wrong)
@@ -62,6 +69,13 @@ def list_manifest(path: Path, columns: dict[str, str], wanted: Wanted) -> Listed
         None if wanted.group_by is None else compared(path, wanted.group_by, table.columns["group_by"]),
         table.bad,
     )
+
+
+def sound_path(manifest: Path, sound: bytes) -> bytes:
+    """Where a file lies that a manifest names beside itself: Common Voice has it in a folder clips there."""
+    folder = os.fsencode(manifest.parent)
+    inside = os.path.join(folder, b"clips", os.path.relpath(sound, folder)) if sound else b""
+    return inside if inside and not os.path.exists(sound) and os.path.exists(inside) else sound
 
 
 def _numbers(table: Table, role: str, wrong: dict[int, BadExample]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tasks.speech_recognition.data.checks import misfits, oddities
 from tasks.speech_recognition.data.corpora import Found, list_folder
 from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
 from tasks.speech_recognition.data.listening import CHANNELS, FACTS, FRAMES, RATE, listen
-from tasks.speech_recognition.data.manifests import columns_of, list_manifest
+from tasks.speech_recognition.data.manifests import columns_of, is_manifest, list_manifest
 from tasks.speech_recognition.data.recordings import Files, as_column
 from tasks.speech_recognition.data.stores import Clips
 
@@ -36,7 +37,8 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
     Raises:
         DataError: the source as a whole cannot be used.
     """
-    source = locate(spec)
+    path = Path(spec).expanduser()
+    source = Source(spec, "table", path) if is_manifest(path) and path.is_file() else locate(spec)
     if source.kind == "sample" and spec != "sample":
         raise DataError(f"there is no built-in sample {spec!r}: there is one, sample.")
     if source.kind not in _LISTERS:
@@ -74,12 +76,12 @@ def make_part(listed: Listed, wanted: Wanted, name: str, meter: Meter) -> Part:
     # A row of which nothing can be used is one problem, not two.
     wrong = {**found.bad, **listed.wrong}
     bad: list[tuple[int | None, Problem]] = [
-        (row, Problem("error", example.kind, clips.where(row), example.message))
-        for row, example in sorted(wrong.items())
+        (row, Problem("error", example.kind, clips.where(row), example.message)) for row, example in wrong.items()
     ]
     claimed = np.full(len(clips.texts), np.nan) if listed.claimed is None else listed.claimed
     heard = [row for row in range(len(clips.texts)) if row not in wrong]
     bad += misfits(clips, heard, claimed, wanted.least, wanted.stride)
+    bad = sorted(bad, key=lambda one: one[0] or 0)
     bad += [(None, problem) for problem in listed.malformed]
     hashes = joint_hashes(found.hashes, [text.encode() for text in listed.texts])
     groups, names = _groups(listed, found.hashes)

@@ -13,7 +13,7 @@ from pipelines.audio.files import Opened, opened_array, opened_bytes
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable
 from pipelines.sources.scan import BadExample
-from pipelines.sources.tfds import Dataset, Records, is_text, parse
+from pipelines.sources.tfds import Dataset, Records, is_sound, is_text, parse
 from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
 
 _BLOCK = 256
@@ -108,7 +108,7 @@ def features(dataset: Dataset, columns: Mapping[str, str] | None) -> Features:
                 f"columns maps {role!r}, which a tfds source of speech has no use for: there are audio, text and "
                 "speaker."
             )
-    audio = _stored(dataset, _feature(dataset, columns, "audio", 0, ("audio", "speech"), _is_audio))
+    audio = _stored(dataset, _feature(dataset, columns, "audio", 0, ("audio", "speech"), is_sound))
     text = _feature(dataset, columns, "text", 1, ("text", "transcript", "sentence"), _is_said)
     speaker = columns.get("speaker") or next(
         (name for name in ("speaker_id", "speaker") if name in dataset.features), None
@@ -169,12 +169,6 @@ def _name(feature: Any) -> str:
     """Bytes as text, a number as it is written."""
     value: Any = (feature.bytes_list.value or feature.int64_list.value)[0]
     return printable(value if isinstance(value, bytes) else str(value))
-
-
-def _is_audio(feature: Any) -> bool:
-    import tensorflow_datasets as tfds
-
-    return isinstance(feature, tfds.features.Audio)
 
 
 def _is_said(feature: Any) -> bool:
