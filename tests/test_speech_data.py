@@ -436,6 +436,15 @@ def test_characters_that_training_has_none_of(tmp_path: Path) -> None:
     assert stores(scored)["test"].sizes is not None
     assert cast(np.ndarray, scored.splits["test"].sizes).tolist() == [[2_000]] * 5
     assert any("the model does not know" in note for note in scored.summary["warnings"])
+    # So does the run to start from; it can learn more.
+    (tmp_path / "run/model").mkdir(parents=True)
+    (tmp_path / "run/model/alphabet.json").write_text(json.dumps(["", *" 012efhnorutv"]))
+    (tmp_path / "run/run.yaml").write_text("data: x\n")
+    notes = check_data(config(str(tmp_path), pretrained=str(tmp_path / "run"))).problems
+    assert [note.message for note in notes if "run to start from" in note.message] == [
+        "6 clips say characters that the run to start from has none of ('i', 'w'): they are learnt from these clips "
+        "alone."
+    ]
 
 
 def test_long_clips_are_left_out_and_counted_in_seconds(tmp_path: Path) -> None:
