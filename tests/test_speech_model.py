@@ -67,7 +67,9 @@ def test_the_log_mel_of_a_tone_lies_in_its_band() -> None:
     mels = np.asarray(keras.ops.convert_to_numpy(mels))
     assert mels.shape == (3, 100, 20)
     found = mels[:, 20:40].mean(axis=1).argmax(axis=-1)
-    assert found.tolist() == [mel_bands(20, 256, RATE)[round(hertz / RATE * 256)].argmax() for hertz in (300, 1_000, 3_000)]
+    assert found.tolist() == [
+        mel_bands(20, 256, RATE)[round(hertz / RATE * 256)].argmax() for hertz in (300, 1_000, 3_000)
+    ]
     np.testing.assert_array_equal(np.asarray(keras.ops.sum(counts, axis=(1, 2))), [100, 100, 51])
     assert not mels[2, 51:].any()
 
