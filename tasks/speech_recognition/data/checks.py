@@ -16,6 +16,7 @@ Bad = list[tuple[int | None, Problem]]
 _OFF_SECONDS, _OFF_SHARE = 0.25, 0.05
 """What a manifest's duration may be wrong by: the larger of the two."""
 _CLIPPED_SHARE, _CLIPPED_LEAST = 1e-3, 16
+_ROUNDING = 1e-9
 _NAMED = 3
 _SHOWN = 10
 """Characters."""
@@ -122,7 +123,7 @@ def _other_length(seconds: float, said: float) -> tuple[str, str] | None:
 
 
 def _too_fast(seconds: float, text: str, stride: float | None) -> tuple[str, str] | None:
-    if stride is None or (needed := steps(text)) <= (there := math.ceil(seconds / stride)):
+    if stride is None or (needed := steps(text)) <= (there := math.ceil(seconds / stride - _ROUNDING)):
         return None
     return "too-fast", (
         f"says what takes {needed:,} steps (a character each, one more between two alike) in {seconds:.2f} s, which "
