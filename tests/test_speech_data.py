@@ -143,6 +143,13 @@ def as_nemo(folder: Path, found: list[dict[str, Any]]) -> str:
     return manifest(folder, named, "train_manifest.json")
 
 
+def as_hugging_face(folder: Path, found: list[dict[str, Any]]) -> str:
+    """As its folders of sound are."""
+    lines = [f"{Path(row['audio']).name},{row['text']}" for row in found]
+    (folder / "clips/metadata.csv").write_text("\n".join(["file_name,transcription", *lines]))
+    return str(folder / "clips")
+
+
 def as_pairs(folder: Path, found: list[dict[str, Any]]) -> str:
     for row in found:
         (folder / row["audio"]).with_suffix(".txt").write_text(row["text"] + "\n")
@@ -175,7 +182,9 @@ def as_kaldi(folder: Path, found: list[dict[str, Any]]) -> str:
     return str(place)
 
 
-@pytest.mark.parametrize("form", [as_csv, as_tsv, as_parquet, as_nemo, as_pairs, as_librispeech, as_kaldi])
+@pytest.mark.parametrize(
+    "form", [as_csv, as_tsv, as_parquet, as_nemo, as_hugging_face, as_pairs, as_librispeech, as_kaldi]
+)
 def test_every_form_gives_the_same_clips(tmp_path: Path, form: Any) -> None:
     found = rows(tmp_path)
     data = sounds.load_data(config(form(tmp_path, found), split=(0.6, 0.2, 0.2)))
@@ -247,16 +256,17 @@ def test_splits_of_librispeech(tmp_path: Path) -> None:
 
 
 def test_segments_of_kaldi(tmp_path: Path) -> None:
-    write(tmp_path / "long.wav", 3, 10.0)
+    write(tmp_path / "long.wav", 3, 9.75)
     for split, start in (("train", 0), ("test", 7)):
         place = tmp_path / split
         place.mkdir()
         (place / "wav.scp").write_text("rec ../long.wav\n")
         names = [f"u{start + number}" for number in range(3 if split == "test" else 7)]
         (place / "text").write_text("".join(f"{name} word {name}\n" for name in names))
-        (place / "segments").write_text("".join(f"{name} rec {name[1:]}.0 {name[1:]}.75\n" for name in names))
+        ends = {name: "-1" if name == "u9" else f"{name[1:]}.75" for name in names}
+        (place / "segments").write_text("".join(f"{name} rec {name[1:]}.0 {ends[name]}\n" for name in names))
     data = sounds.load_data(config(str(tmp_path), split=(0.7, 0.3, 0)))
-    whole = np.rint(sound(3, 10.0) * 32_768)
+    whole = np.rint(sound(3, 9.75) * 32_768)
     for store in stores(data).values():
         raw = store.fetch(np.arange(len(store)))
         parts = np.split(raw["audio"], raw["audio_splits"][1:-1])
@@ -296,6 +306,14 @@ def test_pairs_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "nothing/readme.md").write_text("x")
     with pytest.raises(DataError, match="holds no sound: give a manifest"):
         load_data(config(str(tmp_path / "nothing")))
+
+
+def test_metadata_by_split(tmp_path: Path) -> None:
+    for split, count in (("train", 6), ("validation", 3), ("test", 2)):
+        named = [{"file_name": write(tmp_path / split / f"{split}{row}.flac", row).name} for row in range(count)]
+        manifest(tmp_path / split, [{**row, "said": split} for row in named], "metadata.jsonl")
+    data = load_data(config(str(tmp_path), columns="text=said"))
+    assert [len(store) for store in data.splits.values()] == [6, 3, 2]
 
 
 def test_pairs_by_split(tmp_path: Path) -> None:
@@ -436,6 +454,15 @@ def test_characters_that_training_has_none_of(tmp_path: Path) -> None:
     assert stores(scored)["test"].sizes is not None
     assert cast(np.ndarray, scored.splits["test"].sizes).tolist() == [[2_000]] * 5
     assert any("the model does not know" in note for note in scored.summary["warnings"])
+    # So does the run to start from; it can learn more.
+    (tmp_path / "run/model").mkdir(parents=True)
+    (tmp_path / "run/model/alphabet.json").write_text(json.dumps(["", *" 012efhnorutv"]))
+    (tmp_path / "run/run.yaml").write_text("data: x\n")
+    notes = check_data(config(str(tmp_path), pretrained=str(tmp_path / "run"))).problems
+    assert [note.message for note in notes if "run to start from" in note.message] == [
+        "6 clips say characters that the run to start from has none of ('i', 'w'): they are learnt from these clips "
+        "alone."
+    ]
 
 
 def test_long_clips_are_left_out_and_counted_in_seconds(tmp_path: Path) -> None:

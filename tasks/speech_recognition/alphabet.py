@@ -6,7 +6,7 @@ A letter and the marks on it are one character, so that a tone is never torn fro
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -42,10 +42,9 @@ def encoded(texts: Sequence[str], alphabet: Sequence[str]) -> tuple[np.ndarray, 
     return ids, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
-def strange(text: str, alphabet: Iterable[str]) -> list[str]:
+def strange(text: str, alphabet: Collection[str]) -> list[str]:
     """The characters of a text that are not in the alphabet, each once."""
-    known = set(alphabet)
-    return [one for one in dict.fromkeys(characters(text)) if one not in known]
+    return [one for one in dict.fromkeys(characters(text)) if one not in alphabet]
 
 
 def steps(text: str) -> int:

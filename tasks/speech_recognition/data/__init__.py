@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from pipelines import paired
 from pipelines.paired.parts import Part
+from pipelines.runs import Run
 from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
 from tasks.speech_recognition.config import Config
-from tasks.speech_recognition.data.checks import outside, too_long
+from tasks.speech_recognition.data.checks import outside, outside_training, too_long
 from tasks.speech_recognition.data.inputs import inputs
 from tasks.speech_recognition.data.listed import Wanted
 from tasks.speech_recognition.data.parts import read_source
@@ -19,6 +21,7 @@ from tasks.speech_recognition.data.stores import Clips, ClipStore
 
 __all__ = ["check_data", "inputs", "load_data", "load_test", "references"]
 
+_LOST = "they cannot be recognised"
 _SAMPLE = (
     "These clips are synthetic, espeak-ng's voices, each of which is heard in training too; no number or row of digits "
     "of the test is said in training."
@@ -88,10 +91,24 @@ def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
 
     def about(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
         if assets is not None:
-            return outside(parts, good, assets["alphabet"]) if characters else []
-        return too_long(parts, good, config.max_seconds) + (outside(parts, good, None) if characters else [])
+            known = set(assets["alphabet"]) if characters else None
+            return outside(parts, good, known, "that the model does not know", _LOST) if known else []
+        found = too_long(parts, good, config.max_seconds)
+        if characters:
+            found += outside_training(parts, good) + _new_to_run(config, parts, good)
+        return found
 
     return paired.Kind("recording", lambda spec, meter: read_source(spec, wanted, meter), _store, _describe, about)
+
+
+def _new_to_run(config: Config, parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
+    """A warning about characters of training that the run to start from has not learnt."""
+    kept = Path(config.pretrained or "") / "model" / "alphabet.json"
+    if not config.pretrained or not kept.is_file() or "train" not in parts:
+        return []
+    known = set(Run(Path(config.pretrained)).read_json("model/alphabet.json"))
+    which = "that the run to start from has none of"
+    return outside({"train": parts["train"]}, good, known, which, "they are learnt from these clips alone")
 
 
 def _store(part: Part, rows: np.ndarray) -> ClipStore:

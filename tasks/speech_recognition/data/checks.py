@@ -1,7 +1,7 @@
 """What is wrong with clips: sound and transcript that cannot belong together, sound that is hard to hear."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ Bad = list[tuple[int | None, Problem]]
 _OFF_SECONDS, _OFF_SHARE = 0.25, 0.05
 """What a manifest's duration may be wrong by: the larger of the two."""
 _CLIPPED_SHARE, _CLIPPED_LEAST = 1e-3, 16
+_ROUNDING = 1e-9
 _NAMED = 3
 _SHOWN = 10
 """Characters."""
@@ -64,31 +65,33 @@ def oddities(clips: Clips, facts: np.ndarray) -> list[Problem]:
     return problems
 
 
-def outside(parts: Mapping[str, Part], good: Mapping[str, np.ndarray], known: Sequence[str] | None) -> list[Problem]:
-    """Warnings about characters that the model will not know: that the alphabet of a finished one lacks, or validation
-    and test have and training has not.
+def outside_training(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
+    """Warnings about characters that validation and test have and training has not.
 
     Args:
         parts: by split.
         good: int64: the rows of each that can be used.
-        known: the alphabet of a finished model.
     """
-    texts = {name: _texts(part, good[name]) for name, part in parts.items()}
-    if known is None and "train" not in texts:
+    if "train" not in parts:
         return []
-    alphabet = set(learnt(texts["train"]) if known is None else known)
-    which = "training has none of" if known is None else "the model does not know"
+    known = set(learnt(_texts(parts["train"], good["train"])))
+    others = {name: part for name, part in parts.items() if name != "train"}
+    return outside(others, good, known, "that training has none of", "they cannot be recognised")
+
+
+def outside(
+    parts: Mapping[str, Part], good: Mapping[str, np.ndarray], known: Collection[str], which: str, so: str
+) -> list[Problem]:
+    """Warnings about characters that are not known, in the words `which` and `so`."""
     problems = []
-    for name, own in texts.items():
-        if known is None and name == "train":
-            continue
-        found = [
-            (row, new) for row, text in zip(good[name].tolist(), own, strict=True) if (new := strange(text, alphabet))
-        ]
+    for name, part in parts.items():
+        rows = good[name].tolist()
+        says = zip(rows, (strange(text, known) for text in _texts(part, good[name])), strict=True)
+        found = [(row, new) for row, new in says if new]
         if found:
-            clips: Clips = parts[name].items  # type: ignore[assignment]
+            clips: Clips = part.items  # type: ignore[assignment]
             there = "1 clip says" if len(found) == 1 else f"{len(found):,} clips say"
-            message = f"{there} characters that {which} ({_shown(found)}): they cannot be recognised."
+            message = f"{there} characters {which} ({_shown(found)}): {so}."
             problems.append(Problem("warning", "outside-alphabet", _where(clips, [row for row, _ in found]), message))
     return problems
 
@@ -120,7 +123,7 @@ def _other_length(seconds: float, said: float) -> tuple[str, str] | None:
 
 
 def _too_fast(seconds: float, text: str, stride: float | None) -> tuple[str, str] | None:
-    if stride is None or (needed := steps(text)) <= (there := math.ceil(seconds / stride)):
+    if stride is None or (needed := steps(text)) <= (there := math.ceil(seconds / stride - _ROUNDING)):
         return None
     return "too-fast", (
         f"says what takes {needed:,} steps (a character each, one more between two alike) in {seconds:.2f} s, which "

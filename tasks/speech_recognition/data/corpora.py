@@ -20,6 +20,8 @@ from tasks.speech_recognition.data.recordings import Files
 
 _TRANSCRIPTS = ".trans.txt"
 _SCP = "wav.scp"
+_TO_THE_END = -1.0
+"""The end of a segment, as Kaldi has it, that is the recording's."""
 _NAMED = 3
 
 Found = tuple[dict[str, Listed], list[Problem]]
@@ -144,8 +146,9 @@ def _segment(name: str, segments: dict[str, str], row: int, wrong: dict[int, Bad
         return name, np.nan, np.nan
     try:
         recording, start, end = segments.get(name, "").split()
-        if 0 <= float(start) < float(end):
-            return recording, float(start), float(end)
+        first, last = float(start), float(end)
+        if 0 <= first < last or (first >= 0 and last == _TO_THE_END):
+            return recording, first, np.nan if last == _TO_THE_END else last
     except ValueError:
         pass
     which = f"has the segment {segments[name]!r:.60}" if name in segments else "has no segment"

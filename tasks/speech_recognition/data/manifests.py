@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.labelled.parts import cell_texts, compared
-from pipelines.sources.folders import printable
+from pipelines.sources.folders import printable, split_folders, split_tables
 from pipelines.sources.paths import named_paths
 from pipelines.sources.scan import BadExample
 from pipelines.sources.tables import Table, as_text, peek, read_table, table_suffix
@@ -30,6 +30,18 @@ _CALLED = {
 def is_manifest(path: Path) -> bool:
     """Whether a path is that of a table, or of the .json that NeMo calls its JSON lines."""
     return bool(table_suffix(path)) or path.suffix.lower() == ".json"
+
+
+def manifests(folder: Path) -> dict[str, Path]:
+    """The manifests of a folder by split: one table a split; or, as Hugging Face has it, metadata.csv beside the sound,
+    in folders of splits or in the one; none, empty."""
+    if tables := split_tables(folder):
+        return tables
+    if found := _metadata(folder):
+        return {"train": found}
+    inside = sorted(name for name in os.listdir(folder) if (folder / name).is_dir())
+    by_split = {split: _metadata(place) for split, place in split_folders(folder, inside).items()}
+    return {split: path for split, path in by_split.items() if path is not None} if by_split.get("train") else {}
 
 
 def columns_of(path: Path, wanted: Wanted) -> dict[str, str]:
@@ -76,6 +88,11 @@ def sound_path(manifest: Path, sound: bytes) -> bytes:
     folder = os.fsencode(manifest.parent)
     inside = os.path.join(folder, b"clips", os.path.relpath(sound, folder)) if sound else b""
     return inside if inside and not os.path.exists(sound) and os.path.exists(inside) else sound
+
+
+def _metadata(folder: Path) -> Path | None:
+    there = (folder / f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+    return next((path for path in there if path.is_file()), None)
 
 
 def _numbers(table: Table, role: str, wrong: dict[int, BadExample]) -> np.ndarray:

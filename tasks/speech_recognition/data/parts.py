@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from pipelines.labelled import cells
 from pipelines.paired.parts import Part, joint_hashes
 from pipelines.readings import Meter, Reading, dataset_splits
 from pipelines.sources import Source, locate
-from pipelines.sources.folders import split_tables
 from pipelines.sources.scan import Scan, scan
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
@@ -21,7 +21,7 @@ from tasks.speech_recognition.data.checks import misfits, oddities
 from tasks.speech_recognition.data.corpora import Found, list_folder
 from tasks.speech_recognition.data.listed import Listed, Wanted, checked_texts
 from tasks.speech_recognition.data.listening import CHANNELS, FACTS, FRAMES, RATE, listen
-from tasks.speech_recognition.data.manifests import columns_of, is_manifest, list_manifest
+from tasks.speech_recognition.data.manifests import columns_of, is_manifest, list_manifest, manifests
 from tasks.speech_recognition.data.recordings import Files, as_column
 from tasks.speech_recognition.data.stores import Clips
 
@@ -37,8 +37,7 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
     Raises:
         DataError: the source as a whole cannot be used.
     """
-    path = Path(spec).expanduser()
-    source = Source(spec, "table", path) if is_manifest(path) and path.is_file() else locate(spec)
+    source = _located(spec)
     if source.kind == "sample" and spec != "sample":
         raise DataError(f"there is no built-in sample {spec!r}: there is one, sample.")
     if source.kind not in _LISTERS:
@@ -55,6 +54,15 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
         split: make_part(each, wanted, f"{source.path.resolve()}|{split}", meter) for split, each in listed.items()
     }
     return Reading(source, parts, warnings)
+
+
+def _located(spec: str) -> Source:
+    """As locate has it, but that a manifest may also be a .json, and a folder hold some of other names."""
+    path = Path(spec).expanduser()
+    if is_manifest(path) and path.is_file():
+        return Source(spec, "table", path)
+    source = locate(spec)
+    return replace(source, kind="tables") if source.kind == "folder" and manifests(path) else source
 
 
 def make_part(listed: Listed, wanted: Wanted, name: str, meter: Meter) -> Part:
@@ -125,7 +133,7 @@ def _list_table(source: Source, wanted: Wanted) -> Found:
 
 
 def _list_tables(source: Source, wanted: Wanted) -> Found:
-    tables = split_tables(source.path)
+    tables = manifests(source.path)
     return {split: list_manifest(path, columns_of(path, wanted), wanted) for split, path in tables.items()}, []
 
 
