@@ -105,7 +105,7 @@ def test_a_language_model_counts_as_it_says(seed: int) -> None:
 def test_words_are_judged_when_they_are_over() -> None:
     texts = ["ab a", "ab b", "ab a"]
     config = Config(beams=8, language_model="words", lm_order=2, lm_weight=1.0, length_bonus=0.0)
-    asset = learnt(texts, ALPHABET, config)[ASSET]
+    asset = learnt(texts, [], 4, config)[ASSET]
     assert asset["words"] == ["a", "ab", "b"]
     model = NGrams(asset)
     judge = ByWords(model, {"a": 1, "ab": 2, "b": 3}, ALPHABET, 1.0, 0.5)
@@ -135,7 +135,7 @@ def test_witten_and_bell_by_hand() -> None:
 
 def test_the_language_model_mends_what_the_sound_leaves_open() -> None:
     config = Config(beams=8, language_model="characters", lm_order=3, lm_weight=1.0, length_bonus=0.0)
-    assets = {"alphabet": ALPHABET, **learnt(["ab ab", "ab"], ALPHABET, config)}
+    assets = {"alphabet": ALPHABET, **learnt([], [[2, 3, 1, 2, 3], [2, 3]], 4, config)}
     heard = np.log(np.array([[0.02, 0.02, 0.94, 0.02], [0.02, 0.02, 0.49, 0.47], [0.02, 0.02, 0.48, 0.48]]))
     plain, judged = decoder(config.model_copy(update={"lm_weight": 0.0}), assets)(), decoder(config, assets)()
     for one in (plain, judged):

@@ -202,7 +202,7 @@ def test_the_objective_learns_two_clips() -> None:
     trained = keras.Model(model.input, model.output["loss"])
     trained.compile(keras.optimizers.Adam(0.01), loss=lambda _, loss: loss, jit_compile=False)
     x, y = {name: one.numpy() for name, one in x.items()}, y.numpy().astype(np.float32)
-    assert weight.numpy().tolist() == [1, 1]
+    assert weight.numpy().tolist() == [2, 1]
     losses = [float(trained.train_on_batch(x, y)) for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
     cer = model(given(x), training=False)["cer"]
@@ -257,7 +257,7 @@ def test_noise_is_as_loud_as_it_says_and_speed_keeps_a_tone_pure() -> None:
 def test_what_does_not_fit_counts_nothing() -> None:
     x, y, weight = encode(CONFIG, ASSETS, False)(raw([800, 800], [[2] * 2, [2] * 40]), tf.zeros([2], tf.int64))
     assert y.numpy().tolist() == [2, 40]
-    assert weight.numpy().tolist() == [1, 0]  # three answers, and 40 labels with a blank between each two
+    assert weight.numpy().tolist() == [2, 0]  # three answers, and 40 labels with a blank between each two
     assert x["labels"].shape == (2, 48)
 
 

@@ -22,7 +22,8 @@ _MOST = 2_000
 
 
 def load_data(config: Config) -> Data:
-    """The data of a run, decoded; the assets of `sounds.load_data`, and as asked for `language_model` and `normal`.
+    """The data of a run, decoded as the run to start from has it, if there is one; the assets of `sounds.load_data`,
+    and as asked for `language_model` and `normal`.
 
     Raises:
         DataError: as there.
@@ -30,11 +31,18 @@ def load_data(config: Config) -> Data:
     config = imply(config)
     data = sounds.load_data(config)
     train = cast(ClipStore, data.splits["train"])
-    texts = train.texts(np.arange(len(train)))
-    more = language.learnt(texts, data.assets["alphabet"], config)
+    more = _language(train, len(data.assets["alphabet"]), config)
     if config.normalization == "global":
         more["normal"] = _normal(train, config, int(data.assets["rate"]))
     return replace(data, assets={**data.assets, **more})
+
+
+def _language(train: ClipStore, size: int, config: Config) -> Assets:
+    every = np.arange(len(train))
+    assert train.written is not None
+    ids, splits = train.written.take(every if train.places is None else train.places)
+    labels = [ids[start:end].tolist() for start, end in zip(splits[:-1], splits[1:], strict=True)]
+    return language.learnt(train.texts(every), labels, size, config)
 
 
 def _normal(train: ClipStore, config: Config, rate: int) -> Assets:

@@ -23,8 +23,8 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
 
     x: audio float32 [rows, samples], from -1 to 1, zeros behind the end; samples int32 [rows], how many there are;
     labels int32 [rows, length], the transcript; time_masks, mel_masks int32 [rows, any, 2], what SpecAugment hides in
-    training. y int32 [rows], the number of labels; weight float32 [rows], 0 where the transcript does not fit into so
-    short a clip. In training clips are played slower or faster, and some get noise.
+    training. y int32 [rows], the number of labels; weight float32 [rows], the same, at least 1, and 0 where the
+    transcript does not fit into so short a clip. In training clips are played slower or faster, and some get noise.
     """
     rate = int(assets["rate"])
     allowed = tf.constant(bounds(config, rate), tf.int64)
@@ -41,7 +41,7 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
         frames = -(-samples // hop)
         fits = feasible(labels, -(-frames // config.subsampling)) & (counts <= tf.shape(labels)[1])
         x = {"audio": audio, "samples": samples, "labels": labels, **_masks(frames, keys, config, training)}
-        return x, counts, tf.cast(fits, tf.float32)
+        return x, counts, tf.where(fits, tf.cast(tf.maximum(counts, 1), tf.float32), 0.0)
 
     return encoder
 

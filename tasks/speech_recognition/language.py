@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines.task import Assets
-from tasks.speech_recognition.alphabet import encoded
 from tasks.speech_recognition.beam import ByCharacters, ByLength, ByWords, Judge, PrefixBeam
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.decoding import Decoder, Greedy
@@ -13,14 +12,19 @@ from tasks.speech_recognition.ngrams import NGrams, counted
 ASSET = "language_model"
 
 
-def learnt(texts: Sequence[str], alphabet: Sequence[str], config: Config) -> Assets:
-    """The asset of training transcripts, by its name; none where no model was asked for."""
+def learnt(texts: Sequence[str], labels: Sequence[Sequence[int]], size: int, config: Config) -> Assets:
+    """The asset of training transcripts, by its name; none where no model was asked for.
+
+    Args:
+        texts: the transcripts.
+        labels: the same in numbers of the alphabet, which may be pieces.
+        size: of the alphabet.
+        config: names the model.
+    """
     if config.language_model == "none":
         return {}
     if config.language_model == "characters":
-        ids, splits = encoded(texts, alphabet)
-        rows = [ids[start:end].tolist() for start, end in zip(splits[:-1], splits[1:], strict=True)]
-        return {ASSET: {"of": "characters", **counted(rows, config.lm_order, len(alphabet))}}
+        return {ASSET: {"of": "characters", **counted(labels, config.lm_order, size)}}
     every = sorted({word for text in texts for word in text.split()})
     number = {word: place for place, word in enumerate(every, start=1)}
     rows = [[number[word] for word in text.split()] for text in texts]

@@ -19,8 +19,9 @@ INPUTS = {
 
 
 class Objective(keras.layers.Layer):
-    """Of the encoder's x, each float32 [rows]: `loss`, the negative log-probability of the transcript; and, outside of
-    training, `cer`, the edits from the likeliest labels to the right ones over the number of these."""
+    """Of the encoder's x, each float32 [rows], over the number of its labels, or 1: `loss`, the negative log-probability
+    of the transcript; and, outside of training, `cer`, the edits from the likeliest labels to the right ones. Weighed
+    by that number, their means are those of all labels."""
 
     def __init__(self, network: keras.Model, **settings: Any) -> None:
         super().__init__(**settings)
@@ -37,7 +38,8 @@ class Objective(keras.layers.Layer):
         # As many as the network makes of them, whatever it halves.
         factor = -(-keras.ops.shape(mels)[1] // keras.ops.shape(logits)[1])
         answers = -(-valid // factor)
-        loss = ctc_loss(x["labels"], logits, answers)
+        count = keras.ops.cast(keras.ops.maximum(label_lengths(x["labels"]), 1), "float32")
+        loss = ctc_loss(x["labels"], logits, answers) / count
         cer = keras.ops.zeros_like(loss) if training else error_rate(x["labels"], logits, answers)
         return {"loss": loss, "cer": cer}
 
