@@ -152,10 +152,12 @@ def test_the_gru_s_gradient_is_that_of_its_steps() -> None:
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
-def test_padding_changes_no_answer() -> None:
-    network = build_model(CONFIG, ASSETS).whole
+@pytest.mark.parametrize("backbone", ["gru", "conformer"])
+def test_padding_changes_no_answer(backbone: str) -> None:
+    config = CONFIG.model_copy(update={"backbone": backbone, "heads": 2})
+    network = build_model(config, ASSETS).whole
     samples = [RATE, 5_000, 81]
-    x, _, _ = encode(CONFIG, ASSETS, False)(raw(samples, [[2], [3], []]), tf.zeros([3], tf.int64))
+    x, _, _ = encode(config, ASSETS, False)(raw(samples, [[2], [3], []]), tf.zeros([3], tf.int64))
     short = given({name: x[name] for name in ("audio", "samples")})
     long = {**short, "audio": keras.ops.pad(short["audio"], ((0, 0), (0, 3_200)))}
     one, other = (np.asarray(keras.ops.convert_to_numpy(network(each))) for each in (short, long))

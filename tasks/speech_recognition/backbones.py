@@ -4,21 +4,20 @@ Padding behind a clip changes nothing: frames that do not count are put back to 
 them.
 """
 
-import zlib
 from typing import Any
 
 import keras
 
 from pipelines.task import Assets
 from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.conformer import conformer
 from tasks.speech_recognition.features import LogMel
 from tasks.speech_recognition.lengths import window_and_hop
+from tasks.speech_recognition.parts import dropped, subsampled
 from tasks.speech_recognition.recurrent import BidirectionalGRU
 
 MELS, LOGITS = "log_mel", "logits"
 """The layers between which the network is trained."""
-_KERNEL = 5
-"""Frames that a convolution looks at (Deep Speech 2 has more: Amodei et al., 2016)."""
 
 
 def build_network(config: Config, assets: Assets) -> keras.Model:
@@ -31,7 +30,7 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
     rate = int(assets["rate"])
     normal = assets["normal"] if config.normalization == "global" else {}
     mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
-    x = _recurrent(mels, counts, config)
+    x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
     logits = keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
     return keras.Model(given, logits, name=config.backbone)
 
@@ -40,22 +39,6 @@ def behind_the_features(network: keras.Model) -> tuple[keras.Model, keras.Model]
     """The network in two: up to its features, and from there on."""
     features = network.get_layer(MELS)
     return keras.Model(network.input, features.output), keras.Model(features.output, network.output)
-
-
-def subsampled(x: Any, counts: Any, config: Config, width: int) -> tuple[Any, Any]:
-    """Convolutions that each halve the number of frames; and which of the remaining count."""
-    for number in range(1, config.subsampling.bit_length()):
-        x = keras.layers.ZeroPadding1D(_KERNEL // 2, name=f"padded_{number}")(x)
-        x = keras.layers.Conv1D(width, _KERNEL, strides=2, activation="relu", name=f"convolution_{number}")(x)
-        counts = counts[:, ::2]
-        x = x * keras.ops.cast(counts, x.dtype)
-    return x, counts
-
-
-def dropped(x: Any, config: Config, name: str) -> Any:
-    """Dropout with a seed of its own: of one seed, all layers would drop the same places."""
-    seed = zlib.crc32(f"{config.seed} {name}".encode()) % 2**31
-    return keras.layers.Dropout(config.dropout, seed=seed, name=name)(x)
 
 
 def _recurrent(mels: Any, counts: Any, config: Config) -> Any:

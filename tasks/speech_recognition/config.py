@@ -17,8 +17,6 @@ SIZES = {
     "base": (16, 256, 4),
 }
 """Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
-PRESET = "preset"
-"""The network that a KerasHub preset holds."""
 MOST_RATE = 16_000
 """Samples a second that a run keeps at most, where rate is not given: what speech models are trained on."""
 
@@ -96,11 +94,8 @@ class Config(RunConfig):
         ge=300,
         le=8_000,
     )
-    backbone: Literal["gru", "conformer", "preset"] = setting(
-        "gru",
-        "gru (convolutions and bidirectional GRUs) or conformer (Gulati et al., 2020); a KerasHub preset is named "
-        "with pretrained.",
-        group="model",
+    backbone: Literal["gru", "conformer"] = setting(
+        "gru", "gru (convolutions and bidirectional GRUs) or conformer (Gulati et al., 2020).", group="model"
     )
     size: Literal["tiny", "small", "base"] = setting(
         "tiny", "Of conformer: 4 layers of width 96, 8 of 144, 16 of 256.", group="model"
@@ -191,8 +186,6 @@ class Config(RunConfig):
         check_roles(self.columns, ROLES)
         if "batch_size" in self.model_fields_set and "seconds_per_batch" not in self.model_fields_set:
             object.__setattr__(self, "seconds_per_batch", None)  # and not counted as set
-        if self.backbone == PRESET and self.pretrained is None:
-            raise ValueError("backbone preset is the network of a KerasHub preset: name it with pretrained")
         if self.seconds_per_batch is not None and self.seconds_per_batch < self.max_seconds:
             raise ValueError(
                 f"seconds_per_batch {self.seconds_per_batch:g} holds no clip of max_seconds {self.max_seconds:g}: "
