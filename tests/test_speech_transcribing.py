@@ -1,4 +1,4 @@
-"""From recordings to transcripts: windows without seams, whatever stands beside a recording; files, also broken ones."""
+"""From recordings to transcripts: windows without seams, whatever stands beside; files, also broken ones."""
 
 import math
 import tracemalloc

@@ -63,7 +63,7 @@ class LogMel(keras.layers.Layer):
         """Said, as not every backend can tell of so many open sides."""
         rows, samples = x["audio"].shape
         frames = None if samples is None else samples // self.hop
-        return tuple(keras.KerasTensor((rows, frames, bands), "float32") for bands in (self.mels, 1))  # type: ignore[return-value]
+        return tuple(keras.KerasTensor((rows, frames, bands), "float32") for bands in (self.mels, 1))
 
     def get_config(self) -> dict[str, Any]:
         """See keras.layers.Layer."""
@@ -87,9 +87,10 @@ def mel_bands(mels: int, length: int, rate: int) -> np.ndarray:
     edges = np.linspace(_mel(np.array(_LOWEST_HZ)), _mel(np.array(rate / 2)), mels + 2)
     rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
-    weights = np.maximum(np.minimum(rising, falling), 0.0)
+    weights: np.ndarray = np.maximum(np.minimum(rising, falling), 0.0)
     weights[0] = 0.0  # what does not change is no sound
-    return weights.astype(np.float32)
+    found: np.ndarray = weights.astype(np.float32)
+    return found
 
 
 def hidden(mels: Any, time_masks: Any, mel_masks: Any) -> Any:
