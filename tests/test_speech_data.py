@@ -275,6 +275,24 @@ def test_segments_of_kaldi(tmp_path: Path) -> None:
             assert np.abs(part - whole[start : start + 6_000]).max() <= 1
 
 
+def test_folders_of_kaldi(tmp_path: Path) -> None:
+    place = Path(as_kaldi(tmp_path, rows(tmp_path)))
+    root = tmp_path / "all"
+    for name in ("train_clean_5", "dev_clean", "test_clean", "test_other", "lang"):
+        (root / name).mkdir(parents=True)
+        for file in place.iterdir() if name != "lang" else ():
+            (root / name / file.name).write_text(file.read_text().replace("../clips", str(tmp_path / "clips")))
+    data = load_data(config(str(root)))
+    assert [len(store) for store in data.splits.values()] == [20, 20, 20]
+    assert any(
+        "test_clean is read, not test_other; another is named with --test" in note for note in data.summary["warnings"]
+    )
+    (root / "train_clean_5").rename(root / "train_a")
+    (root / "dev_clean").rename(root / "train_b")
+    with pytest.raises(DataError, match="several called train: name the one to train on"):
+        load_data(config(str(root)))
+
+
 def test_what_kaldi_lacks_is_named(tmp_path: Path) -> None:
     place = Path(as_kaldi(tmp_path, rows(tmp_path)))
     scp = (place / "wav.scp").read_text().splitlines()

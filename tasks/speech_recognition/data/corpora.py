@@ -34,8 +34,9 @@ def list_folder(root: Path, wanted: Wanted) -> Found:
     Raises:
         DataError: it is of none, or a file in it cannot be used.
     """
-    if kaldi := _kaldi_folders(root):
-        return {split: _list_kaldi(folder, wanted) for split, folder in kaldi.items()}, []
+    kaldi, notes = _kaldi_folders(root)
+    if kaldi:
+        return {split: _list_kaldi(folder, wanted) for split, folder in kaldi.items()}, notes
     files = [Path(path) for path in walk(root)]
     if any(path.name.endswith(_TRANSCRIPTS) for path in files):
         return _list_librispeech(root, files, wanted)
@@ -70,9 +71,7 @@ def _list_librispeech(root: Path, files: list[Path], wanted: Wanted) -> Found:
         first, *others = sorted(splits[split])
         splits[split] = {first: splits[split][first]}
         if others:
-            rest = ", ".join(others)
-            message = f"several of the {split} split: {first} is read, not {rest}; another is named with --{split}."
-            warnings.append(Problem("warning", "not-read", str(root), message))
+            warnings.append(_not_read(root, split, first, others))
     beside = {str(path.with_suffix("")): path for path in files if _is_sound(path)}
     listed = {split: _transcribed(sum(found.values(), []), beside, wanted) for split, found in splits.items()}
     return listed, warnings
@@ -96,21 +95,29 @@ def _transcribed(transcripts: list[Path], beside: Mapping[str, Path], wanted: Wa
     return Listed(Files.whole(paths), found, wrong, places.__getitem__, speakers=speakers)
 
 
-def _kaldi_folders(root: Path) -> dict[str, Path]:
-    """By split; the folder itself, where it is one, is all there is."""
+def _kaldi_folders(root: Path) -> tuple[dict[str, Path], list[Problem]]:
+    """By split; the folder itself, where it is one, is all there is. And warnings."""
     if (root / _SCP).is_file():
-        return {"train": root}
+        return {"train": root}, []
     inside = sorted(name for name in os.listdir(root) if (root / name / _SCP).is_file())
-    found: dict[str, Path] = {}
+    by_split: dict[str, list[str]] = {}
     for name in inside:
-        split = _split_of(name)
-        if split in found:
-            raise DataError(f"{root} holds {found[split].name} and {name}, two of the {split} split: name one of them.")
-        if split:
-            found[split] = root / name
-    if inside and "train" not in found:
-        raise DataError(f"{root} holds {', '.join(inside)} and none called train: name one, as {root / inside[0]}.")
-    return found
+        by_split.setdefault(_split_of(name), []).append(name)
+    if inside and len(by_split.get("train", [])) != 1:
+        several = "several called train" if "train" in by_split else "none called train"
+        raise DataError(
+            f"{root} holds {', '.join(inside)}, {several}: name the one to train on, as {root / inside[0]}."
+        )
+    by_split.pop("", None)
+    notes = [_not_read(root, split, names[0], names[1:]) for split, names in by_split.items() if len(names) > 1]
+    return {split: root / names[0] for split, names in by_split.items()}, notes
+
+
+def _not_read(root: Path, split: str, first: str, others: list[str]) -> Problem:
+    message = (
+        f"several of the {split} split: {first} is read, not {', '.join(others)}; another is named with --{split}."
+    )
+    return Problem("warning", "not-read", str(root), message)
 
 
 def _list_kaldi(folder: Path, wanted: Wanted) -> Listed:
