@@ -3,9 +3,11 @@ with their spectrograms; what was confused."""
 
 from collections import Counter
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any, cast
 
 import numpy as np
+import soundfile
 
 from pipelines import scoring
 from pipelines.task import Assets, Figure, Passage, Passages, Raw, Record, Store
@@ -18,6 +20,8 @@ _SHOWN = 8
 _PICTURED = 3
 _LONGEST_PICTURED = 12.0
 """Seconds of a recording whose spectrogram is drawn."""
+_LONGEST_PLAYED = 20.0
+"""Seconds of a recording that can be played in the report."""
 _CONFUSED = 30
 _SPEAKERS = 24
 
@@ -27,7 +31,6 @@ def figures(
 ) -> list[Figure | Passages]:
     """Error rates by duration and speaker; recordings, worst and middling, in words; spectrograms of the worst;
     confused words and characters."""
-    del assets
     found = [str(record.answer["transcript"]) for record in records]
     given = list(references["text"])
     words, characters = measures.words(found, given), measures.characters(found, given)
@@ -35,7 +38,7 @@ def figures(
     return [
         _durations(words, characters, references["seconds"]),
         *_speakers(words, characters, references["speaker"]),
-        _recordings(order, words, records),
+        _recordings(order, words, records, int(assets["rate"]), cast(ClipStore, store)),
         *_spectrograms(order, records, references, config, cast(ClipStore, store), model),
         *_confused(words.confused(), "words"),
         *_confused(characters.confused(), "characters"),
@@ -64,19 +67,32 @@ def _rates(words: measures.Edits, characters: measures.Edits, rows: np.ndarray) 
     return wer, cer, len(rows)
 
 
-def _recordings(order: np.ndarray, words: measures.Edits, records: Sequence[Record]) -> Passages:
-    """What was said in grey, what was heard with what is right coloured."""
+def _recordings(
+    order: np.ndarray, words: measures.Edits, records: Sequence[Record], rate: int, store: ClipStore
+) -> Passages:
+    """What was said in grey, what was heard with what is right coloured; the worst to be played."""
     middle = order[max(len(order) // 2 - _SHOWN // 2, 0) :][:_SHOWN]
     chosen: dict[int, str] = {}
     for kind, rows in (("worst", order[:_SHOWN]), ("middling", middle)):
         for row in rows.tolist():
             chosen.setdefault(row, kind)
     passages = tuple(
-        Passage(f"{kind}: {charts.place(records[row].id)}, WER {words.each[row]:.2f}", _aligned(words.pairs[row]))
+        Passage(
+            f"{kind}: {charts.place(records[row].id)}, WER {words.each[row]:.2f}",
+            _aligned(words.pairs[row]),
+            _flac(store, row, rate) if kind == "worst" else None,
+        )
         for row, kind in chosen.items()
     )
-    caption = "By WER of the single recording. In grey what was said; behind it what was heard, right words coloured."
+    caption = "By WER of the single recording. In grey what was said; behind it what was heard, right words coloured. The worst can be played."
     return Passages("recordings", "What was heard beside what was said", caption, passages)
+
+
+def _flac(store: ClipStore, row: int, rate: int) -> bytes:
+    """A clip as the model hears it, at most its first seconds."""
+    file = BytesIO()
+    soundfile.write(file, store.fetch(np.array([row]))["audio"][: round(_LONGEST_PLAYED * rate)], rate, format="FLAC")
+    return file.getvalue()
 
 
 def _aligned(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, float | None], ...]:
