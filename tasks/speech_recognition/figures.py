@@ -84,7 +84,10 @@ def _recordings(
         )
         for row, kind in chosen.items()
     )
-    caption = "By WER of the single recording. In grey what was said; behind it what was heard, right words coloured. The worst can be played."
+    caption = (
+        "By WER of the single recording. In grey what was said; behind it what was heard, right words coloured. The "
+        "worst can be played."
+    )
     return Passages("recordings", "What was heard beside what was said", caption, passages)
 
 

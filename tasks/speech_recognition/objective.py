@@ -19,9 +19,9 @@ INPUTS = {
 
 
 class Objective(keras.layers.Layer):
-    """Of the encoder's x, each float32 [rows], over the number of its labels, or 1: `loss`, the negative log-probability
-    of the transcript; and, outside of training, `cer`, the edits from the likeliest labels to the right ones. Weighed
-    by that number, their means are those of all labels."""
+    """Of the encoder's x, each float32 [rows], over the number of its labels, or 1: `loss`, the negative
+    log-probability of the transcript; and, outside of training, `cer`, the edits from the likeliest labels to the right
+    ones. Weighed by that number, their means are those of all labels."""
 
     def __init__(self, network: keras.Model, **settings: Any) -> None:
         super().__init__(**settings)

@@ -1,6 +1,7 @@
 """From sound to transcripts: windows of recordings, as many at once as make a batch, in order."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from pipelines.audio.files import FULL, chunks
+from pipelines.console import Console
 from pipelines.devices import forward
 from pipelines.scoring import log_softmax
 from pipelines.sources.scan import BadExample
@@ -22,6 +24,8 @@ from tasks.speech_recognition.lengths import answers, bounds, window_and_hop
 from tasks.speech_recognition.windows import Window, windows
 
 _SECONDS_AT_ONCE = 160.0
+_WORTH_SAYING = 30.0
+"""Seconds of sound from which on it is said how fast they were recognised."""
 _BLOCK_SECONDS = 10.0
 """Of a file that are decoded at once."""
 
@@ -41,6 +45,9 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             yield from recogniser.records(ids, raw)
+        if recogniser.heard >= _WORTH_SAYING:
+            factor = recogniser.spent / recogniser.heard
+            Console().say(f"recognised {recogniser.heard:,.0f} s of sound, real-time factor {factor:.4f}")
 
     return predict
 
@@ -95,6 +102,8 @@ class Recogniser:
         self._bounds = bounds(config, self._rate, config.chunk_seconds)
         # What two windows share is even in answers, so that a seam lies between two.
         self._step = window_and_hop(config, self._rate)[1] * config.subsampling
+        self.heard = self.spent = 0.0
+        """Seconds of sound so far, and those that it took to recognise them, once decoded."""
         self._overlap = 2 * round(config.overlap_seconds * self._rate / 2 / self._step) * self._step
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
@@ -137,6 +146,7 @@ class Recogniser:
         """Hand the answers of each window to its recording's decoder; a new batch."""
         if not batch.windows:
             return batch
+        began = time.perf_counter()
         length = next(bound for bound in self._bounds if bound >= batch.longest)
         rows = 1 << math.ceil(math.log2(len(batch.windows)))
         audio, samples = np.zeros((rows, length), np.float32), np.zeros(rows, np.int32)
@@ -152,7 +162,10 @@ class Recogniser:
             recording.parts += 1
             recording.likelihood += float(log_probabilities.max(axis=-1).sum())
             recording.answers += len(log_probabilities)
-            recording.samples += (len(window.samples) if window.last is None else window.last) - window.first
+            own_samples = (len(window.samples) if window.last is None else window.last) - window.first
+            recording.samples += own_samples
+            self.heard += own_samples / self._rate
+        self.spent += time.perf_counter() - began
         return _Batch()
 
     def _record(self, recording: _Recording) -> Record:
