@@ -1,8 +1,9 @@
 """What a recogniser is held against: a linear classifier of frames, trained by CTC on the same features; and the
 transcript that is said most often."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import keras
@@ -17,7 +18,8 @@ from tasks.speech_recognition.features import LogMel
 from tasks.speech_recognition.lengths import window_and_hop
 from tasks.speech_recognition.transcribing import Recogniser
 
-_EPOCHS = 8
+_EPOCHS, _MOST_EPOCHS, _UPDATES = 8, 40, 300
+"""Passes over the training clips: as many as make so many updates."""
 _MOST_SECONDS = 3_600.0
 """Of training sound that the linear classifier sees in an epoch."""
 _RATE = 3e-3
@@ -32,8 +34,10 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
     store = cast(Any, data.splits["train"])
     rows = _chosen(store.sizes[:, 0] / data.assets["rate"], config.seed)
     model = _linear(config, data.assets)
-    _fit(model, config, data, rows)
-    note = f"one layer over {_CONTEXT * config.subsampling} frames, {_EPOCHS} epochs"
+    batches = list(_batches(data, rows))
+    epochs = min(max(_EPOCHS, math.ceil(_UPDATES / len(batches))), _MOST_EPOCHS)
+    _fit(model, config, data, batches, epochs)
+    note = f"one layer over {_CONTEXT * config.subsampling} frames, {epochs} epochs"
     if len(rows) < len(store):
         note += f" of {len(rows):,} of {len(store):,} training clips, chosen by the seed"
     recogniser = Recogniser(model, config, data.assets, Greedy)
@@ -64,21 +68,20 @@ def _linear(config: Config, assets: dict[str, Any]) -> keras.Model:
     return keras.Model(given, classifier(x))
 
 
-def _fit(model: keras.Model, config: Config, data: Data, rows: np.ndarray) -> None:
+def _fit(model: keras.Model, config: Config, data: Data, batches: Sequence[np.ndarray], epochs: int) -> None:
     """By Adam, with clips of like length beside each other."""
     from tasks.speech_recognition.objective import INPUTS, Objective
 
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in INPUTS.items()}
     trained = keras.Model(inputs, Objective(model)(inputs)["loss"])
     trained.compile(keras.optimizers.Adam(_RATE, clipnorm=5.0), loss=lambda y, loss: loss, jit_compile=False)
-    batches = list(_batches(config, data, rows))
     order = np.random.default_rng(config.seed)
-    for _ in range(_EPOCHS):
+    for _ in range(epochs):
         for place in order.permutation(len(batches)).tolist():
             trained.train_on_batch(*_encoded(config, data, batches[place]))
 
 
-def _batches(config: Config, data: Data, rows: np.ndarray) -> Iterator[np.ndarray]:
+def _batches(data: Data, rows: np.ndarray) -> Iterator[np.ndarray]:
     sizes = data.splits["train"].sizes
     assert sizes is not None
     near = rows[np.argsort(sizes[rows, 0], kind="stable")]
