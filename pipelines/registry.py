@@ -17,6 +17,7 @@ TASKS = {
     "image-classification": "Assign one of N labels to an image.",
     "text-sentiment": "Assign one of N labels to a text.",
     "translation": "Put sentences of one language into another.",
+    "speech-recognition": "Write down what is said in a recording.",
     "time-series-forecasting": "Forecast the next steps of series, with intervals.",
     "recommendation": "Rank items for a user, or predict ratings.",
 }

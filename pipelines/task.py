@@ -225,6 +225,8 @@ class Passage:
     words: tuple[tuple[str, float | None], ...]
     """With the blanks between them; each with how much it speaks for something, from -1 (against it) to 1; at 0 it
     stands as it is, at None it is greyed."""
+    sound: bytes | None = None
+    """A FLAC file to play with it."""
 
 
 @dataclass(frozen=True)

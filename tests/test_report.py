@@ -1,5 +1,6 @@
 """report.html and MODEL_CARD.md from run folders: whole, cut short, of two and of many classes, with hostile names."""
 
+import base64
 import json
 import re
 from functools import cache
@@ -319,6 +320,17 @@ def test_texts_are_coloured_and_nothing_in_them_is_html(tmp_path: Path) -> None:
     write_model_card(folder)
 
 
+def test_what_can_be_played_lies_in_the_page(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", FASHION)
+    played, silent = Passage("clip 1", (("said ", None),), b"fLaC..."), Passage("clip 2", (("b", 0.0),))
+    save_figures(folder, [passages(played, silent)])
+    page = page_of(folder)
+    assert "audio" in page.tags
+    text = (folder / "report.html").read_text("utf-8")
+    assert text.count("<audio") == 1
+    assert f'src="data:audio/flac;base64,{base64.b64encode(b"fLaC...").decode()}"' in text
+
+
 def test_texts_without_colours_have_no_legend_and_go_with_an_earlier_try(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", FASHION)
     mistakes = Passages("mistakes", "Mistakes", "True → predicted.", (Passage("a → b", (("dull", 0.0),)),))
@@ -344,6 +356,7 @@ def test_texts_without_colours_have_no_legend_and_go_with_an_earlier_try(tmp_pat
         '{"legend": null, "passages": [{"heading": "a", "words": [["b", "c"]]}]}',
         '{"legend": null, "passages": [{"heading": "a", "words": [[1, 1]]}]}',
         '{"legend": null, "passages": [{"heading": "a", "words": [["b"]]}]}',
+        '{"legend": null, "passages": [{"heading": "a", "words": [["b", 0]], "sound": "\\"><script>"}]}',
     ],
 )
 def test_texts_that_no_run_wrote_are_named(tmp_path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """From parts to data: which examples are good, who goes to which split, what to say of it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ class Kind:
     """(part, int64 rows of it) -> the examples of a split."""
     describe: Callable[[np.ndarray], dict[str, Any]]
     """facts [n, facts] of all examples that are used -> what the summary says of them."""
+    about: Callable[[Mapping[str, Part], Mapping[str, np.ndarray]], list[Problem]] | None = None
+    """(parts, the rows of each that can be used) -> further warnings, about all of them together."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def examine(
     }
     warnings = warnings + [problem for part in parts.values() for problem in part.warnings]
     warnings += about_contents(parts, good, kind.unit) + about_groups(parts, good)
+    warnings += [] if kind.about is None else kind.about(parts, good)
     return Examined(kind, source.kind, parts, good, _printable(bad), _printable(warnings))
 
 

@@ -1,5 +1,6 @@
 """Texts in the report whose words are coloured: kept as plain data, made HTML by the page's template alone."""
 
+import base64
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ def as_json(figure: Passages) -> dict[str, Any]:
         {
             "heading": _printable(passage.heading),
             "words": [[_printable(word), None if value is None else round(value, 4)] for word, value in passage.words],
+            **({} if passage.sound is None else {"sound": base64.b64encode(passage.sound).decode("ascii")}),
         }
         for passage in figure.passages
     ]
@@ -27,7 +29,11 @@ def as_json(figure: Passages) -> dict[str, Any]:
 def shown(figure: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows of as_json's value: each word as its blank, itself, and its class and strength."""
     passages = [
-        {"heading": passage["heading"], "words": [_shown(word, value) for word, value in passage["words"]]}
+        {
+            "heading": passage["heading"],
+            "words": [_shown(word, value) for word, value in passage["words"]],
+            "sound": passage.get("sound"),
+        }
         for passage in figure["passages"]
     ]
     return {"legend": figure["legend"], "strongest": _STRONGEST, "passages": passages}

@@ -114,6 +114,7 @@ class Entry(BaseModel):
 class _Passage(BaseModel):
     heading: str
     words: list[Annotated[list[str | float | None], AfterValidator(_a_word)]]
+    sound: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/=]*$")] | None = None
 
 
 class Texts(BaseModel):

@@ -11,7 +11,8 @@ from pipelines.task import Interval, Scores
 RESAMPLES = 1000
 LOWER_IS_BETTER = frozenset(
     {
-        *("loss", "log_loss", "ece", "ece_uncalibrated", "wer", "cer", "ter", "perplexity"),
+        *("loss", "log_loss", "ece", "ece_uncalibrated", "ter", "perplexity"),
+        *("wer", "cer", "wer_normalised", "cer_normalised", "substitutions", "insertions", "deletions"),
         *("mse", "mse_units", "rmse", "mae", "mae_units", "mase", "rmsse", "smape", "wql", "width_80", "width_95"),
         "rmse_by_user",
     }

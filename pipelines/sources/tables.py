@@ -22,6 +22,7 @@ from pipelines.sources.table_formats import OPENERS, Opened, Row, place
 from pipelines.task import Problem
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_UNNAMED = ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def open_rows(
     optional: Sequence[str] = (),
     encoding: str | None = None,
 ) -> Iterator[tuple[list[str], Iterator[Row]]]:
-    """The task's names that were found, and the rows streamed, values in that order. Arguments as in read_table."""
-    suffix = table_suffix(path)
+    """The task's names that were found, and the rows streamed, values in that order. Arguments as in read_table. A file
+    whose name says of no table, and which a task takes for one all the same, holds JSON lines."""
+    suffix = table_suffix(path) or _UNNAMED
     with translated(path), binary(path, suffix.endswith(".gz")) as file:
         opened = OPENERS[suffix.removesuffix(".gz")](path, file, _positions(columns), encoding)
         found = _resolve(path, opened, dict(columns or {}), required, optional)
@@ -100,7 +102,7 @@ def open_rows(
 
 def peek(path: Path, encoding: str | None = None, most: int = 200) -> tuple[list[str], list[list[str]]]:
     """The first line of a text table and some rows below it, as they stand; of other tables their names alone."""
-    suffix = table_suffix(path).removesuffix(".gz")
+    suffix = (table_suffix(path) or _UNNAMED).removesuffix(".gz")
     with translated(path), binary(path, table_suffix(path).endswith(".gz")) as file:
         opened = OPENERS[suffix](path, file, ["0"], encoding)
         if suffix not in (".csv", ".tsv") or "0" in opened.names[1:]:

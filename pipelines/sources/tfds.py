@@ -92,6 +92,13 @@ def is_image(feature: Any) -> bool:
     return isinstance(feature, tfds.features.Image)
 
 
+def is_sound(feature: Any) -> bool:
+    """Whether a feature holds one sound: its samples, or a sound file."""
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.Audio)
+
+
 def is_text(feature: Any) -> bool:
     """Whether a feature holds one text, as it was written: not encoded as numbers, and no list of them."""
     import tensorflow_datasets as tfds

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipelines.sources.cached import make_room
 from pipelines.sources.scan import cache_folder
 from pipelines.state import sync
 from pipelines.text.chunks import chunks
@@ -23,7 +23,6 @@ MOST_BYTES = 4 << 30
 """What the cache may hold; the tokens that were not used for longest go first."""
 _VERSION = 1
 """Of how tokens are made and kept: another one makes them anew."""
-_DAY = 24 * 3600
 _MADE_BY = {"preset": ("tensorflow", "keras-hub", "tensorflow-text"), "sentencepiece": ("sentencepiece",)}
 """The packages that tokens depend on, by the kind of tokenizer; of others TensorFlow alone."""
 _FILES = ("values.npy", "row_splits.npy")
@@ -89,7 +88,7 @@ def tokenise(
     made = _make(texts, tokenizer, advance)
     if not _remember(folder, made):
         return made
-    _make_room(folder)
+    make_room(folder, MOST_BYTES)
     return _recall(folder, len(texts)) or made
 
 
@@ -158,25 +157,3 @@ def _checksum(*arrays: np.ndarray) -> str:
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).view(np.uint8).data)
     return total.hexdigest()
-
-
-def _make_room(newest: Path) -> None:
-    """Remove what was not used for longest, and what killed processes left a day ago."""
-    held = 0
-    for age, place in sorted((_age(place), place) for place in newest.parent.iterdir() if place.is_dir()):
-        if place.name.startswith("."):
-            is_old = age > _DAY
-        else:
-            with suppress(OSError):  # removed by another process meanwhile
-                held += sum(file.stat().st_size for file in place.iterdir())
-            is_old = held > MOST_BYTES and place != newest
-        if is_old:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _age(place: Path) -> float:
-    """Seconds since it was last used."""
-    try:
-        return time.time() - place.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -10,12 +10,12 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.sources.folders import printable, walk
+from pipelines.sources.paths import named_path
 from pipelines.sources.scan import BadExample
 from pipelines.sources.table_formats import place
 from pipelines.sources.tables import open_rows, table_suffix
 from pipelines.task import Assets, Problem, Raw
 from tasks.image_classification.config import Config
-from tasks.image_classification.data import cells
 from tasks.image_classification.data.inspection import EXTENSIONS, OTHER_EXTENSIONS, check_header, quiet_pillow
 
 _Input = tuple[str, bytes]
@@ -107,7 +107,7 @@ def _from_table(table: Path, config: Config) -> Iterator[_Input]:
                 yield row.where, _refused(f"the row {row.message}")
                 continue
             try:
-                path = cells.path(table, row[0])
+                path = named_path(table, row[0])
             except ValueError as error:
                 yield place(table, number), _refused(f"the row {error}")
             else:

@@ -12,11 +12,12 @@ from pipelines.sources import Source, locate
 from pipelines.sources.arrays import read_pairs
 from pipelines.sources.folders import class_folders, files_below, printable, split_tables
 from pipelines.sources.idx import idx_pairs
+from pipelines.sources.paths import named_paths
 from pipelines.sources.scan import BadExample, file_keys, scan
 from pipelines.sources.tables import read_table
 from pipelines.sources.tfds import open_dataset
 from pipelines.task import Problem
-from tasks.image_classification.data import arrays, cells, records
+from tasks.image_classification.data import arrays, records
 from tasks.image_classification.data.inspection import (
     FACTS,
     FORMATS,
@@ -112,7 +113,7 @@ def _read_tables(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
 def _table_part(path: Path, wanted: Wanted, meter: Meter) -> Part:
     table = read_table(path, wanted.mapped(), *wanted.names("image"))
     meter.expect(len(table.rows))
-    paths, wrong = cells.paths(path, table.columns["image"])
+    paths, wrong = named_paths(path, table.columns["image"])
     labels = labels_of(table, wanted)
     malformed = labels.wrong | {row: BadExample("malformed-row", message) for row, message in wrong.items()}
     files = Files(paths, table.where)

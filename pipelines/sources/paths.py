@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def path(table: Path, value: Any) -> bytes:
+def named_path(table: Path, value: Any) -> bytes:
     """The file that a cell names, relative to the table's folder; b"" where it names none.
 
     Raises:
@@ -21,13 +21,13 @@ def path(table: Path, value: Any) -> bytes:
     return os.path.normpath(os.path.join(os.fsencode(table.parent), value.encode("utf-8", "surrogateescape")))
 
 
-def paths(table: Path, values: Iterable[Any]) -> tuple[np.ndarray, dict[int, str]]:
-    """object [n], of bytes: as `path`, b"" too where it would raise; and there, by row, what is wrong."""
+def named_paths(table: Path, values: Iterable[Any]) -> tuple[np.ndarray, dict[int, str]]:
+    """object [n], of bytes: as `named_path`, b"" too where it would raise; and there, by row, what is wrong."""
     found: list[bytes] = []
     wrong: dict[int, str] = {}
     for row, value in enumerate(values):
         try:
-            found.append(path(table, value))
+            found.append(named_path(table, value))
         except ValueError as error:
             found.append(b"")
             wrong[row] = str(error)

@@ -1,0 +1,1 @@
+"""Speech recognition: recordings and their transcripts to a recogniser."""

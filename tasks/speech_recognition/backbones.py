@@ -1,0 +1,51 @@
+"""The networks: sound in, the logits of what each stretch of it says out.
+
+Padding behind a clip changes nothing: frames that do not count are put back to 0 behind every layer that would fill
+them.
+"""
+
+from typing import Any
+
+import keras
+
+from pipelines.task import Assets
+from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.conformer import conformer
+from tasks.speech_recognition.features import LogMel
+from tasks.speech_recognition.lengths import window_and_hop
+from tasks.speech_recognition.parts import dropped, subsampled
+from tasks.speech_recognition.recurrent import BidirectionalGRU
+
+MELS, LOGITS = "log_mel", "logits"
+"""The layers between which the network is trained."""
+
+
+def build_network(config: Config, assets: Assets) -> keras.Model:
+    """float32 [rows, answers, alphabet]; of `audio` float32 [rows, samples], from -1 to 1, and `samples` int32 [rows],
+    how many of them are the clip."""
+    given = {
+        "audio": keras.Input((None,), dtype="float32", name="audio"),
+        "samples": keras.Input((), dtype="int32", name="samples"),
+    }
+    rate = int(assets["rate"])
+    normal = assets["normal"] if config.normalization == "global" else {}
+    mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
+    x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
+    logits = keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
+    return keras.Model(given, logits, name=config.backbone)
+
+
+def behind_the_features(network: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """The network in two: up to its features, and from there on."""
+    features = network.get_layer(MELS)
+    return keras.Model(network.input, features.output), keras.Model(features.output, network.output)
+
+
+def _recurrent(mels: Any, counts: Any, config: Config) -> Any:
+    """Convolutions, then bidirectional GRUs (Deep Speech 2: Amodei et al., 2016)."""
+    layers, width, _ = config.shape
+    x, counts = subsampled(mels, counts, config, width)
+    for number in range(1, layers + 1):
+        x = dropped(x, config, f"dropout_{number}")
+        x = BidirectionalGRU(width, name=f"gru_{number}")(x, counts)
+    return dropped(x, config, "dropout")

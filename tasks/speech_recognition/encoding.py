@@ -1,0 +1,117 @@
+"""From samples to the padded numbers that the model sees, varied by key; a TensorFlow graph."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.audio.files import FULL
+from pipelines.stream import uniform
+from pipelines.task import Assets, Encoder
+from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.ctc import feasible
+from tasks.speech_recognition.lengths import bounds, label_bounds, window_and_hop
+
+_NOISE = 1 << 17
+"""Samples of noise, of which each clip gets a stretch that begins elsewhere."""
+_SPEED, _NOISY, _LOUDNESS, _OFFSET, _MASKS = range(5)
+"""Which of an example's random numbers decides what; the masks' are those from the last on."""
+
+
+def encode(config: Config, assets: Assets, training: bool) -> Encoder:
+    """The encoder of `audio` and `text` with their `_splits`.
+
+    x: audio float32 [rows, samples], from -1 to 1, zeros behind the end; samples int32 [rows], how many there are;
+    labels int32 [rows, length], the transcript; time_masks, mel_masks int32 [rows, any, 2], what SpecAugment hides in
+    training. y int32 [rows], the number of labels; weight float32 [rows], the same, at least 1, and 0 where the
+    transcript does not fit into so short a clip. In training clips are played slower or faster, and some get noise.
+    """
+    rate = int(assets["rate"])
+    allowed = tf.constant(bounds(config, rate), tf.int64)
+    lengths = tf.constant(label_bounds(config, rate), tf.int64)
+    hop = window_and_hop(config, rate)[1]
+
+    def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        text = tf.RaggedTensor.from_row_splits(tf.cast(raw["text"], tf.int32), raw["text_splits"], validate=False)
+        labels = _padded(text, lengths)
+        counts = tf.cast(text.row_lengths(), tf.int32)
+        audio, samples = _sound(raw, keys, allowed, config.speed if training else 0.0)
+        if training and config.noise:
+            audio = _with_noise(audio, samples, keys, config)
+        frames = -(-samples // hop)
+        fits = feasible(labels, -(-frames // config.subsampling)) & (counts <= tf.shape(labels)[1])
+        x = {"audio": audio, "samples": samples, "labels": labels, **_masks(frames, keys, config, training)}
+        return x, counts, tf.where(fits, tf.cast(tf.maximum(counts, 1), tf.float32), 0.0)
+
+    return encoder
+
+
+def _padded(rows: tf.RaggedTensor, allowed: tf.Tensor) -> tf.Tensor:
+    """To the smallest of the lengths that holds all rows; what is longer than the last is cut off."""
+    longest = tf.reduce_max(rows.row_lengths())
+    place = tf.minimum(tf.searchsorted(allowed, [longest])[0], tf.size(allowed) - 1)
+    return tf.ensure_shape(rows.to_tensor(0, shape=tf.stack([-1, tf.gather(allowed, place)])), [None, None])
+
+
+def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """float32 [rows, samples], and how many of them are sound, int32 [rows]."""
+    flat, splits = raw["audio"], tf.cast(raw["audio_splits"], tf.int64)
+    if not speed:
+        rows = tf.RaggedTensor.from_row_splits(flat, splits, validate=False)
+        samples = tf.minimum(rows.row_lengths(), allowed[-1])
+        return tf.cast(_padded(rows, allowed), tf.float32) / FULL, tf.cast(samples, tf.int32)
+    faster = 1.0 + speed * (2.0 * uniform(keys, _SPEED) - 1.0)
+    starts, lengths = splits[:-1], splits[1:] - splits[:-1]
+    samples = tf.cast(tf.math.ceil(tf.cast(lengths, tf.float32) / faster), tf.int64)
+    place = tf.minimum(tf.searchsorted(allowed, [tf.reduce_max(samples)])[0], tf.size(allowed) - 1)
+    longest = tf.gather(allowed, place)
+    samples = tf.minimum(samples, longest)
+    at = tf.range(tf.cast(longest, tf.float32))[None] * faster[:, None]
+    before = tf.cast(at, tf.int32)
+    share = at - tf.cast(before, tf.float32)
+    last = tf.cast(lengths, tf.int32)[:, None] - 1
+    first = tf.cast(starts, tf.int32)[:, None]
+    one, other = (tf.gather(flat, first + tf.minimum(place, last)) for place in (before, before + 1))
+    one, other = tf.cast(one, tf.float32), tf.cast(other, tf.float32)
+    there = tf.sequence_mask(samples, longest, tf.float32)
+    audio = (one + share * (other - one)) * there / FULL
+    return tf.ensure_shape(audio, [None, None]), tf.cast(samples, tf.int32)
+
+
+def _with_noise(audio: tf.Tensor, samples: tf.Tensor, keys: Any, config: Config) -> tf.Tensor:
+    """White noise on some clips, so much softer than the clip is on the whole."""
+    table = tf.constant(np.random.default_rng(0).standard_normal(_NOISE, np.float32))
+    low, high = config.noise_snr
+    decibels = low + (high - low) * uniform(keys, _LOUDNESS)
+    power = tf.reduce_sum(tf.square(audio), axis=1) / tf.cast(tf.maximum(samples, 1), tf.float32)
+    loudness = tf.sqrt(power) * tf.pow(10.0, -decibels / 20.0)
+    loudness *= tf.cast(uniform(keys, _NOISY) < config.noise, tf.float32)
+    noisy = tf.where(loudness > 0)[:, 0]
+    offset = tf.cast(tf.gather(uniform(keys, _OFFSET), noisy) * _NOISE, tf.int32)
+    place = (offset[:, None] + tf.range(tf.shape(audio)[1])[None]) % _NOISE
+    there = tf.sequence_mask(tf.gather(samples, noisy), tf.shape(audio)[1], tf.float32)
+    noise = tf.gather(table, place) * there * tf.gather(loudness, noisy)[:, None]
+    return tf.tensor_scatter_nd_add(audio, noisy[:, None], noise)
+
+
+def _masks(frames: tf.Tensor, keys: Any, config: Config, training: bool) -> dict[str, tf.Tensor]:
+    """First place and length of what is hidden: [rows, masks, 2] each; no masks outside of training."""
+    if not training:
+        nothing = tf.zeros(tf.stack([tf.shape(frames)[0], 0, 2]), tf.int32)
+        return {"time_masks": nothing, "mel_masks": nothing}
+    mels = tf.fill(tf.shape(frames), config.mels)
+    return {
+        "time_masks": _drawn(frames, config.time_masks, config.time_mask, keys, _MASKS),
+        "mel_masks": _drawn(mels, config.mel_masks, config.mel_mask, keys, _MASKS + 2 * config.time_masks),
+    }
+
+
+def _drawn(places: tf.Tensor, masks: int, most: float, keys: Any, lane: int) -> tf.Tensor:
+    found = []
+    whole = tf.cast(places, tf.float32)
+    for number in range(masks):
+        length = tf.floor(uniform(keys, lane + 2 * number) * (whole * most + 1.0))
+        start = tf.floor(uniform(keys, lane + 2 * number + 1) * (whole - length + 1.0))
+        found.append(tf.cast(tf.stack([start, length], axis=-1), tf.int32))
+    rows = tf.shape(places)[0]
+    return tf.stack(found, axis=1) if found else tf.zeros(tf.stack([rows, 0, 2]), tf.int32)
