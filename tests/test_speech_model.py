@@ -194,6 +194,7 @@ def test_the_error_rate_is_levenshteins() -> None:
 
 
 def test_the_objective_learns_two_clips() -> None:
+    keras.utils.set_random_seed(0)
     config = CONFIG.model_copy(update={"width": 24, "learning_rate": 0.01})
     place = np.arange(RATE) / RATE
     tones = [np.sin(2 * np.pi * hertz * place) * 8_000 for hertz in (400, 1_500)]
@@ -205,7 +206,7 @@ def test_the_objective_learns_two_clips() -> None:
     trained.compile(keras.optimizers.Adam(0.01), loss=lambda _, loss: loss, jit_compile=False)
     x, y = {name: one.numpy() for name, one in x.items()}, y.numpy().astype(np.float32)
     assert weight.numpy().tolist() == [2, 1]
-    losses = [float(trained.train_on_batch(x, y)) for _ in range(60)]
+    losses = [float(trained.train_on_batch(x, y)) for _ in range(120)]
     assert losses[-1] < 0.2 * losses[0]
     cer = model(given(x), training=False)["cer"]
     assert np.asarray(keras.ops.convert_to_numpy(cer)).max() <= 0.5
