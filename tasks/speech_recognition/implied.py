@@ -14,8 +14,8 @@ _OF_THE_MODEL = (
 _UPDATES = 2_000
 """From scratch: before some hundreds a CTC network says nothing but blanks."""
 _MOST_EPOCHS = 80
-_FEW_HOURS, _SECONDS_PER_BATCH = 3.0, 64.0
-"""Of training sound, under which batches are smaller, that the updates do not take too many passes."""
+_FEW = ((0.5, 32.0), (3.0, 64.0))
+"""Hours of training sound under which batches have so many seconds, that the updates do not take too many passes."""
 _WINDOW = 10
 """Windows of the averaged weights that a training has at least."""
 
@@ -40,8 +40,9 @@ def _enough(config: Config, seconds: float, clips: int) -> Config:
     suits them."""
     set_here = config.model_fields_set
     update: dict[str, Any] = {}
-    if seconds < 3_600 * _FEW_HOURS and config.seconds_per_batch is not None:
-        update["seconds_per_batch"] = max(_SECONDS_PER_BATCH, config.max_seconds)
+    fewer = next((many for hours, many in _FEW if seconds < 3_600 * hours), None)
+    if fewer is not None and config.seconds_per_batch is not None:
+        update["seconds_per_batch"] = max(fewer, config.max_seconds)
     budget = update.get("seconds_per_batch", config.seconds_per_batch)
     budget = config.seconds_per_batch if "seconds_per_batch" in set_here else budget
     batches = math.ceil(seconds / budget) if budget else math.ceil(clips / config.batch_size)
