@@ -57,9 +57,7 @@ def pair_preset(source: str) -> Any:
             f"pretrained: {source} holds a {type(network).__name__}, which does not read one text and write another: "
             "choose a preset of T5, BART or T5Gemma."
         )
-    made = fitting[0](backbone=network, preprocessor=None)
-    made.compiled = False  # KerasHub compiles it; kept like that, it would be compiled each time it is loaded
-    return made
+    return fitting[0](backbone=network, preprocessor=None)
 
 
 def pair_tokenizer(source: str) -> PairTokenizer:

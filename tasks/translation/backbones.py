@@ -52,6 +52,7 @@ def _of_preset(given: dict[str, Any], config: Config, ids: Ids) -> keras.Model:
     source = str(config.pretrained)
     kind = kind_of(source)
     whole = written_by(load_model(Run(Path(source)))[0]) if kind == "run" else pair_preset(source)
+    whole.compiled = False  # KerasHub compiles it; kept like that, it would be compiled each time it is loaded
     if ids.size is not None and ids.size > whole.backbone.vocabulary_size:
         raise ConfigError(
             f"pretrained: {source} has a tokenizer of {ids.size:,} pieces and a network of "
