@@ -204,8 +204,9 @@ def first(rows: Rows, chosen: np.ndarray, limit: int) -> np.ndarray:
 
 def _empty(name: str, examples: int, shares: Sequence[float]) -> str:
     split = ",".join(f"{share:g}" for share in shares)
+    leave = "leaves" if examples == 1 else "leave"
     return (
-        f"the {_SPOKEN[name]} split would be empty: {_spelt(examples)} cut by split {split} leave none for it. "
+        f"the {_SPOKEN[name]} split would be empty: {_spelt(examples)} cut by split {split} {leave} none for it. "
         f"Give more data, a larger share in split, or a source of its own with {name if name != 'train' else 'data'}."
     )
 

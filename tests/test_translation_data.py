@@ -127,7 +127,7 @@ def test_endings_that_are_no_language(tmp_path: Path) -> None:
 
 def test_a_folder_without_two_languages(tmp_path: Path) -> None:
     (tmp_path / "train.en").write_text("a\n")
-    with pytest.raises(DataError, match=r"no two files whose names differ by the language alone, as train\.en"):
+    with pytest.raises(DataError, match=r"differ by the language alone, as train\.en and train\.de: name them so"):
         load_data(config(tmp_path))
     aligned(tmp_path, "europarl")
     aligned(tmp_path, "news")

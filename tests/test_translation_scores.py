@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipelines import scoring
-from pipelines.errors import DataError
+from pipelines.config.options import own_options
+from pipelines.errors import ConfigError, DataError
 from pipelines.task import Record
 from tasks.translation import measures, scores, segments
 from tasks.translation.answers import answer, table
@@ -182,7 +183,9 @@ def test_the_memory_finds_the_nearest_sentence() -> None:
 
 
 def test_options_of_predict_are_checked() -> None:
-    with pytest.raises(ValueError, match="take as many beams"):
-        PredictOptions(beams=2, n_best=3)
+    with pytest.raises(ConfigError, match=r"^--n-best 3 takes as many beams, and --beams is 2\.$"):
+        own_options("translation", {"beams": 2, "n_best": 3})
+    with pytest.raises(ConfigError, match=r"^--no-repeat takes a whole number from 0 to 20, not -1\.$"):
+        own_options("translation", {"no_repeat": -1})
     assert cast(Any, PredictOptions(beams="3")).beams == 3
     assert SimpleNamespace(**dict(PredictOptions())).n_best == 1

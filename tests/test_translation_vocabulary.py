@@ -90,6 +90,8 @@ def test_no_text_becomes_a_special_piece() -> None:
         assert not {PAD, UNKNOWN, START, END} & set(found), text
     assert words.decode([[START, *words.encode(["the tree"])[0], END, PAD, PAD]]) == ["the tree"]
     assert words.encode([""]) == [[]]
+    several = ["the tree", "größe 日", ""]
+    assert words.encode(several) == [words.encode([one])[0] for one in several]
     assert words.decode([[]]) == [""]
 
 

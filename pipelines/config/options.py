@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from pipelines import registry
+from pipelines.config.allowed import allowed
 from pipelines.errors import ConfigError
 
 Kind = Literal["input", "names", "number", "flag"]
@@ -78,8 +79,16 @@ def own_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(registry.options_class(task).model_validate(given))
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise ConfigError(f"{fault['loc'][0]} {fault['input']!r}: {fault['msg']}.") from error
+        raise ConfigError(_sentence(error.errors()[0], fields)) from error
+
+
+def _sentence(fault: Any, fields: Mapping[str, FieldInfo]) -> str:
+    """One fault of pydantic's in the house's words; one that is of no option breaks a rule between several."""
+    if not fault["loc"]:
+        return f"{fault['ctx']['error']}."
+    name = str(fault["loc"][0])
+    words = allowed(fields[name]).words.removesuffix(", or none")
+    return f"--{name.replace('_', '-')} takes {words}, not {fault['input']}."
 
 
 def _fields(task: str) -> dict[str, FieldInfo]:

@@ -241,6 +241,9 @@ def _json_row(path: Path, number: int, line: str | Undecodable) -> tuple[int, di
         return number, Problem("error", "wrong-encoding", place(path, number), line.message)
     try:
         row = json.loads(line)
+    except json.JSONDecodeError as error:  # whose own text begins to count lines here
+        wrong = f"is no JSON: {error.msg} (column {error.colno})."
+        return number, Problem("error", "malformed-row", place(path, number), wrong)
     except ValueError as error:
         return number, Problem("error", "malformed-row", place(path, number), f"is no JSON: {error}.")
     except RecursionError:

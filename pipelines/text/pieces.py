@@ -129,6 +129,8 @@ class Pieces:
             prepared(text.decode("utf-8", "replace") if isinstance(text, bytes) else text, lowercase=self.lowercase)
             for text in texts
         ]
+        if len(plain) == 1:  # a list starts threads, which cost more than a text of ordinary length
+            return [self._processor.encode(plain[0], out_type=int)]
         return list(self._processor.encode(plain, out_type=int))
 
     def cut(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:

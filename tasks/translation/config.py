@@ -37,7 +37,7 @@ class PredictOptions(Options):
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:
         if self.beams is not None and self.n_best > self.beams:
-            raise ValueError(f"{self.n_best} translations of a text take as many beams, and there are {self.beams}")
+            raise ValueError(f"--n-best {self.n_best} takes as many beams, and --beams is {self.beams}")
         return self
 
 

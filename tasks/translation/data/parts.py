@@ -67,7 +67,8 @@ def _read_folder(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     stems = corpora(source.path)
     if not stems:
         raise DataError(
-            f"{source.path} holds no two files whose names differ by the language alone, as train.en and train.de."
+            f"{source.path} holds no two files whose names differ by the language alone, as train.en and train.de: "
+            "name them so, or give a table."
         )
     pair = wanted.direction.among(_languages(stems.values()), str(source.path))
     files, warnings = by_split(stems, source.path, pair)
