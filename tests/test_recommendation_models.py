@@ -290,7 +290,7 @@ def test_rows_are_taken_over_by_name() -> None:
     before = np.array(target.get_layer("items").embeddings)
     both = {name: (ASSETS[name], names[name]) for name in ("items", "users")}
     matched = take_rows(source, target, both)
-    assert [note.partition("embeddings ")[2] for note in matched.resized] == ["(4 of 5 items known)"]
+    assert [note.partition("embeddings ")[2] for note in matched.resized] == ["(4 of 5 items known, new: new)"]
     assert len(matched.taken) == 1
     rows = np.array(source.get_layer("items").embeddings)[[5, 0, 1, 2]]
     np.testing.assert_array_equal(np.array(target.get_layer("items").embeddings)[[0, 2, 3, 4]], rows)
