@@ -32,7 +32,7 @@ types: .venv/test.stamp
 	$(BIN)/mypy --strict pipelines tasks
 
 unit: .venv/test.stamp
-	$(BIN)/pytest -q --numprocesses=auto --dist=loadscope --durations=10
+	$(BIN)/pytest -q --numprocesses=auto --dist=loadscope --no-loadscope-reorder --durations=10
 
 test-slow: .venv/test.stamp
 	$(BIN)/pytest -q -m slow
