@@ -272,8 +272,9 @@ def test_what_is_trained_and_a_warm_start(options: dict[str, Any], tmp_path: Pat
     if options == {"unfreeze": "none"}:
         assert trained == table_size
     if "lora_rank" in options:
-        # Of each of 2 encoder layers 4 projections, of each decoder layer 8: two matrices of 8 x 2.
-        assert trained == 24 * 2 * 16
+        # Of each of 2 encoder layers 4 projections, of each decoder layer 8: two matrices of 8 x 2. Of the gated dense
+        # layers 3 each, from 8 to 16 or back.
+        assert trained == 24 * 2 * 16 + 4 * 3 * 2 * (8 + 16)
     translator(tmp_path / "b", tmp_path / "a")
     origin = Run(tmp_path / "b").manifest()["pretrained"]
     assert (origin["kind"], origin["resized"], origin["new"]) == ("run", [], [])
