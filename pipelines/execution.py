@@ -346,7 +346,7 @@ class Execution:
         if self.config.pretrained is None:
             return None
         config = self.config.model_copy(update={"lora_rank": None})
-        built: Built = self.task.build_model(config, self.data.assets)
+        built = self._new_model(config)
         origin = transfer.prepare(built, config, self.data.assets, lambda text: None, load=True)
         transfer.check_origin(self.run.manifest().get("pretrained"), origin)
         if built.head is None or built.tables or not head_layers(built.model, built.head):
@@ -445,7 +445,7 @@ class Execution:
         """The model; with the weights to be scored once training is done."""
         if self._built is None:
             with self.runtime.scope():
-                built = self.task.build_model(self.config, self.data.assets)
+                built = self._new_model(self.config)
                 fresh = "train" not in self.run.finished_stages()
                 origin = transfer.prepare(built, self.config, self.data.assets, self.console.say, load=fresh)
             if origin is not None:
@@ -454,6 +454,15 @@ class Execution:
             self._keep_encoders(built)
             self._built = built
         return self._built
+
+    def _new_model(self, config: Any) -> Built:
+        """Seeded anew, as KerasHub's layers draw their seeds one after the other, and what came before is not always
+        the same: a run that is resumed does not read its data again."""
+        import keras
+
+        keras.utils.set_random_seed(config.seed)
+        built: Built = self.task.build_model(config, self.data.assets)
+        return built
 
     def _keep_encoders(self, built: Built) -> None:
         known = self.run.manifest().get("encoders", {})

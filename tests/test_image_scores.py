@@ -136,7 +136,7 @@ def test_calibrate_adds_the_temperature_that_score_uses() -> None:
     [
         ([Record("a.jpg", {}, None, "cannot be decoded")], [0], "first a.jpg: cannot be decoded"),
         ([Record("a.jpg", {}, np.array([np.nan, 0, 0]))], [0], "not a finite number"),
-        ([Record("a.jpg", {}, np.zeros(3))], [0, 1], "1 predictions for 2 labels"),
+        ([Record("a.jpg", {}, np.zeros(3))], [0, 1], "1 predictions for 2 images"),
         ([], [], "the split is empty"),
     ],
 )

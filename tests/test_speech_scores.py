@@ -98,7 +98,7 @@ def test_what_has_no_transcript_has_no_score() -> None:
     broken = [*records(["a"]), Record("bad.wav", {}, error="it is empty")]
     with pytest.raises(DataError, match=r"bad\.wav: it is empty"):
         score(broken, references(["a", "b"]), Config(), {})
-    with pytest.raises(DataError, match="1 transcripts for 2"):
+    with pytest.raises(DataError, match="1 predictions for 2"):
         score(records(["a"]), references(["a", "b"]), Config(), {})
 
 

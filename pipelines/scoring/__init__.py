@@ -38,7 +38,7 @@ from pipelines.scoring.intervals import (
 from pipelines.scoring.multilabel import UNTUNED, average_precision, best_thresholds, multilabel_scores, sigmoid
 from pipelines.scoring.names import label
 from pipelines.scoring.quarters import by_quarter, quarters
-from pipelines.scoring.records import outputs_of
+from pipelines.scoring.records import outputs_of, texts_of
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -76,5 +76,6 @@ __all__ = [
     "sigmoid",
     "softmax",
     "top_k_accuracy",
+    "texts_of",
     "verdict",
 ]

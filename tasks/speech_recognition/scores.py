@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pipelines import scoring
-from pipelines.errors import DataError
 from pipelines.task import Assets, Interval, Raw, Record, Scores
 from tasks.speech_recognition import measures
 from tasks.speech_recognition.baseline import baseline
@@ -39,7 +38,7 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         DataError: there is nothing to score, or a record has no transcript.
     """
     given = list(references["text"])
-    found = transcripts(records, len(given))
+    found = scoring.texts_of(records, "transcript", len(given), "recording")
     plain, other = ([measures.normalised(text) for text in texts] for texts in (given, found))
     words, characters = measures.words(found, given), measures.characters(found, given)
     columns = {
@@ -69,25 +68,6 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
             ),
         )
     return Scores("wer", scores, breakdowns)
-
-
-def transcripts(records: Sequence[Record], recordings: int) -> list[str]:
-    """The text of each record.
-
-    Raises:
-        DataError: one has none, some are missing, or there are none.
-    """
-    broken = [record for record in records if record.error is not None]
-    if broken:
-        why = broken[0].error
-        raise DataError(
-            f"{len(broken)} recordings have no score, first {broken[0].id}: {why}. Repair or leave them out."
-        )
-    if len(records) != recordings:
-        raise DataError(f"there are {len(records)} transcripts for {recordings} recordings: predict the split again.")
-    if not records:
-        raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
-    return [str(record.answer["transcript"]) for record in records]
 
 
 def _speakers(references: Raw) -> np.ndarray | None:

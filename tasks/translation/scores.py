@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from pipelines import scoring
-from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.translation import measures
 from tasks.translation.baseline import baseline, naive
@@ -35,7 +34,7 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
     Raises:
         DataError: there is nothing to score, or a record has no translation.
     """
-    found = translations(records, len(references["target"]))
+    found = scoring.texts_of(records, "translation", len(references["target"]), "sentence")
     given = list(references["target"])
     counted = {
         "bleu": measures.bleu(found, given),
@@ -58,25 +57,6 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
     }
     drawn = {name: one.replicates for name, one in resampled.items() if len(found) > 1}
     return Scores("bleu", {name: one.interval for name, one in resampled.items()}, breakdowns, drawn)
-
-
-def translations(records: Sequence[Record], sentences: int) -> list[str]:
-    """The text of each record.
-
-    Raises:
-        DataError: one has none, some are missing, or there are none.
-    """
-    broken = [record for record in records if record.error is not None]
-    if broken:
-        why = broken[0].error
-        raise DataError(
-            f"{len(broken)} sentences have no score, first {broken[0].id}: {why}. Repair or leave them out."
-        )
-    if len(records) != sentences:
-        raise DataError(f"there are {len(records)} translations for {sentences} sentences: predict the split again.")
-    if not records:
-        raise DataError("there is nothing to score: the split is empty. Give --test, or a larger share to --split.")
-    return [str(record.answer["translation"]) for record in records]
 
 
 def _lengths(found: Sequence[str], given: Sequence[str]) -> np.ndarray:
