@@ -16,7 +16,7 @@ from tasks.speech_recognition.encoding import encode
 from tasks.speech_recognition.features import LogMel, hidden, mel_bands
 from tasks.speech_recognition.model import build_model
 from tasks.speech_recognition.objective import error_rate
-from tasks.speech_recognition.recurrent import BidirectionalGRU
+from tasks.speech_recognition.recurrent import BidirectionalGRU, scanned
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -104,14 +104,15 @@ def test_the_gru_is_keras_own_both_ways() -> None:
     for variable in layer.weights:
         variable.assign(RNG.normal(size=variable.shape) * 0.5)
     kernel, recurrent, bias, inner = (np.asarray(keras.ops.convert_to_numpy(one)) for one in layer.weights)
-    order = np.concatenate([np.arange(units, 2 * units), np.arange(units), np.arange(2 * units, 3 * units)])
+    places = np.arange(3 * units).reshape(3, units)  # Keras: update gate, reset gate, candidate
+    order, inner_order = places[[2, 1, 0]].ravel(), places[[1, 0, 2]].ravel()
     stock = keras.layers.Bidirectional(keras.layers.GRU(units, return_sequences=True))
     stock.build(x.shape)
     halves = []
     for way in range(2):
         biases = np.zeros((2, 3 * units))
-        biases[0], biases[1, 2 * units :] = bias[3 * units * way :][: 3 * units][order], inner[way, 0]
-        halves += [kernel[:, 3 * units * way :][:, : 3 * units][:, order], recurrent[way][:, order], biases]
+        biases[0], biases[1, 2 * units :] = bias[3 * units * way :][: 3 * units][order], inner[way]
+        halves += [kernel[:, 3 * units * way :][:, : 3 * units][:, order], recurrent[way][:, inner_order], biases]
     stock.set_weights(halves)
     weights = RNG.normal(size=(3, 7, 2 * units)).astype(np.float32) * counts
 
@@ -127,27 +128,26 @@ def test_the_gru_is_keras_own_both_ways() -> None:
     np.testing.assert_allclose(slope_of(own, x)[0], slope_of(theirs, x)[0], atol=1e-5)
 
 
-def test_the_gru_s_gradient_is_that_of_its_steps() -> None:
-    from tasks.speech_recognition.recurrent import scanned
-
-    gates = RNG.normal(size=(5, 2, 3, 12)).astype(np.float32)
-    kernel, bias = RNG.normal(size=(2, 4, 12)).astype(np.float32), RNG.normal(size=(2, 1, 4)).astype(np.float32)
-    weights = RNG.normal(size=(5, 2, 3, 4)).astype(np.float32)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_gru_s_gradient_is_that_of_its_steps(backwards: bool) -> None:
+    gates, kernel, bias = (RNG.normal(size=shape).astype(np.float32) for shape in ((5, 3, 12), (4, 12), (4,)))
+    weights = RNG.normal(size=(5, 3, 4)).astype(np.float32)
 
     def own(*values: Any) -> Any:
-        return keras.ops.sum(scanned(*values) * weights)
+        return keras.ops.sum(scanned(*values, backwards=backwards) * weights)
 
     def stepwise(gates: Any, kernel: Any, bias: Any) -> Any:
-        state, total = keras.ops.zeros((2, 3, 4)), 0.0
-        for frame in range(5):
+        state, total = keras.ops.zeros((3, 4)), 0.0
+        for frame in reversed(range(5)) if backwards else range(5):
             inner = keras.ops.matmul(state, kernel)
-            both = keras.ops.sigmoid(gates[frame, ..., :8] + inner[..., :8])
-            candidate = keras.ops.tanh(gates[frame, ..., 8:] + both[..., :4] * (inner[..., 8:] + bias))
-            state = candidate + both[..., 4:] * (state - candidate)
+            both = keras.ops.sigmoid(gates[frame, :, 4:] + inner[:, :8])
+            candidate = keras.ops.tanh(gates[frame, :, :4] + both[:, :4] * (inner[:, 8:] + bias))
+            state = candidate + both[:, 4:] * (state - candidate)
             total = total + keras.ops.sum(state * weights[frame])
         return total
 
     values = (gates, kernel, bias)
+    np.testing.assert_allclose(*(np.asarray(one(*values)) for one in (own, stepwise)), rtol=1e-5)
     for found, wanted in zip(slope_of(own, *values), slope_of(stepwise, *values), strict=True):
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 

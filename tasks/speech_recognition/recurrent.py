@@ -1,7 +1,8 @@
-"""A bidirectional GRU (Cho et al., 2014), both ways in one loop, its gradient written out.
+"""A bidirectional GRU (Cho et al., 2014), its gradient written out.
 
 Differentiated step by step, a loop adds to the gradient of its whole weights at every frame; here the loop back carries
-the states' gradient alone, and the weights' is one product over all frames.
+the states' gradient alone, and the weights' is one product over all frames. What is computed frame by frame stays
+small enough for a processor's cache, and the two ways are two loops, which run beside each other.
 """
 
 from typing import Any
@@ -28,28 +29,31 @@ class BidirectionalGRU(keras.layers.Layer):
         self.units = units
 
     def build(self, x_shape: Any, counts_shape: Any = None) -> None:
-        """Both ways' kernels; of the recurrent bias only what the reset gate closes is of use."""
+        """Both ways' kernels, of the candidate, the reset gate and the update gate; the recurrent ones' order is reset
+        gate, update gate, candidate. Of the recurrent bias only what the reset gate closes is of use."""
         del counts_shape
         self.kernel = self.add_weight((x_shape[-1], 6 * self.units), initializer="glorot_uniform", name="kernel")
         self.recurrent_kernel = self.add_weight(
             (2, self.units, 3 * self.units), initializer=_orthogonal(self.units), name="recurrent_kernel"
         )
         self.bias = self.add_weight((6 * self.units,), initializer="zeros", name="bias")
-        self.recurrent_bias = self.add_weight((2, 1, self.units), initializer="zeros", name="recurrent_bias")
+        self.recurrent_bias = self.add_weight((2, self.units), initializer="zeros", name="recurrent_bias")
 
     def call(self, x: Any, counts: Any) -> Any:
         """counts: float [rows, frames, 1], 1 where a frame counts, else 0."""
-        units, frames = self.units, keras.ops.shape(x)[1]
-        gates = keras.ops.matmul(x, self._cast(self.kernel)) + self._cast(self.bias)
-        closed = keras.ops.concatenate([keras.ops.full((2 * units,), _CLOSED), keras.ops.zeros((units,))])
-        closed = keras.ops.tile(keras.ops.cast(closed, gates.dtype), 2)
-        gates = keras.ops.where(counts > 0, gates, closed)
-        gates = keras.ops.reshape(gates, (-1, frames, 2, 3 * units))
-        gates = keras.ops.transpose(gates, (1, 2, 0, 3))
-        gates = keras.ops.stack([gates[:, 0], keras.ops.flip(gates[:, 1], axis=0)], axis=1)
-        states = scanned(gates, self._cast(self.recurrent_kernel), self._cast(self.recurrent_bias))
-        both = keras.ops.concatenate([states[:, 0], keras.ops.flip(states[:, 1], axis=0)], axis=-1)
-        return keras.ops.transpose(both, (1, 0, 2))
+        units = self.units
+        counts = keras.ops.cast(counts, x.dtype)
+        # A frame that counts adds the bias, another one closes both gates.
+        given = keras.ops.transpose(keras.ops.concatenate([x * counts, counts, 1 - counts], axis=-1), (1, 0, 2))
+        closed = keras.ops.concatenate([keras.ops.zeros((1, units)), keras.ops.full((1, 2 * units), _CLOSED)], axis=1)
+        closed = keras.ops.cast(keras.ops.tile(closed, (1, 2)), x.dtype)
+        weights = keras.ops.concatenate([self._cast(self.kernel), self._cast(self.bias)[None], closed], axis=0)
+        kernels, biases = self._cast(self.recurrent_kernel), self._cast(self.recurrent_bias)
+        ways = []
+        for way in (0, 1):
+            gates = keras.ops.matmul(given, weights[:, 3 * units * way : 3 * units * (way + 1)])
+            ways.append(scanned(gates, kernels[way], biases[way], backwards=way == 1))
+        return keras.ops.transpose(keras.ops.concatenate(ways, axis=-1), (1, 0, 2))
 
     def compute_output_spec(self, x: Any, counts: Any) -> Any:
         """Said, as not every backend can tell of so many open sides."""
@@ -64,64 +68,65 @@ class BidirectionalGRU(keras.layers.Layer):
         return keras.ops.cast(keras.ops.convert_to_tensor(weight), self.compute_dtype)
 
 
-def scanned(gates: Any, kernel: Any, bias: Any) -> Any:
-    """[frames, ways, rows, units]: the states after each frame.
+def scanned(gates: Any, kernel: Any, bias: Any, backwards: bool = False) -> Any:
+    """[frames, rows, units]: the state at each frame.
 
-    With the gates' products r, z, n of what is put in, and h before: r, z = sigmoid(r, z + h kernel), n = tanh(n +
-    r (h kernel + bias)), and the state is n + z (h - n).
+    With what is put in, n, r, z, and h the state at the frame before, or behind: r, z = sigmoid(r, z + h kernel),
+    n = tanh(n + r (h kernel + bias)), and the state is n + z (h - n).
 
     Args:
-        gates: [frames, ways, rows, 3 units], of the reset gate, the update gate, and the candidate.
-        kernel: [ways, units, 3 units].
-        bias: [ways, 1, units], of the candidate.
+        gates: [frames, rows, 3 units], of the candidate, the reset gate and the update gate.
+        kernel: [units, 3 units], of the reset gate, the update gate and the candidate.
+        bias: [units], of the candidate.
+        backwards: from the last frame to the first.
     """
-    units = kernel.shape[1]
+    units = kernel.shape[0]
 
     @keras.ops.custom_gradient
     def scan(gates: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
-        first = keras.ops.zeros_like(gates[0, ..., :units])
+        def step(carried: Any, given: Any) -> tuple[Any, Any]:
+            before = carried[:, :units]
+            recurrent = keras.ops.matmul(before, kernel)
+            both = keras.ops.sigmoid(given[:, units:] + recurrent[:, : 2 * units])
+            inner = recurrent[:, 2 * units :] + bias
+            candidate = keras.ops.tanh(given[:, :units] + both[:, :units] * inner)
+            after = candidate + both[:, units:] * (before - candidate)
+            every = keras.ops.concatenate([after, both, candidate, inner], axis=-1)
+            return every, every
 
-        def step(before: Any, given: Any) -> tuple[Any, Any]:
-            reset, update, candidate, _ = _parts(given, keras.ops.matmul(before, kernel), bias)
-            del reset
-            after = candidate + update * (before - candidate)
-            return after, after
-
-        states = keras.ops.scan(step, first, gates)[1]
+        nothing = keras.ops.zeros_like(gates[0, :, :units])
+        first = keras.ops.tile(nothing, (1, 5))
+        every = keras.ops.scan(step, first, gates, reverse=backwards)[1]
+        states = every[..., :units]
 
         def slopes(*upstream: Any) -> tuple[Any, Any, Any]:
-            before = keras.ops.concatenate([first[None], states[:-1]], axis=0)
-            reset, update, candidate, inner = _parts(gates, keras.ops.matmul(before, kernel), bias)
-            of_candidate = (1 - update) * (1 - candidate * candidate)
-            of_update = (before - candidate) * update * (1 - update)
-            of_reset = of_candidate * inner * reset * (1 - reset)
-            through = keras.ops.concatenate([of_reset, of_update, of_candidate * reset], axis=-1)
-            each = keras.ops.concatenate([through, update, upstream[-1]], axis=-1)
-            turned = keras.ops.transpose(kernel, (0, 2, 1))
+            if backwards:
+                before = keras.ops.concatenate([states[1:], nothing[None]], axis=0)
+            else:
+                before = keras.ops.concatenate([nothing[None], states[:-1]], axis=0)
+            turned = keras.ops.transpose(kernel)
 
-            def back(carried: Any, given: Any) -> tuple[Any, Any]:
-                slope = given[..., 4 * units :] + carried
-                whole = keras.ops.concatenate([slope, slope, slope], axis=-1) * given[..., : 3 * units]
-                return slope * given[..., 3 * units : 4 * units] + keras.ops.matmul(whole, turned), slope
+            def back(carried: Any, frame: Any) -> tuple[Any, Any]:
+                _, reset, update, candidate, inner = keras.ops.split(keras.ops.take(every, frame, axis=0), 5, axis=-1)
+                slope = carried[1] + keras.ops.take(upstream[-1], frame, axis=0)
+                of_candidate = slope * (1 - update) * (1 - candidate * candidate)
+                of_update = slope * (keras.ops.take(before, frame, axis=0) - candidate) * update * (1 - update)
+                of_inner = of_candidate * reset
+                of_reset = of_inner * inner * (1 - reset)
+                parts = keras.ops.concatenate([of_candidate, of_reset, of_update, of_inner], axis=-1)
+                found = parts, slope * update + keras.ops.matmul(parts[:, units:], turned)
+                return found, found
 
-            slope = keras.ops.scan(back, keras.ops.zeros_like(first), each, reverse=True)[1]
-            of_recurrent = keras.ops.concatenate([slope, slope, slope], axis=-1) * through
-            of_gates = keras.ops.concatenate([of_recurrent[..., : 2 * units], slope * of_candidate], axis=-1)
-            of_bias = keras.ops.sum(of_recurrent[..., 2 * units :], axis=(0, 2))[:, None]
-            return of_gates, keras.ops.einsum("twri,twrj->wij", before, of_recurrent), of_bias
+            frames = keras.ops.arange(keras.ops.shape(gates)[0], dtype="int32")
+            start = (keras.ops.tile(nothing, (1, 4)), nothing)
+            parts = keras.ops.scan(back, start, frames, reverse=not backwards)[1][0]
+            of_recurrent = keras.ops.reshape(parts[..., units:], (-1, 3 * units))
+            of_kernel = keras.ops.matmul(keras.ops.transpose(keras.ops.reshape(before, (-1, units))), of_recurrent)
+            return parts[..., : 3 * units], of_kernel, keras.ops.sum(of_recurrent[:, 2 * units :], axis=0)
 
         return states, slopes
 
     return scan(gates, kernel, bias)
-
-
-def _parts(given: Any, recurrent: Any, bias: Any) -> tuple[Any, Any, Any, Any]:
-    """The reset gate, the update gate, the candidate, and what of it the reset gate lets through."""
-    units = bias.shape[-1]
-    both = keras.ops.sigmoid(given[..., : 2 * units] + recurrent[..., : 2 * units])
-    reset, update = both[..., :units], both[..., units:]
-    inner = recurrent[..., 2 * units :] + bias
-    return reset, update, keras.ops.tanh(given[..., 2 * units :] + reset * inner), inner
 
 
 def _orthogonal(units: int) -> Any:
