@@ -1,6 +1,6 @@
 """The built-in sample: numbers and rows of digits that a synthesiser says in ten voices, as make_sample recorded them.
 
-They are synthetic: espeak-ng's voices at several speeds, with a little noise, at 8,000 samples a second. espeak-ng is a
+They are synthetic: espeak-ng's voices at several speeds, with a little noise, at 16,000 samples a second. espeak-ng is a
 program under the GPL, version 3; what it says is not covered by its licence, and is free to use like the rest of this
 package. All clips lie in one Ogg file, and clips.tsv says from where to where each goes.
 """
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent / "recorded"
 SOUND = FOLDER / "clips.ogg"
 TABLE = FOLDER / "clips.tsv"
 COLUMNS = ("start", "samples", "speaker", "text")
-RATE = 8_000
+RATE = 16_000
 
 
 @dataclass(frozen=True)
