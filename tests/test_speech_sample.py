@@ -40,7 +40,7 @@ def test_the_sample_can_be_used() -> None:
     report = check_data(Config())
     assert report.problems == []
     data = sounds.load_data(Config())
-    assert {split: len(store) for split, store in data.splits.items()} == {"train": 352, "valid": 44, "test": 44}
+    assert {split: len(store) for split, store in data.splits.items()} == {"train": 400, "valid": 50, "test": 50}
     assert data.assets["rate"] == sample.RATE
     assert "synthetic" in data.protocol
     stores = {split: cast(ClipStore, store) for split, store in data.splits.items()}
