@@ -59,6 +59,13 @@ class Tones:
             yield (8_000 * sound + 30 * random.normal(size=len(sound))).astype(np.int16)
 
 
+class Unlike(Tones):
+    """Whose sound is not what is said to be in it."""
+
+    def texts(self, indices: np.ndarray) -> list[str]:
+        return ["ab"] * len(indices)
+
+
 def texts(count: int, seed: int) -> list[str]:
     random = np.random.default_rng(seed)
     return ["".join(random.choice(list("abc"), random.integers(1, 4))) for _ in range(count)]
@@ -80,3 +87,12 @@ def test_it_learns_tones_and_says_what_it_is() -> None:
     most = max(sorted(set(train.said)), key=train.said.count)
     assert same == [most] * len(test)
     assert repr(most) in other.note
+
+
+def test_the_yardstick_is_what_is_better_on_validation() -> None:
+    config = Config(rate=RATE, mels=20, noise=0.0, speed=0.0)
+    train, valid, test = Tones(["ab"] * 9 + texts(12, 0)), Unlike(["c"] * 5), Tones(texts(5, 1))
+    assets: dict[str, Any] = {"alphabet": ALPHABET, "rate": RATE}
+    data = Data({"train": train, "valid": valid, "test": test}, assets, {}, "", "", {})
+    found = baseline(config, data)
+    assert [found.name, *(one.name for one in found.others)] == ["most frequent transcript", "linear CTC"]

@@ -1,8 +1,8 @@
 """The built-in sample: numbers and rows of digits that a synthesiser says in ten voices, as make_sample recorded them.
 
-They are synthetic: espeak-ng's voices at several speeds, with a little noise, at 16,000 samples a second. espeak-ng is a
-program under the GPL, version 3; what it says is not covered by its licence, and is free to use like the rest of this
-package. All clips lie in one Ogg file, and clips.tsv says from where to where each goes.
+They are synthetic: espeak-ng's voices at several speeds, with a little noise, at 16,000 samples a second. espeak-ng is
+a program under the GPL, version 3; what it says is not covered by its licence, and is free to use like the rest of
+this package. All clips lie in one Ogg file, and clips.tsv says from where to where each goes.
 """
 
 import csv
