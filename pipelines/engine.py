@@ -199,7 +199,8 @@ def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     console.say(f"device: {runtime.description}")
     if run.is_new:
         about = start_manifest(command.task, run.path, command.words, config.seed, runtime.description)
-        run.write_json("manifest.json", {**about, "asked": asked.model_dump(mode="json")})
+        asked_for = asked.model_dump(mode="json")
+        run.write_json("manifest.json", {**about, "devices": _computing(config, runtime), "asked": asked_for})
     else:
         done = ", ".join(run.finished_stages()) or "nothing"
         console.say(f"run: {run.path} goes on; done before: {done}")
@@ -211,6 +212,12 @@ def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     return Execution(
         run, command.task, config, runtime, console, interrupts, allow_changed_data=command.allow_changed_data
     )
+
+
+def _computing(config: RunConfig, runtime: devices.Runtime) -> dict[str, Any]:
+    """For the manifest: on what and how."""
+    how = {name: getattr(config, name) for name in ("backend", "precision", "deterministic")}
+    return {**runtime.about, **how}
 
 
 def _set_aside(run: Run, lock: Lock) -> Path:

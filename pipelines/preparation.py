@@ -36,6 +36,8 @@ def choose_jit(config: RunConfig, model: keras.Model, device: str, shapes: int =
     """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down, what is computed in
     bfloat16, and models that say so (`gains`), and speeds the others up; batches of several shapes cost a compilation
     each, which takes longer than it saves."""
+    if device == "tpu":
+        return False  # whatever runs there is compiled with XLA already
     if config.jit != "auto":
         return config.jit == "on"
     if device == "cpu" and (not gains or shapes > 1 or config.precision == "mixed_bfloat16"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ConfigError, StateError
+from pipelines.machine import processor
 from pipelines.state import is_left_over, sync, write_bytes
 
 STAGES = ("data", "train", "baseline", "score", "export", "report")
@@ -253,7 +254,7 @@ def start_manifest(task: str, path: Path, command: list[str], seed: int, device:
         "device": device,
         "versions": versions(),
         "git": _git_revision(),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
     }
 
 
@@ -280,16 +281,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
 
 
 def _sha256(file: Path) -> str:

@@ -136,11 +136,25 @@ def check_rates(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def check_require(value: str) -> str:
+    """gpu, gpu:N or tpu."""
+    if re.fullmatch(r"(gpu|tpu)(:[1-9][0-9]{0,3})?", value):
+        return value
+    raise ValueError("takes gpu, gpu:N with the number of GPUs that this process must see, as in gpu:2, or tpu")
+
+
+def required_devices(require: str) -> tuple[str, int]:
+    """'gpu:2' -> ('gpu', 2)."""
+    kind, _, count = require.partition(":")
+    return kind, int(count or 1)
+
+
 Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
 Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
 SaveEvery = Annotated[str, AfterValidator(check_save_every)]
 Rates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(check_rates)]
 Unfreeze = Annotated[str, AfterValidator(check_unfreeze)]
+Require = Annotated[str, AfterValidator(check_require)]
 
 
 _MOST_EPOCHS = 1_000_000
@@ -302,7 +316,19 @@ class RunConfig(BaseModel):
         "metric", "What chooses the best epoch: the validation loss or the task's first metric.", group="training"
     )
 
-    device: Literal["auto", "cpu", "gpu"] = setting("auto", "Where to compute.", group="runtime", resuming="free")
+    device: Literal["auto", "cpu", "gpu", "tpu"] = setting(
+        "auto",
+        "Where to compute; auto: on all GPUs that are visible, else on the processor.",
+        group="runtime",
+        resuming="free",
+    )
+    require: Require | None = setting(
+        None,
+        "gpu, gpu:N or tpu: end at once with exit 4 and the reason where there are not so many, rather than compute on "
+        "what there is.",
+        group="runtime",
+        resuming="free",
+    )
     backend: Literal["tensorflow", "jax"] = setting("tensorflow", "The Keras backend.", group="runtime")
     shard_tables: bool = setting(
         False,
@@ -405,6 +431,8 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
             )
+        if self.require is not None and self.device not in ("auto", required_devices(self.require)[0]):
+            raise ValueError(f"require {self.require} contradicts device {self.device}: drop one of the two")
         if self.shard_tables and self.backend != "jax":
             raise ValueError(
                 f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend "

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunConfig
+from pipelines import machine
+from pipelines.config import RunConfig, required_devices
+from pipelines.devices.accelerators import Device, cards, processor, why_no_gpu, why_no_gpu_for_jax, why_no_tpu
 from pipelines.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
@@ -32,14 +34,22 @@ class Runtime:
 
     backend: str
     device: str
-    """cpu or gpu."""
+    """cpu, gpu or tpu."""
     description: str
     """One line for people: devices, backend, precision."""
     replicas: int
+    devices: tuple[Device, ...] = ()
+    """Those that are computed on, by name and memory; a processor is one, however many logical devices it has."""
     strategy: Any = None
     """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
     shards_tables: bool = False
     """Whether tables of embeddings are split over the devices (JAX)."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """For the manifest: what is computed on."""
+        names, memory = [each.name for each in self.devices], [each.memory for each in self.devices]
+        return {"kind": self.device, "names": names, "memory": memory, "replicas": self.replicas}
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
@@ -181,13 +191,18 @@ def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
 def _start_tensorflow(config: RunConfig) -> Runtime:
     import tensorflow as tf
 
+    library = f"TensorFlow {tf.__version__}"
+    if _wanted(config) == "tpu":
+        from pipelines.devices.tpu import start_tpu
+
+        with _quiet():
+            strategy = start_tpu()
+        cores = strategy.num_replicas_in_sync
+        return _runtime(config, "tpu", library, [Device("TPU core")] * cores, cores, strategy)
     with _quiet():
         gpus = tf.config.list_physical_devices("GPU")
-    if config.device == "gpu" and not gpus:
-        raise DeviceError(
-            "no GPU is visible to TensorFlow: check nvidia-smi and the CUDA libraries "
-            "(pip install 'tensorflow[and-cuda]'), or use --device cpu."
-        )
+    if _wanted(config) == "gpu" and not gpus:
+        raise DeviceError(_missing("no GPU is visible to TensorFlow", why_no_gpu(tf.sysconfig.get_build_info())))
     if config.device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
         gpus = []
@@ -199,37 +214,66 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         # CPU "devices" have no NCCL; a reduction to one device is the one that works there.
         operations = None if gpus else tf.distribute.ReductionToOneDevice()
         strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
-        check_divisible(config, len(logical))
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return Runtime(
-        "tensorflow",
-        kind,
-        _describe(names or _cpus(len(logical)), f"TensorFlow {tf.__version__}", config),
-        len(logical),
-        strategy,
-    )
+    return _runtime(config, kind, library, cards(names) if gpus else [processor()], len(logical), strategy)
 
 
 def _start_jax(config: RunConfig) -> Runtime:
     import jax
     import tensorflow as tf
 
+    if config.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # changes nothing where JAX has started already
     with _quiet():
         # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
         tf.config.set_visible_devices([], "GPU")
-        devices = jax.devices()
-    kind = "cpu" if devices[0].platform == "cpu" else "gpu"
-    if config.device not in ("auto", kind):
+        try:
+            devices = jax.devices()
+        except RuntimeError as error:
+            raise DeviceError(f"JAX does not start: {str(error).partition(chr(10))[0]}") from error
+    kind = {"cpu": "cpu", "tpu": "tpu"}.get(devices[0].platform, "gpu")
+    if _wanted(config) not in ("auto", kind):
+        raise DeviceError(_other_for_jax(_wanted(config), kind))
+    names = [device.device_kind for device in devices]
+    found = {"cpu": lambda: [processor()], "gpu": lambda: cards(names)}.get(kind, lambda: [Device(n) for n in names])
+    runtime = _runtime(config, kind, f"JAX {jax.__version__}", found(), len(devices))
+    if not config.shard_tables:
+        return runtime
+    split = ", tables split by rows" if len(devices) > 1 else ", tables whole as there is one device"
+    return replace(runtime, description=runtime.description + split, shards_tables=True)
+
+
+def _wanted(config: RunConfig) -> str:
+    """auto, cpu, gpu or tpu: what is required is wanted, too."""
+    return config.device if config.require is None else required_devices(config.require)[0]
+
+
+def _other_for_jax(wanted: str, kind: str) -> str:
+    """A sentence on why JAX computes on something else."""
+    what = f"JAX computes on {kind} here, not on {wanted}"
+    if wanted == "cpu":
+        return f"{what}: it was started before this run: use another process."
+    reason = why_no_gpu_for_jax() if wanted == "gpu" else why_no_tpu()
+    return _missing(what, reason or "the chips are here, so install jax[tpu], and see what JAX_PLATFORMS says")
+
+
+def _missing(what: str, reason: str) -> str:
+    return f"{what}: {reason}. Or compute on what there is, with --device cpu and without --require."
+
+
+def _runtime(
+    config: RunConfig, kind: str, library: str, found: list[Device], replicas: int, strategy: Any = None
+) -> Runtime:
+    """See that there are as many devices as are required, and that they can share a batch."""
+    if config.require is not None and len(found) < required_devices(config.require)[1]:
         raise DeviceError(
-            f"JAX computes on {kind} here, and --device asks for {config.device}: "
-            "set JAX_PLATFORMS or install the matching jax."
+            f"require {config.require}: {library} sees {len(found)} ({_counted(found)}): free or add devices, see "
+            "what CUDA_VISIBLE_DEVICES leaves visible, or require fewer."
         )
-    check_divisible(config, len(devices))
-    names = [device.device_kind for device in devices] if kind == "gpu" else _cpus(len(devices))
-    described = _describe(names, f"JAX {jax.__version__}", config)
-    if config.shard_tables:
-        described += ", tables split by rows" if len(devices) > 1 else ", tables whole as there is one device"
-    return Runtime("jax", kind, described, len(devices), shards_tables=config.shard_tables)
+    check_divisible(config, replicas)
+    name = _counted(found) if kind != "cpu" else _described_processor(found[0], replicas)
+    described = f"{name}, {library}, {config.precision}" + (", deterministic" if config.deterministic else "")
+    return Runtime(config.backend, kind, described, replicas, tuple(found), strategy)
 
 
 def check_divisible(config: RunConfig, replicas: int) -> None:
@@ -241,14 +285,23 @@ def check_divisible(config: RunConfig, replicas: int) -> None:
         )
 
 
-def _cpus(logical: int) -> list[str]:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [f"CPU ({count} cores" + (f", {logical} logical devices)" if logical > 1 else ")")]
+def _described_processor(found: Device, logical: int) -> str:
+    """'CPU (2 cores, AMD EPYC, 23 GB)'."""
+    count = machine.cores()
+    parts = [f"{count} core{'' if count == 1 else 's'}", found.name, _size(found.memory)]
+    parts.append(f"{logical} logical devices" if logical > 1 else "")
+    return f"CPU ({', '.join(filter(None, parts))})"
 
 
-def _describe(names: list[str], library: str, config: RunConfig) -> str:
-    counted = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
-    return f"{counted}, {library}, {config.precision}" + (", deterministic" if config.deterministic else "")
+def _counted(found: list[Device]) -> str:
+    """'2 x NVIDIA H100 80GB HBM3 (80 GB)', or each by itself where they differ."""
+    shown = [each.name + (f" ({_size(each.memory)})" if each.memory else "") for each in found]
+    unique = list(dict.fromkeys(shown))
+    return ", ".join(name if shown.count(name) == 1 else f"{shown.count(name)} x {name}" for name in unique)
+
+
+def _size(memory: int | None) -> str:
+    return machine.gigabytes(memory) if memory else ""
 
 
 @contextlib.contextmanager
