@@ -39,6 +39,7 @@ CHEAP = [
     "evaluate --help",
     "predict --help",
     "report --help",
+    "doctor --help",
 ]
 Fake = Callable[..., list[dict[str, Any]]]
 
@@ -94,7 +95,7 @@ def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None
     without = capsys.readouterr().out
     assert main(["--help"]) == 0
     assert capsys.readouterr().out == without
-    verbs = ("tasks", "run", "recipes", "config", "data", "evaluate", "predict", "report")
+    verbs = ("tasks", "run", "recipes", "config", "data", "evaluate", "predict", "report", "doctor")
     assert all(f"\n  {verb} " in without for verb in verbs)
 
 

@@ -32,7 +32,17 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"average": "1.5"}, "--average takes a number above 0 and below 1, or none, not 1.5."),
     ({"optimizer": "adamm"}, "--optimizer takes one of sgd, adam, adamw, rmsprop, lion, not adamm: did you mean adam?"),
     ({"optimizer": "Adam"}, "--optimizer takes one of sgd, adam, adamw, rmsprop, lion, not Adam: did you mean adam?"),
-    ({"device": "abacus"}, "--device takes one of auto, cpu, gpu, not abacus."),
+    ({"device": "abacus"}, "--device takes one of auto, cpu, gpu, tpu, not abacus."),
+    (
+        {"require": "gpu:0"},
+        "--require gpu:0: takes gpu or tpu, alone or with the number that this process must see, as in gpu:2.",
+    ),
+    (
+        {"precision": "mixed_float16"},
+        "--precision mixed_float16: gradients below 6e-8 are 0 in float16 unless the loss is scaled, which the "
+        "training step does not do: take mixed_bfloat16, which has the range of float32, or float32.",
+    ),
+    ({"require": "gpu", "device": "cpu"}, "require gpu contradicts device cpu: drop one of the two (require: --require, device: --device)."),
     ({"monitor": "none"}, "--monitor takes one of loss, metric, not none."),
     ({"overwrite": "maybe"}, "--overwrite takes yes or no, not maybe."),
     ({"data": "  "}, "--data '  ': cannot be empty."),

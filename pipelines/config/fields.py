@@ -137,10 +137,10 @@ def check_rates(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def check_require(value: str) -> str:
-    """gpu, gpu:N or tpu."""
+    """gpu or tpu, alone or with a number."""
     if re.fullmatch(r"(gpu|tpu)(:[1-9][0-9]{0,3})?", value):
         return value
-    raise ValueError("takes gpu, gpu:N with the number of GPUs that this process must see, as in gpu:2, or tpu")
+    raise ValueError("takes gpu or tpu, alone or with the number that this process must see, as in gpu:2")
 
 
 def required_devices(require: str) -> tuple[str, int]:
@@ -324,8 +324,8 @@ class RunConfig(BaseModel):
     )
     require: Require | None = setting(
         None,
-        "gpu, gpu:N or tpu: end at once with exit 4 and the reason where there are not so many, rather than compute on "
-        "what there is.",
+        "gpu or tpu, or with a number, as gpu:2: end at once with exit 4 and the reason where there are not so many, "
+        "rather than compute on what there is.",
         group="runtime",
         resuming="free",
     )
@@ -415,6 +415,16 @@ class RunConfig(BaseModel):
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         return read_value(value, allowed(cls.model_fields[info.field_name]))
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_float16(cls, value: Any) -> Any:
+        if value == "mixed_float16":
+            raise ValueError(
+                "gradients below 6e-8 are 0 in float16 unless the loss is scaled, which the training step does not do: "
+                "take mixed_bfloat16, which has the range of float32, or float32"
+            )
+        return value
 
     @field_validator("run_dir")
     @classmethod
