@@ -42,7 +42,10 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         "--precision mixed_float16: gradients below 6e-8 are 0 in float16 unless the loss is scaled, which the "
         "training step does not do: take mixed_bfloat16, which has the range of float32, or float32.",
     ),
-    ({"require": "gpu", "device": "cpu"}, "require gpu contradicts device cpu: drop one of the two (require: --require, device: --device)."),
+    (
+        {"require": "gpu", "device": "cpu"},
+        "require gpu contradicts device cpu: drop one of the two (require: --require, device: --device).",
+    ),
     ({"monitor": "none"}, "--monitor takes one of loss, metric, not none."),
     ({"overwrite": "maybe"}, "--overwrite takes yes or no, not maybe."),
     ({"data": "  "}, "--data '  ': cannot be empty."),

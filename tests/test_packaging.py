@@ -98,6 +98,13 @@ def test_recipes_are_found_where_only_the_wheel_is(bare: Path, tmp_path: Path) -
     assert {path.name for path in (folder / "recipes").glob("*.yaml")} == recipes
 
 
+def test_the_tested_set_is_found_where_only_the_wheel_is(bare: Path, tmp_path: Path) -> None:
+    """In the repository it is a link to constraints.txt."""
+    code = "from pipelines.doctor.packages import tested; print(tested()['keras'])"
+    (pin,) = re.findall(r"^keras==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert check_output(str(bare / "python"), "-c", code, cwd=tmp_path).strip() == pin
+
+
 def test_what_is_imported_is_declared() -> None:
     """The lent dependencies above would hide a missing one."""
     declared = {required(line) for line in requirements()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import machine
 from pipelines.config import RunConfig, required_devices
-from pipelines.devices.accelerators import Device, cards, processor, why_no_gpu, why_no_gpu_for_jax, why_no_tpu
+from pipelines.devices.accelerators import Device, named, why_no_gpu, why_no_gpu_for_jax, why_no_tpu
 from pipelines.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         operations = None if gpus else tf.distribute.ReductionToOneDevice()
         strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return _runtime(config, kind, library, cards(names) if gpus else [processor()], len(logical), strategy)
+    return _runtime(config, kind, library, named(kind, names), len(logical), strategy)
 
 
 def _start_jax(config: RunConfig) -> Runtime:
@@ -223,7 +223,8 @@ def _start_jax(config: RunConfig) -> Runtime:
     import tensorflow as tf
 
     if config.device == "cpu":
-        jax.config.update("jax_platforms", "cpu")  # changes nothing where JAX has started already
+        # Where JAX has started already this changes nothing.
+        jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
     with _quiet():
         # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
         tf.config.set_visible_devices([], "GPU")
@@ -234,9 +235,8 @@ def _start_jax(config: RunConfig) -> Runtime:
     kind = {"cpu": "cpu", "tpu": "tpu"}.get(devices[0].platform, "gpu")
     if _wanted(config) not in ("auto", kind):
         raise DeviceError(_other_for_jax(_wanted(config), kind))
-    names = [device.device_kind for device in devices]
-    found = {"cpu": lambda: [processor()], "gpu": lambda: cards(names)}.get(kind, lambda: [Device(n) for n in names])
-    runtime = _runtime(config, kind, f"JAX {jax.__version__}", found(), len(devices))
+    found = named(kind, [device.device_kind for device in devices])
+    runtime = _runtime(config, kind, f"JAX {jax.__version__}", found, len(devices))
     if not config.shard_tables:
         return runtime
     split = ", tables split by rows" if len(devices) > 1 else ", tables whole as there is one device"

@@ -68,6 +68,13 @@ def processor() -> Device:
     return Device(machine.processor(), machine.memory())
 
 
+def named(kind: str, names: list[str]) -> list[Device]:
+    """The devices of a kind (cpu, gpu, tpu), by what a library calls them; of cpu, this machine's processor."""
+    if kind == "cpu":
+        return [processor()]
+    return cards(names) if kind == "gpu" else [Device(name) for name in names]
+
+
 def cards(names: list[str]) -> list[Device]:
     """GPUs, with the memory that the driver says they have, where it counts as many."""
     known = nvidia_driver().cards

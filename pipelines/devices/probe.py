@@ -53,7 +53,9 @@ def say(library: str) -> None:
     print(_ANSWER + json.dumps({"tensorflow": _tensorflow, "jax": _jax}[library]()), flush=True)
 
 
-def _answer(version: str | None, *, works: bool = False, error: str | None = None, seconds: float = 0.0) -> Any:
+def _answer(
+    version: str | None, *, works: bool = False, error: str | None = None, seconds: float = 0.0
+) -> dict[str, Any]:
     return {
         **{"installed": version, "works": works, "error": error, "seconds": seconds},
         **{"devices": [], "why_no_gpu": None},
@@ -108,8 +110,7 @@ def _check(kind: str, found: float) -> None:
 
 def _devices(kind: str, names: list[str]) -> list[dict[str, Any]]:
     """The accelerators, or where there are none the processor."""
-    from pipelines.devices.accelerators import Device, cards, processor
+    from pipelines.devices.accelerators import named
 
-    here = {"cpu": lambda: [processor()], "gpu": lambda: cards(names)}
-    found = here.get(kind, lambda: [Device(name) for name in names])()
+    found = named(kind, names)
     return [{"kind": kind, "name": each.name, "memory": each.memory} for each in found]
