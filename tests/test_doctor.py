@@ -334,6 +334,12 @@ def test_the_table_of_a_terminal_holds_every_line(
         assert topic in shown
 
 
+def test_of_many_packages_a_few_are_named() -> None:
+    extra = {"present": False, "packages": list("abcde"), "lacking": list("abcd")}
+    assert writing._extra(extra) == "absent (lacks a, b, c and 1 more)"
+    assert writing._extra({**extra, "present": True, "packages": ["a"]}) == "present (a)"
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

@@ -59,8 +59,12 @@ def _packages(found: dict[str, Any]) -> str:
 
 
 def _extra(found: dict[str, Any]) -> str:
-    packages = ", ".join(found["packages"])
-    return f"present ({packages})" if found["present"] else f"absent (lacks {', '.join(found['lacking'])})"
+    return f"present ({_few(found['packages'])})" if found["present"] else f"absent (lacks {_few(found['lacking'])})"
+
+
+def _few(names: list[str]) -> str:
+    """'a, b, c and 9 more'."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _processor(found: dict[str, Any]) -> str:
