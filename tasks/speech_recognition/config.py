@@ -109,7 +109,7 @@ class Config(RunConfig):
     heads: int | None = setting(
         None, "Attention heads of conformer, if not as size has it.", group="model", ge=1, le=64
     )
-    dropout: float = setting(0.1, "Share of features dropped between layers.", group="model", ge=0, lt=1)
+    dropout: float = setting(0.25, "Share of features dropped between layers.", group="model", ge=0, lt=1)
 
     seconds_per_batch: float | None = setting(
         160.0,
