@@ -136,5 +136,5 @@ def _guests() -> dict[str, Guest]:
 
 def _guest(point: EntryPoint) -> Guest:
     assert point.dist is not None  # as all that were found installed
-    about = point.dist.metadata
-    return Guest(point.value, point.dist.name, about["Summary"] if "Summary" in about else point.dist.name)
+    about = point.dist.metadata.json
+    return Guest(point.value, point.dist.name, str(about.get("summary", point.dist.name)))
