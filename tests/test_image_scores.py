@@ -167,8 +167,8 @@ def test_baseline_says_that_its_iterations_were_capped() -> None:
 
 
 def test_baseline_says_how_many_images_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "_MOST_WORK", 64 * 3 * 150)
-    monkeypatch.setattr(scores, "_FEWEST", 1)
+    monkeypatch.setattr(baseline, "_MOST_WORK", 64 * 3 * 150)
+    monkeypatch.setattr(baseline, "_FEWEST", 1)
     train = data(pictures(400), CLASSES)
     assert "150 of 400 training images" in baseline.baseline(CONFIG, train).note
 
@@ -186,7 +186,7 @@ def test_baseline_survives_classes_without_a_training_image() -> None:
 
 
 def test_baseline_of_rgb_images_is_at_most_16_pixels_wide() -> None:
-    sides = [scores._Grid(Config(image_size=s, color=c)).note for s, c in ((224, "rgb"), (224, "grey"), (8, "rgb"))]
+    sides = [baseline._Grid(Config(image_size=s, color=c)).note for s, c in ((224, "rgb"), (224, "grey"), (8, "rgb"))]
     assert sides == ["pixels at 16x16", "pixels at 28x28", "pixels at 8x8"]
 
 
