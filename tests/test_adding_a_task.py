@@ -129,12 +129,12 @@ def test_a_stopped_run_goes_on_to_the_same_bits(newcomer: Newcomer, said: dict[s
     (line,) = (line for line in said if line.startswith("sixfold run"))
     words = newcomer.sixfold(*shlex.split(line.replace("first", "stopped"))[1:])
     child = subprocess.Popen(words, cwd=newcomer.home, env=newcomer.env, stderr=subprocess.PIPE, text=True)
-    run, ends = Run(newcomer.home / "stopped"), time.monotonic() + 120
+    run, ends = Run(newcomer.home / "stopped"), time.monotonic() + 240
     while not run.events("epoch"):
         assert time.monotonic() < ends
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
-    _, told = child.communicate(timeout=120)
+    _, told = child.communicate(timeout=240)
     assert child.returncode == 75, told
     assert "its state saved: go on with sixfold resume stopped" in told
     assert run.finished_stages() == ["data"]
