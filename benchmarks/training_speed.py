@@ -76,6 +76,29 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
     return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run), plan(config)[0])
 
 
+def bare_model(built: Any) -> Any:
+    """The network and the loss of a task as a model that Keras trains by itself."""
+    import keras
+
+    class Bare(keras.Model):
+        """compute_loss is all that is ours."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = built.model
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            """The model's outputs."""
+            return self.inner(x, training=training)
+
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
+            """The mean over what counts."""
+            losses = built.loss(y, y_pred) * sample_weight
+            return keras.ops.sum(losses) / keras.ops.sum(sample_weight)
+
+    return Bare()
+
+
 def in_turns(sides: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
     """Units a second of each side, turn by turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training_speed import in_turns, report, trainer_for
+from training_speed import bare_model, in_turns, report, trainer_for
 
 from pipelines import devices, registry
 from pipelines.config import load_config
@@ -93,30 +93,12 @@ def ours(trainer: Any, shapes: list[Any], sizes: Iterator[list[int]]) -> Callabl
 
 def bare(task: Any, config: Any, data: Any, shapes: list[Any], turns: Iterator[list[Any]]) -> Callable[[], int]:
     """A turn of the same network and loss as a model that Keras trains by itself."""
-    import keras
     import tensorflow as tf
 
     from pipelines.preparation import make_optimizer
 
     built = task.build_model(config, data.assets)
-
-    class Bare(keras.Model):
-        """compute_loss is all that is ours."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = built.model
-
-        def call(self, x: Any, training: bool = False) -> Any:
-            """The model's outputs."""
-            return self.inner(x, training=training)
-
-        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
-            """The mean over what counts."""
-            losses = built.loss(y, y_pred) * sample_weight
-            return keras.ops.sum(losses) / keras.ops.sum(sample_weight)
-
-    model = Bare()
+    model = bare_model(built)
     model.compile(make_optimizer(config, built.model), jit_compile=False)
     any_shape = tf.nest.map_structure(lambda part: tf.TensorSpec([None] * part.shape.rank, part.dtype), shapes[0])
     step = tf.function(lambda *batch: model.train_step(batch), input_signature=any_shape, autograph=False)

@@ -53,7 +53,10 @@ def _from_run(built: Built, source: str, assets: Assets) -> Origin:
     from pipelines.artefact import load_model
 
     run, head, ours = Run(Path(source)), built.head, kept_model(built)
-    assert head is not None
+    if head is None:
+        raise ConfigError(
+            f"pretrained: a {ours.name} has no head, so that it cannot start from another run: leave it out."
+        )
     try:
         model, known = load_model(run)
     except StateError as error:
