@@ -18,6 +18,7 @@ mobilenet  fine-tuning all of MobileNetV2 at 224 pixels, batch 32, on photos (hy
 
 import argparse
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -99,7 +100,34 @@ def bare_model(built: Any) -> Any:
     return Bare()
 
 
-def in_turns(sides: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
+class Peer:
+    """A script in a process of its own that waits for a line before each turn, and then prints what it has done; and
+    once before the first."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def __call__(self) -> float:
+        """A turn; how much was done in it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("turn\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> float:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._process.args}: ended with status {self._process.wait()}.")
+        return float(line)
+
+    def close(self) -> None:
+        """No turns any more."""
+        self._process.communicate()
+
+
+def in_turns(sides: dict[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
     """Units a second of each side, turn by turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(turns):
