@@ -69,6 +69,7 @@ def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Te
         return tf.cast(_padded(rows, allowed), tf.float32) / FULL, tf.cast(samples, tf.int32)
     faster = 1.0 + speed * (2.0 * uniform(keys, _SPEED) - 1.0)
     starts, lengths = splits[:-1], splits[1:] - splits[:-1]
+    faster = tf.maximum(faster, tf.cast(lengths, tf.float32) / tf.cast(allowed[-1], tf.float32))
     samples = tf.cast(tf.math.ceil(tf.cast(lengths, tf.float32) / faster), tf.int64)
     place = tf.minimum(tf.searchsorted(allowed, [tf.reduce_max(samples)])[0], tf.size(allowed) - 1)
     longest = tf.gather(allowed, place)
