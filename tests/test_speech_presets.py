@@ -216,3 +216,161 @@ def test_a_run_from_a_preset(family: str, tmp_path: Path) -> None:
     assert again["seconds"] == 9.0
     assert again.get("parts", 1) == (3 if family == "Whisper" else 1)
     assert all(0 <= word["start"] < word["end"] <= 9.1 for word in again["words"])
+
+
+@pytest.mark.parametrize(
+    ("which", "trained"),
+    [("none", set()), ("last:3", {"encoder_layer_norm", "feedforward_output_dense", "feedforward_intermediate_dense"})],
+)
+def test_what_is_trained_of_whisper(which: str, trained: set[str], tmp_path: Path) -> None:
+    config = imply(Config(pretrained=str(preset(tmp_path / "preset", "Whisper")), unfreeze=which))
+    built = build_model(config, ASSETS)
+    unfreeze(built, config, which, lambda line: None)
+    found = {variable.path.split("/")[-2] for variable in built.model.trainable_variables}
+    assert found == {"logits", *trained}
+
+
+def test_the_places_of_whisper_are_never_trained(tmp_path: Path) -> None:
+    config = imply(Config(pretrained=str(preset(tmp_path / "preset", "Whisper"))))
+    built = build_model(config, ASSETS)
+    unfreeze(built, config, "all", lambda line: None)
+    held = [one.path for one in built.model.weights if not one.trainable and "seed" not in one.path]
+    assert held == ["encoder_position_embedding/embeddings"]
+
+
+def test_what_a_preset_decides(tmp_path: Path) -> None:
+    whisper, moonshine = (str(preset(tmp_path / family, family)) for family in FAMILIES)
+    found = imply(Config(pretrained=whisper))
+    assert (found.backbone, found.rate, found.mels, found.window_ms, found.hop_ms, found.subsampling) == (
+        *("preset", RATE, 20, 25, 10, 2),
+    )
+    # The table has 200 places of 20 ms: no clip is slowed down beyond them.
+    assert (found.max_seconds, found.chunk_seconds, found.overlap_seconds) == (4, 4, 1)
+    assert max(bounds(found, RATE)) == 4 * RATE
+    assert all(length % 320 == 0 for length in bounds(found, RATE))
+    assert imply(Config(pretrained=whisper, max_seconds=3)).max_seconds == 3
+    found = imply(Config(pretrained=moonshine))
+    assert (found.hop_ms, found.subsampling, found.mel_masks, found.max_seconds) == (12, 2, 0, 30)
+    assert imply(Config(**{**found.model_dump(), "pretrained": str(tmp_path / "gone")})).hop_ms == 12
+
+
+@pytest.mark.parametrize("which", ["last:3", "all"])
+def test_learning_rates(which: str, tmp_path: Path) -> None:
+    folder = str(preset(tmp_path / "preset", "Whisper"))
+    asked: Any = load_config("speech-recognition", options={"pretrained": folder, "unfreeze": which}).config
+    assert imply(asked).learning_rate == 1e-4
+    asked = load_config("speech-recognition", options={"pretrained": folder, "unfreeze": "none"}).config
+    assert imply(asked).learning_rate == 1e-3
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = preset(tmp_path / "preset", "Whisper")
+
+    def asked(**settings: Any) -> Config:
+        return Config(**{"pretrained": str(folder), **settings})
+
+    for settings, sentence in [
+        ({"backbone": "gru"}, "backbone gru and the preset in .* leave backbone out"),
+        ({"width": 64}, "width 64: .* holds a preset, which brings its own network .* leave width out"),
+        ({"mels": 64}, "mels 64: .* leave mels out"),
+        ({"rate": 8_000}, "rate 8000: .* leave rate out"),
+        ({"subsampling": 4}, "subsampling 4: .* leave subsampling out"),
+        ({"normalization": "global"}, "normalization global: .* leave normalization out"),
+        ({"max_seconds": 5}, r"max_seconds 5: .* takes 4 s at most\."),
+        ({"chunk_seconds": 30}, r"chunk_seconds 30: .* takes 4 s at most\."),
+        ({"overlap_seconds": 3}, "overlap_seconds 3 is more than half of the 4 s that .* takes: lower it"),
+        ({"min_seconds": 4}, "min_seconds 4 leaves nothing below the 4 s that .* takes: lower it"),
+        ({"pretrained": "imagenet"}, "imagenet is for networks that see images: name a KerasHub preset of Whisper"),
+        ({"pretrained": str(tmp_path / "none")}, "there is no file or folder"),
+        ({"pretrained": "whisper_tiny"}, "knows no preset of that name: did you mean whisper_tiny_"),
+    ]:
+        with pytest.raises(ConfigError, match=sentence):
+            imply(asked(**settings))
+    assert imply(asked(mels=20, rate=RATE)).mels == 20
+    with pytest.raises(ConfigError, match="mel_masks 2: .* leave mel_masks out"):
+        imply(asked(pretrained=str(preset(tmp_path / "moonshine", "Moonshine")), mel_masks=2))
+    with pytest.raises(ValueError, match="backbone preset is the encoder of a KerasHub preset: name it with"):
+        Config(backbone="preset")
+
+
+def test_a_preset_of_another_kind_or_broken_is_refused(tmp_path: Path) -> None:
+    hub = pytest.importorskip("keras_hub", reason="KerasHub is the extra hub")
+    reader = hub.models.BertBackbone(vocabulary_size=9, num_layers=1, num_heads=2, hidden_dim=4, intermediate_dim=4)
+    reader.save_to_preset(str(tmp_path / "bert"))
+    with pytest.raises(ConfigError, match=r"BertBackbone, which does not hear: choose a preset of Whisper or Moon"):
+        sound_preset(str(tmp_path / "bert"))
+    folder = preset(tmp_path / "other", "Whisper", num_mels=40)
+    with pytest.raises(ConfigError, match="a network of 20 mel bands and an audio_converter.json of 40"):
+        sound_preset(str(folder))
+    (folder / "audio_converter.json").unlink()
+    with pytest.raises(DataError, match=r"cannot be opened .*it needs .*audio_converter\.json"):
+        sound_preset(str(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("options", [{"unfreeze": "staged", "epochs": 3}, {"unfreeze": "last:3"}, {"lora_rank": 2}])
+def test_ways_to_train_and_a_warm_start(options: dict[str, Any], family: str, tmp_path: Path) -> None:
+    folder = preset(tmp_path / "preset", family)
+    recogniser(tmp_path / "a", folder, **options)
+    manifest = Run(tmp_path / "a").manifest()
+    assert 0 < manifest["model"]["trainable"] < manifest["model"]["parameters"]
+    with pytest.raises(ConfigError, match="mels 30: .* leave mels out"):
+        recogniser(tmp_path / "b", tmp_path / "a", mels=30)
+    recogniser(tmp_path / "b", tmp_path / "a", epochs=1)
+    origin = Run(tmp_path / "b").manifest()["pretrained"]
+    assert (origin["kind"], origin["resized"], origin["new"]) == ("run", [], [])
+    assert len(origin["taken"]) > 20
+    settings = [(tmp_path / name / "run.yaml").read_text("utf-8") for name in "ab"]
+    kept = ("backbone", "hop_ms", "chunk_seconds", "mels", "rate", "mel_masks")
+    one, other = ([line for line in text.splitlines() if line.startswith(kept)] for text in settings)
+    assert one == other
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_encoder_learns_two_clips(family: str, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    getattr(pytest.importorskip("keras_hub").models, f"{family}Backbone")(**SHAPES[family]).save_to_preset(str(tmp_path))
+    converter(family).save_to_preset(str(tmp_path))
+    config = imply(Config(pretrained=str(tmp_path)))
+    model = build_model(config, ASSETS).model
+    trained = keras.Model(model.input, model.output["loss"])
+    trained.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), loss=lambda _, loss: loss, jit_compile=False)
+    place = np.arange(9_600) / RATE
+    notes = [np.where((place > 0.2) & (place < 0.4), np.sin(2 * np.pi * hertz * place), 0) for hertz in (400, 1_500)]
+    x = {"audio": np.stack(notes).astype(np.float32), "samples": np.full(2, 9_600, np.int32)}
+    nothing = np.zeros((2, 0, 2), np.int32)
+    x |= {"labels": np.array([[2, 3], [3, 0]], np.int32), "time_masks": nothing, "mel_masks": nothing}
+    losses = [float(trained.train_on_batch(x, np.zeros(2, np.float32))) for _ in range(150)]
+    assert losses[-1] < 0.1 * losses[0]
+    assert arrays(model(x, training=False)["cer"]).max() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_goes_on_where_it_was_stopped(family: str, tmp_path: Path) -> None:
+    folder = preset(tmp_path / "preset", family)
+    whole = recogniser(tmp_path / "whole", folder, epochs=2)
+    seen, check_as_ever = [0], Interrupts.check
+
+    def check(self: Interrupts) -> None:
+        seen[0] += 1
+        if seen[0] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        check_as_ever(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Interrupts, "check", check)
+        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
+            recogniser(tmp_path / "run", folder, epochs=2)
+    further = resume(tmp_path / "run", {}, [])
+    assert further.metrics["scores"] == whole.metrics["scores"]
+    assert (tmp_path / "run/predictions.jsonl").read_bytes() == (tmp_path / "whole/predictions.jsonl").read_bytes()
+    ours, theirs = (load_model(Run(tmp_path / name))[0].get_weights() for name in ("run", "whole"))
+    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.slow
+def test_on_jax(again_on_jax: Any) -> None:
+    if os.environ.get("SIXFOLD_TEST_BACKEND") != "jax":
+        again_on_jax("alone or padding or features or samples or taken_over")

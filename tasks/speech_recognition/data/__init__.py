@@ -58,8 +58,12 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
         advance: told (done so far, total).
 
     Raises:
+        ConfigError: what the run is to start from cannot be had, or does not fit.
         DataError: a source as a whole cannot be used.
     """
+    from tasks.speech_recognition.implied import imply
+
+    config = imply(config)  # what a preset hears decides how many characters fit into a clip
     return paired.check_data(config, _kind(config), advance)
 
 
