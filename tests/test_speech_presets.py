@@ -1,5 +1,5 @@
-"""KerasHub's encoders that hear, Whisper's and Moonshine's: fed as KerasHub feeds them, trained by CTC, kept and used as
-our own networks are."""
+"""KerasHub's encoders that hear, Whisper's and Moonshine's: fed as KerasHub feeds them, trained by CTC, kept and used
+as our own networks are."""
 
 import json
 import os
@@ -330,7 +330,8 @@ def test_ways_to_train_and_a_warm_start(options: dict[str, Any], family: str, tm
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoder_learns_two_clips(family: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    getattr(pytest.importorskip("keras_hub").models, f"{family}Backbone")(**SHAPES[family]).save_to_preset(str(tmp_path))
+    hub = pytest.importorskip("keras_hub", reason="KerasHub is the extra hub")
+    getattr(hub.models, f"{family}Backbone")(**SHAPES[family]).save_to_preset(str(tmp_path))
     converter(family).save_to_preset(str(tmp_path))
     config = imply(Config(pretrained=str(tmp_path)))
     model = build_model(config, ASSETS).model

@@ -1,5 +1,5 @@
-"""KerasHub presets that hear: the encoders of Whisper (Radford et al., 2022) and Moonshine (Jeffries et al., 2024), built
-so that what a clip is filled up with changes none of its answers."""
+"""KerasHub presets that hear: the encoders of Whisper (Radford et al., 2022) and Moonshine (Jeffries et al., 2024), in
+which what a clip is filled up with changes no answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

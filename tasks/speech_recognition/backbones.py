@@ -32,18 +32,21 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
     if config.backbone == PRESET:
         hears, encoder, kind = hearing(config, MELS)
         x = dropped(encoder(list(hears(given))), config, "dropout")
-        return keras.Model(given, keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x), name=kind)
+        return keras.Model(given, _logits(x, assets), name=kind)
     normal = assets["normal"] if config.normalization == "global" else {}
     mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
     x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
-    logits = keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
-    return keras.Model(given, logits, name=config.backbone)
+    return keras.Model(given, _logits(x, assets), name=config.backbone)
 
 
 def behind_the_features(network: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The network in two: up to its features, and from there on."""
     features = network.get_layer(MELS)
     return keras.Model(network.input, features.output), keras.Model(features.output, network.output)
+
+
+def _logits(x: Any, assets: Assets) -> Any:
+    return keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
 
 
 def _recurrent(mels: Any, counts: Any, config: Config) -> Any:

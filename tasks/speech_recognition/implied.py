@@ -67,14 +67,13 @@ def _of_a_run(config: Config) -> dict[str, Any]:
 def _of_a_preset(config: Config) -> dict[str, Any]:
     """What it hears and how long a clip it takes; Moonshine has no mel bands that could be hidden."""
     rate, window, hop, bands, longest = _known(str(config.pretrained))
-    found = {
+    found: dict[str, Any] = {
         "rate": rate,
         "window_ms": 1_000 * window / rate,
         "hop_ms": 1_000 * hop / rate,
         "subsampling": 2,
         "normalization": "utterance",
-        **({} if bands is None else {"mels": bands}),
-        **({"mel_masks": 0} if bands is None else {}),
+        **({"mel_masks": 0} if bands is None else {"mels": bands}),
     }
     _check(config, found)
     for name in _LENGTHS:

@@ -58,13 +58,10 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
         advance: told (done so far, total).
 
     Raises:
-        ConfigError: what the run is to start from cannot be had, or does not fit.
         DataError: a source as a whole cannot be used.
     """
-    from tasks.speech_recognition.implied import imply
-
-    config = imply(config)  # what a preset hears decides how many characters fit into a clip
-    return paired.check_data(config, _kind(config), advance)
+    # How many characters fit into a clip is decided by what a run starts from, which is not opened here.
+    return paired.check_data(config, _kind(config, strides=config.pretrained is None), advance)
 
 
 def references(store: Store) -> Raw:
@@ -82,7 +79,7 @@ def references(store: Store) -> Raw:
     return found if clips.compared is None else {**found, "group_by": clips.compared}
 
 
-def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
+def _kind(config: Config, assets: Assets | None = None, *, strides: bool = True) -> paired.Kind:
     characters = config.units == "characters"
     wanted = Wanted(
         config.columns,
@@ -90,7 +87,7 @@ def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
         config.encoding,
         config.lowercase,
         config.min_seconds,
-        config.stride_seconds if characters else None,
+        config.stride_seconds if characters and strides else None,
     )
 
     def about(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:
