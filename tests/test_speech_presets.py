@@ -375,3 +375,22 @@ def test_it_goes_on_where_it_was_stopped(family: str, tmp_path: Path) -> None:
 def test_on_jax(again_on_jax: Any) -> None:
     if os.environ.get("SIXFOLD_TEST_BACKEND") != "jax":
         again_on_jax("alone or padding or features or samples or taken_over")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mixed_precision(family: str, tmp_path: Path) -> None:
+    folder = preset(tmp_path / "preset", family)
+    x = clips([9_600, 5_000])
+    x["audio"] = x["audio"][:, :9_600]
+    found = []
+    try:
+        for policy in ("float32", "mixed_bfloat16"):
+            keras.config.set_dtype_policy(policy)
+            built = build_model(imply(Config(pretrained=str(folder))), ASSETS)
+            take_weights(built, str(folder), ASSETS, lambda line: None)
+            built.whole.get_layer("logits").kernel.assign(np.random.default_rng(2).normal(size=(16, 4)))
+            found.append(arrays(built.whole(x)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(found[1], found[0], atol=0.3)
+    assert np.abs(found[0]).max() > 1

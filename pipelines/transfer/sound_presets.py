@@ -55,13 +55,15 @@ def sound_preset(source: str) -> SoundPreset:
     """
     check_preset(source)
     hub = keras_hub()
-    with opening(source, FILES):
-        backbone = hub.models.Backbone.from_preset(source, load_weights=False, dtype=keras.config.dtype_policy().name)
+    backbone = _backbone(source, "float32")
     kind = type(backbone).__name__
     if kind not in _ENCODERS:
         raise ConfigError(
             f"pretrained: {source} holds a {kind}, which does not hear: choose a preset of Whisper or Moonshine."
         )
+    policy = keras.config.dtype_policy().name
+    if kind != _MOONSHINE and policy != "float32":  # KerasHub 0.32 builds Moonshine of no mixed precision
+        backbone = _backbone(source, policy)
     with opening(source, FILES):
         converter = hub.layers.AudioConverter.from_preset(source)
     encoder, rate = encoder_of(backbone), int(converter.sampling_rate)
@@ -75,6 +77,11 @@ def sound_preset(source: str) -> SoundPreset:
         )
     places = backbone.max_encoder_sequence_length // SUBSAMPLING
     return SoundPreset(encoder, kind, converter, rate, hop, bands, places * SUBSAMPLING * hop / rate)
+
+
+def _backbone(source: str, policy: str) -> Any:
+    with opening(source, FILES):
+        return keras_hub().models.Backbone.from_preset(source, load_weights=False, dtype=policy)
 
 
 def encoder_of(backbone: Any) -> keras.Model:
@@ -104,14 +111,14 @@ def _whisper(backbone: Any) -> keras.Model:
 def _moonshine(backbone: Any) -> keras.Model:
     """The features are the samples themselves, 192 a frame. The norm behind the first convolution is over the sound
     alone; answers whose samples reach behind the end are hidden from attention, and given all the same, as KerasHub's
-    encoder would answer to the clip filled up to whole frames, and one or two answers more."""
+    encoder would answer to the clip filled up to whole frames, and one or two answers more. All in float32."""
     frames, counts = keras.Input((None, _HOP), name="features"), keras.Input((None, 1), name="counts")
-    x = keras.layers.Reshape((-1, 1), name="samples")(frames)
-    x = keras.layers.ZeroPadding1D((0, _BEHIND), name="samples_padded")(x)
+    x = keras.layers.Reshape((-1, 1), dtype="float32", name="samples")(frames)
+    x = keras.layers.ZeroPadding1D((0, _BEHIND), dtype="float32", name="samples_padded")(x)
     x = backbone.tanh_after_conv1(backbone.conv1(x))
     samples = _HOP * keras.ops.cast(keras.ops.sum(counts[..., 0], axis=1), "int32")
     first = _steps(samples, 127, 64)
-    over_sound = NormOverSound(name="norm_over_sound")
+    over_sound = NormOverSound(dtype="float32", name="norm_over_sound")
     x = over_sound(x, keras.ops.maximum(first, 1))
     over_sound.norm.set_weights(backbone.group_norm.get_weights())
     x = backbone.gelu_after_conv2(backbone.conv2(x))
