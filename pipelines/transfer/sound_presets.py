@@ -15,6 +15,8 @@ ATTENTION = ("query", "key", "value", "attention_output")
 """How the projections of attention are named."""
 SUBSAMPLING = 2
 """Frames that become one answer, of both."""
+PLACES = "encoder_position_embedding"
+"""The layer that holds Whisper's table of places."""
 _WHISPER, _MOONSHINE = "WhisperBackbone", "MoonshineBackbone"
 _HOP = 192
 """Of Moonshine: samples of half an answer."""

@@ -16,9 +16,9 @@ SIZES = {
     "small": (8, 144, 4),
     "base": (16, 256, 4),
 }
+"""Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
 PRESET = "preset"
 """The backbone that `pretrained` brings."""
-"""Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
 MOST_RATE = 16_000
 """Samples a second that a run keeps at most, where rate is not given: what speech models are trained on."""
 

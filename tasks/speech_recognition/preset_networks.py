@@ -1,6 +1,7 @@
 """The networks that others trained: the encoder of a KerasHub preset, or of a run that began with one, and the layer
 that makes of sound what it hears."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pipelines.artefact import load_model
 from pipelines.errors import ConfigError
 from pipelines.runs import Run
 from pipelines.transfer import kind_of
-from pipelines.transfer.sound_presets import sound_preset
+from pipelines.transfer.sound_presets import PLACES, sound_preset
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.preset_features import Samples, WhisperMel
 
@@ -25,14 +26,26 @@ def hearing(config: Config, name: str) -> tuple[keras.layers.Layer, keras.Model,
     source = str(config.pretrained)
     if kind_of(source) == "run":
         whole, _ = load_model(Run(Path(source)))
-        layer = whole.get_layer(name)
-        return type(layer).from_config(layer.get_config()), encoder_in(whole), whole.name
+        layer, encoder = whole.get_layer(name), encoder_in(whole)
+        _check_lengths(config, encoder)
+        return type(layer).from_config(layer.get_config()), encoder, whole.name
     preset = sound_preset(source)
     if preset.bands is None:
         normalised = bool(preset.converter.do_normalize)
         return Samples(preset.rate, preset.hop, normalised, name=name), preset.encoder, preset.kind
     window = int(preset.converter.num_fft_bins)
     return WhisperMel(preset.rate, preset.bands, window, preset.hop, name=name), preset.encoder, preset.kind
+
+
+def _check_lengths(config: Config, encoder: keras.Model) -> None:
+    """See that clips are no longer than Whisper's table of places, where that is what was there."""
+    places = next((layer for layer in encoder.layers if layer.name == PLACES), None)
+    longest = math.inf if places is None else places.sequence_length * config.stride_seconds
+    for setting in ("max_seconds", "chunk_seconds"):
+        if getattr(config, setting) > longest:
+            raise ConfigError(
+                f"{setting} {getattr(config, setting):g}: {config.pretrained} takes {longest:g} s at most."
+            )
 
 
 def encoder_in(network: keras.Model) -> keras.Model:
