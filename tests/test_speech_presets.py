@@ -397,3 +397,13 @@ def test_mixed_precision(family: str, tmp_path: Path) -> None:
         keras.config.set_dtype_policy("float32")
     np.testing.assert_allclose(found[1], found[0], atol=0.3)
     assert np.abs(found[0]).max() > 1
+
+
+def test_a_check_of_data_leaves_to_a_preset_what_fits(tmp_path: Path) -> None:
+    from tasks.speech_recognition.data import check_data
+
+    data = tones(tmp_path / "tones")
+    (data / "00.txt").write_text("ab" * 12, "utf-8")  # 24 characters in half a second: 13 answers, 25 of Whisper
+    plain, other = (Config(data=str(data), **more) for more in ({}, {"pretrained": "whisper_tiny_en"}))
+    found = [problem.message for problem in check_data(plain).problems]
+    assert len(check_data(other).problems) == len(found) - 1
