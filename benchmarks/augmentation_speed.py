@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipelines.stream import PARTNER, example_keys
 from tasks.image_classification.config import Config
-from tasks.image_classification.pixels import encode
+from tasks.image_classification.encoding import encode
 
 SHAPES = ((224, 3, 32), (28, 1, 64))
 WAYS: dict[str, dict[str, Any]] = {

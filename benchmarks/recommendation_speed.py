@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training_speed import in_turns, report, trainer_for
+from training_speed import bare_model, in_turns, report, trainer_for
 
 from pipelines import devices, registry
 from pipelines.config import load_config
@@ -69,33 +69,12 @@ def ours(trainer: Any, interactions: int) -> Callable[[], int]:
     return run
 
 
-def stock(task: Any, config: Any, data: Any) -> Any:
-    """The same network and loss as a model that Keras trains by itself."""
-    import keras
-
+def stock(task: Any, config: Any, data: Any) -> tuple[Any, Any]:
+    """The same network and loss as a model that Keras trains by itself, and its optimizer."""
     from pipelines.preparation import make_optimizer
 
     built = task.build_model(config, data.assets)
-
-    class Bare(keras.Model):
-        """compute_loss is all that is ours."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = built.model
-
-        def call(self, x: Any, training: bool = False) -> Any:
-            """The model's outputs."""
-            return self.inner(x, training=training)
-
-        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
-            """The mean over what counts."""
-            losses = built.loss(y, y_pred) * sample_weight
-            return keras.ops.sum(losses) / keras.ops.sum(sample_weight)
-
-    model = Bare()
-    model.optimizer_of_ours = make_optimizer(config, built.model)
-    return model
+    return bare_model(built), make_optimizer(config, built.model)
 
 
 def sasrec(arguments: argparse.Namespace) -> None:
@@ -108,8 +87,8 @@ def sasrec(arguments: argparse.Namespace) -> None:
     batches = held(trainer)
     interactions = int(sum(float(np.sum(weight)) for *_, weight in batches))
     epoch = ours(trainer, interactions)
-    model = stock(task, config, data)
-    model.compile(model.optimizer_of_ours, jit_compile=False)
+    model, optimizer = stock(task, config, data)
+    model.compile(optimizer, jit_compile=False)
     any_length = tf.nest.map_structure(lambda part: tf.TensorSpec([part.shape[0], None], part.dtype), batches[0])
     step = tf.function(lambda *batch: model.train_step(batch), input_signature=any_length, autograph=False)
 
@@ -157,10 +136,8 @@ def mf(arguments: argparse.Namespace) -> None:
     epoch = ours(trainer, interactions)
     whole = tf.nest.map_structure(lambda *parts: tf.stack(parts), *each)
     batches = tf.data.Dataset.from_tensor_slices(whole).prefetch(2)
-    model = stock(task, config, data)
-    model.compile(
-        model.optimizer_of_ours, jit_compile=trainer.steps._settings.jit, steps_per_execution=min(50, len(each))
-    )
+    model, optimizer = stock(task, config, data)
+    model.compile(optimizer, jit_compile=trainer.steps._settings.jit, steps_per_execution=min(50, len(each)))
 
     def bare() -> int:
         model.fit(batches, epochs=1, verbose=0, shuffle=False)

@@ -3,9 +3,9 @@
     PYTHON benchmarks/speech_peer.py BATCHES float32|bfloat16 WARM STEPS
 
 PYTHON is an interpreter with benchmarks/requirements-translation.txt. BATCHES (.npz) holds mels_N float32 [rows,
-frames, 80], frames_N int64 [rows], labels_N int64 [rows, length] with 0 behind them, and signs, how many labels there
-are. The first WARM batches are learnt from at once; then every line on standard input asks for STEPS more. Printed is a
-line once that is done. bfloat16: torch.autocast.
+frames, 80], frames_N int64 [rows], labels_N int64 [rows, length] with 0 behind them; seconds [batches] of sound; and
+signs, how many labels there are. The first WARM batches are learnt from at once; then every line on standard input asks
+for STEPS more. Printed is, once that is done, how many seconds they had. bfloat16: torch.autocast.
 """
 
 import contextlib
@@ -44,10 +44,10 @@ def main(file: str, precision: str, warm: int, steps: int) -> None:
     batches: list[Any] = []
     for place in range(sum(name.startswith("mels") for name in arrays.files)):
         parts = [torch.from_numpy(arrays[f"{name}_{place}"]) for name in ("mels", "frames", "labels")]
-        batches.append((*parts, (parts[2] > 0).sum(1)))
+        batches.append((*parts, (parts[2] > 0).sum(1), float(arrays["seconds"][place])))
 
     def learn(some: list[Any]) -> None:
-        for mels, frames, labels, lengths in some:
+        for mels, frames, labels, lengths, _ in some:
             with torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext():
                 logits = model(mels)
             likely = logits.float().log_softmax(-1).transpose(0, 1)
@@ -55,7 +55,7 @@ def main(file: str, precision: str, warm: int, steps: int) -> None:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        print("done", flush=True)
+        print(sum(seconds for *_, seconds in some), flush=True)
 
     learn(batches[:warm])
     for turn, _ in enumerate(sys.stdin):

@@ -12,7 +12,6 @@ benchmarks/requirements-translation.txt, the same network in torch takes its tur
 """
 
 import argparse
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training_speed import in_turns, report, trainer_for
+from training_speed import Peer, in_turns, report, trainer_for
 
 from pipelines import devices, registry
 from pipelines.config import load_config
@@ -130,35 +129,9 @@ def bare(task: Any, config: Any, data: Any, every: list[Any], warm: int, turns: 
     return run
 
 
-class Peer:
-    """speech_peer.py in a process of its own, which waits between its turns."""
-
-    def __init__(self, command: list[str], sizes: Iterator[float]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._sizes = sizes
-        self._answer()
-
-    def __call__(self) -> float:
-        """A turn; its seconds."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("turn\n")
-        self._process.stdin.flush()
-        self._answer()
-        return next(self._sizes)
-
-    def _answer(self) -> None:
-        assert self._process.stdout is not None
-        if not self._process.stdout.readline():
-            raise SystemExit(f"{self._process.args}: ended with status {self._process.wait()}.")
-
-    def close(self) -> None:
-        """No turns any more."""
-        self._process.communicate()
-
-
-def written(file: Path, every: list[Any], signs: int) -> Path:
-    """The batches for another process."""
-    arrays: dict[str, np.ndarray] = {"signs": np.array(signs)}
+def written(file: Path, every: list[Any], lasting: list[float], signs: int) -> Path:
+    """The batches for another process, and the seconds of sound in each."""
+    arrays: dict[str, np.ndarray] = {"signs": np.array(signs), "seconds": np.array(lasting)}
     for place, (mels, counts, labels) in enumerate(every):
         arrays |= {f"mels_{place}": np.asarray(mels), f"labels_{place}": np.asarray(labels, np.int64)}
         arrays[f"frames_{place}"] = np.asarray(counts)[..., 0].sum(1).astype(np.int64)
@@ -174,8 +147,8 @@ def main(arguments: argparse.Namespace) -> None:
     steps, turns = arguments.steps, arguments.turns
     batches = held(trainer, steps * turns)
     warm = len(batches) - steps * turns
-    starts = range(warm, len(batches), steps)
-    sizes = [sum(seconds(x, config.rate) for x in batches[at : at + steps]) for at in starts]
+    starts, lasting = range(warm, len(batches), steps), [seconds(x, config.rate) for x in batches]
+    sizes = [sum(lasting[at : at + steps]) for at in starts]
     every = featured(task.build_model(config, data.assets).whole, batches)
     held_turns = [(every[at : at + steps], size) for at, size in zip(starts, sizes, strict=True)]
     sides: dict[str, Any] = {
@@ -184,11 +157,10 @@ def main(arguments: argparse.Namespace) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         if arguments.torch is not None:
-            file = str(written(Path(folder) / "batches.npz", every, len(data.assets["alphabet"])))
+            file = str(written(Path(folder) / "batches.npz", every, lasting, len(data.assets["alphabet"])))
             script = str(Path(__file__).with_name("speech_peer.py"))
             for name, kind in TORCH.items():
-                command = [arguments.torch, script, file, kind, str(warm), str(steps)]
-                sides[name] = Peer(command, iter(sizes))
+                sides[name] = Peer([arguments.torch, script, file, kind, str(warm), str(steps)])
         rates = in_turns(sides, turns)
         for side in sides.values():
             if isinstance(side, Peer):

@@ -18,6 +18,7 @@ mobilenet  fine-tuning all of MobileNetV2 at 224 pixels, batch 32, on photos (hy
 
 import argparse
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,7 +77,57 @@ def trainer_for(config: Any, task: Any, data: Any) -> Any:
     return Trainer(run, config, built, steps, *streams, Console(), "image", Checkpoints(run), plan(config)[0])
 
 
-def in_turns(sides: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
+def bare_model(built: Any) -> Any:
+    """The network and the loss of a task as a model that Keras trains by itself."""
+    import keras
+
+    class Bare(keras.Model):
+        """compute_loss is all that is ours."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = built.model
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            """The model's outputs."""
+            return self.inner(x, training=training)
+
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
+            """The mean over what counts."""
+            losses = built.loss(y, y_pred) * sample_weight
+            return keras.ops.sum(losses) / keras.ops.sum(sample_weight)
+
+    return Bare()
+
+
+class Peer:
+    """A script in a process of its own that waits for a line before each turn, and then prints what it has done; and
+    once before the first."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def __call__(self) -> float:
+        """A turn; how much was done in it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("turn\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> float:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._process.args}: ended with status {self._process.wait()}.")
+        return float(line)
+
+    def close(self) -> None:
+        """No turns any more."""
+        self._process.communicate()
+
+
+def in_turns(sides: dict[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
     """Units a second of each side, turn by turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(turns):

@@ -19,7 +19,6 @@ import argparse
 import gzip
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from training_speed import in_turns, report, trainer_for
+from training_speed import Peer, bare_model, in_turns, report, trainer_for
 
 from pipelines import devices, registry
 from pipelines.config import load_config
@@ -93,30 +92,12 @@ def ours(trainer: Any, shapes: list[Any], sizes: Iterator[list[int]]) -> Callabl
 
 def bare(task: Any, config: Any, data: Any, shapes: list[Any], turns: Iterator[list[Any]]) -> Callable[[], int]:
     """A turn of the same network and loss as a model that Keras trains by itself."""
-    import keras
     import tensorflow as tf
 
     from pipelines.preparation import make_optimizer
 
     built = task.build_model(config, data.assets)
-
-    class Bare(keras.Model):
-        """compute_loss is all that is ours."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = built.model
-
-        def call(self, x: Any, training: bool = False) -> Any:
-            """The model's outputs."""
-            return self.inner(x, training=training)
-
-        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
-            """The mean over what counts."""
-            losses = built.loss(y, y_pred) * sample_weight
-            return keras.ops.sum(losses) / keras.ops.sum(sample_weight)
-
-    model = Bare()
+    model = bare_model(built)
     model.compile(make_optimizer(config, built.model), jit_compile=False)
     any_shape = tf.nest.map_structure(lambda part: tf.TensorSpec([None] * part.shape.rank, part.dtype), shapes[0])
     step = tf.function(lambda *batch: model.train_step(batch), input_signature=any_shape, autograph=False)
@@ -130,34 +111,6 @@ def bare(task: Any, config: Any, data: Any, shapes: list[Any], turns: Iterator[l
         return sum(map(pieces, turn))
 
     return run
-
-
-class Peer:
-    """translation_peer.py in a process of its own, which waits between its turns."""
-
-    def __init__(self, python: str, precision: str, batches: Path, warm: int, steps: int) -> None:
-        script = Path(__file__).with_name("translation_peer.py")
-        command = [python, str(script), str(batches), precision, str(warm), str(steps)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._answer()
-
-    def __call__(self) -> int:
-        """A turn; target pieces of it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("turn\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> int:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self._process.args}: ended with status {self._process.wait()}.")
-        return int(line)
-
-    def close(self) -> None:
-        """No turns any more."""
-        self._process.communicate()
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -175,7 +128,9 @@ def train(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.torch is not None:
             file = written(Path(folder) / "batches.npz", batches)
-            sides |= {name: Peer(arguments.torch, kind, file, warm, steps) for name, kind in TORCH.items()}
+            script = str(Path(__file__).with_name("translation_peer.py"))
+            words = [arguments.torch, script, str(file)]
+            sides |= {name: Peer([*words, kind, str(warm), str(steps)]) for name, kind in TORCH.items()}
         rates = in_turns(sides, turns)
         for side in sides.values():
             if isinstance(side, Peer):

@@ -1,14 +1,14 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipelines import devices, registry, transfer
 from pipelines.artefact import load_model, save_model
-from pipelines.checkpoints import LAST, Checkpoints, State, load_into
+from pipelines.checkpoints import load_into
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import ConfigError, NotServed, RunError, StateError
@@ -25,13 +25,9 @@ from pipelines.evaluation import (
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
 from pipelines.runs import STAGES, Run
-from pipelines.stages import Stage, before, plan
+from pipelines.stages import plan
 from pipelines.state import load_arrays, save_arrays
-from pipelines.task import Assets, Baseline, Built, Data, Encoder, Frozen, Pretraining, Record, Scores, Store
-
-if TYPE_CHECKING:
-    from pipelines.progress import Progress
-    from pipelines.training import Trainer
+from pipelines.task import Assets, Baseline, Built, Data, Frozen, Pretraining, Record, Scores
 
 _RESAMPLES = "baseline.safetensors"
 """The baseline's scores on each resample of the test split, in the folder of the states."""
@@ -60,7 +56,8 @@ class Execution:
         self._unlabelled: Data | None = None
         self._built: Any = None
         self._assets: Assets | None = None
-        self._change_of_data: str | None = None
+        self.change_of_data: str | None = None
+        """What changed of the data since the run began, until it is sure that the run goes on with them."""
 
     def go_on(self) -> Iterator[str]:
         """Do what the ledger does not say is done, in its order; each stage's name when it is done."""
@@ -68,7 +65,7 @@ class Execution:
         if self.run.finished_stages():
             _ = self.data  # before anything else: whether the data are still those that the run began with
             if "train" in self.run.finished_stages():
-                self._keep_change()
+                self.keep_change()
         for name, stage in zip(STAGES, todo, strict=True):
             if name not in self.run.finished_stages():
                 with self.run.stage(name):
@@ -81,10 +78,10 @@ class Execution:
         if self._data is None:
             self._data = self.task.load_data(self.config)
             if self.run.manifest().get("fingerprint") not in (None, self._data.fingerprint):
-                self._change_of_data = self._accept_change(self._data, FILE)
+                self.change_of_data = self._accept_change(self._data, FILE)
             changes = self.run.manifest().get("data_changes", [])
-            if changes or self._change_of_data:
-                told = "; ".join([*changes, *([self._change_of_data] if self._change_of_data else [])])
+            if changes or self.change_of_data:
+                told = "; ".join([*changes, *([self.change_of_data] if self.change_of_data else [])])
                 note = f"The data were changed during the run ({told}): test examples may have been trained on."
                 self._data = replace(self._data, protocol=f"{self._data.protocol} {note}")
         return self._data
@@ -93,7 +90,7 @@ class Execution:
     def unlabelled(self) -> Data:
         """What the pretraining reads; likewise."""
         if self._unlabelled is None:
-            self._unlabelled = self._pretraining.load_data(self.config, self.data)
+            self._unlabelled = self.pretraining.load_data(self.config, self.data)
             known = self.run.manifest().get("pretraining", {}).get("fingerprint")
             if known not in (None, self._unlabelled.fingerprint):
                 change = self._accept_change(self._unlabelled, UNLABELLED)
@@ -102,7 +99,7 @@ class Execution:
         return self._unlabelled
 
     @property
-    def _pretraining(self) -> Pretraining:
+    def pretraining(self) -> Pretraining:
         if self.task.pretraining is None:
             raise ConfigError(f"pretrain_on: {self.task_name} learns from labels alone so far: leave it out.")
         return self.task.pretraining
@@ -124,15 +121,15 @@ class Execution:
         self.console.say(f"warning: the data have changed: {change}. The run goes on with them as they are now.")
         return change
 
-    def _keep_change(self) -> None:
+    def keep_change(self) -> None:
         """Write a change of the data down, once it is sure that the run can go on with them."""
-        if self._change_of_data is None:
+        if self.change_of_data is None:
             return
-        self.run.record("data changed", change=self._change_of_data)
+        self.run.record("data changed", change=self.change_of_data)
         self._write_down(self.data, FILE)
-        changes = [*self.run.manifest().get("data_changes", []), self._change_of_data]
+        changes = [*self.run.manifest().get("data_changes", []), self.change_of_data]
         self.run.update_manifest(data_changes=changes)
-        self._change_of_data = None
+        self.change_of_data = None
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
@@ -141,14 +138,14 @@ class Execution:
         data = self.data
         if self.config.pretrain_on is not None:
             _ = self.unlabelled  # what is wrong with it is said before anything is computed
-        self._change(**dict(self.task.resolve(self.config, data)))
+        self.change(**dict(self.task.resolve(self.config, data)))
         parts = self.config.accumulate * self.runtime.replicas
         largest = -(-len(data.splits["train"]) // parts) * parts
         if self.config.batch_size > largest:
             self.console.say(
                 f"batch size: {largest}, as there are {len(data.splits['train']):,} {self.task.unit}s to train on"
             )
-            self._change(batch_size=largest)
+            self.change(batch_size=largest)
         self._write_down(data, FILE)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
         self.console.say(f"run: {self.run.path}")
@@ -166,157 +163,9 @@ class Execution:
 
     def train(self) -> None:
         """Train, stage by stage, and leave the weights to be scored on disk."""
-        from pipelines.training import train
+        from pipelines.fitting import Fitting
 
-        checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
-        if self.built.solve is not None:
-            self._solve(self.built.solve, checkpoints)
-            return
-        state, progress = checkpoints.newest(self.console), None
-        spent = self._pretrain(earlier) if self.config.pretrain_on is not None else 0.0
-        for stage in plan(self.config):
-            reached = state.progress.get("stage", 0) if state else 0
-            if stage.number < reached or (progress and progress.status):
-                continue
-            trainer = self._trainer(stage, checkpoints)
-            mine = state if state and stage.number == reached else None
-            if self._change_of_data is not None and mine is not None:
-                self._check_model(trainer, mine)
-                trainer = replace(trainer, data_changed=True)
-            self._keep_change()
-            with self.interrupts.postponed():
-                progress = train(trainer, progress, mine, spent=spent)
-        assert progress is not None
-        self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
-        earlier.remove()
-
-    def _record_trained(
-        self, progress: "Progress", checkpoints: Checkpoints, last: dict[str, Any] | None = None
-    ) -> None:
-        """How training ended, and where the weights to be scored are."""
-        # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
-        stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
-        self._change(max_minutes=None, **stopped)
-        self.run.record(
-            "trained",
-            epoch=progress.epoch,
-            step=progress.step,
-            status=progress.status,
-            best_epoch=progress.best_epoch,
-            weights=[
-                {"epoch": one["epoch"], "file": one["file"], "sha256": checkpoints.digest(one["file"])}
-                for one in progress.kept
-            ],
-            last=last,
-        )
-
-    def _solve(self, solve: Callable[[Data], None], checkpoints: Checkpoints) -> None:
-        """Compute the weights at once, in place of training. What was cut short is computed again."""
-        from pipelines.devices.steps import copies
-        from pipelines.progress import Progress
-
-        self._keep_change()
-        self._say_model(self.kept, "solved in closed form, so that there are no epochs")
-        solve(self.data)
-        file = checkpoints.write_now(0, copies(self.kept), {"epoch": 0, "step": 0})
-        kept = [{"epoch": 0, "file": file, "rank": [0]}]
-        self._record_trained(Progress(kept=kept, status="solved"), checkpoints)
-
-    def _keep_last(self, trainer: "Trainer", progress: "Progress") -> dict[str, Any] | None:
-        """Write the weights that training ended with, as no average has them, if they are to be scored too."""
-        if not (self.config.score_last and self.config.averages):
-            return None
-        file = self.run.path / "state" / LAST
-        about = {"epoch": progress.epoch, "step": progress.step}
-        digest = save_arrays(file, trainer.steps.weights(averaged=False), about)
-        return {"epoch": progress.epoch, "file": LAST, "sha256": digest}
-
-    def _pretrain(self, checkpoints: Checkpoints) -> float:
-        """Learn from the examples without labels, or take up what was learned; the seconds that it took.
-
-        Also where the training after it has begun: of layers that it keeps frozen, its own states say nothing.
-        """
-        from pipelines.devices.settings import StepSettings
-        from pipelines.preparation import make_optimizer
-        from pipelines.training import Trainer, train
-
-        config, stage = before(self.config)
-        transfer.unfreeze(self.built, config, stage.unfreeze, self.console.say)
-        with self.runtime.scope():
-            built = self._pretraining.build_model(self.built, config, self.data.assets)
-            optimizer = make_optimizer(config, built.model)
-        encoder = self._pretraining.encode(config, self.data.assets)
-        stream = self._stream(self.unlabelled.splits["train"], encoder, training=True, partners=False)
-        config = self._chosen(config, built.model, stream)
-        lengths = stream.order.shapes > 1
-        norms = config.accumulate, config.clip_norm
-        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
-        steps = self.runtime.steps(built, optimizer, settings)
-        places = self.run, config, built, steps, stream, None, self.console, self.task.unit
-        with self.interrupts.postponed():
-            trainer = Trainer(*places, checkpoints, stage, self.interrupts)
-            return train(trainer, None, checkpoints.newest(self.console)).seconds
-
-    def _check_model(self, trainer: "Trainer", state: State) -> None:
-        """Whether the model of the changed data can take the state of the old ones."""
-        try:
-            trainer.steps.load_state(state.arrays)
-        except StateError as error:
-            raise StateError(
-                "the changed data ask for another model, of other classes or sizes, and the saved state does not fit: "
-                "restore them, or start a new run with --pretrained from this one's folder once it is finished."
-            ) from error
-
-    def _trainer(self, stage: Stage, checkpoints: Checkpoints) -> "Trainer":
-        """Everything that a stage needs: its layers unfrozen, its optimizer new."""
-        from pipelines.devices.settings import StepSettings
-        from pipelines.preparation import choose_fused, make_optimizer
-        from pipelines.training import Trainer
-        from pipelines.transfer.features import cached
-        from pipelines.transfer.freezing import head_layers, layer_rates
-
-        built: Built = self.built
-        if not stage.is_final or stage.number:
-            self.console.say(stage.sentence)
-        transfer.unfreeze(built, self.config, stage.unfreeze, self.console.say)
-        streams = {}
-        for split, training in (("train", True), ("valid", False)):
-            encoder = self.task.encode(self.config, self.data.assets, training)
-            streams[split] = self._stream(self.data.splits[split], encoder, training=training)
-        head_alone = stage.unfreeze == "none" and self.config.lora_rank is None
-        if built.cacheable and built.head and head_alone and self.config.teacher is None:
-            built, streams = cached(built, streams, self.run.path / "state", self.data.fingerprint, self.console)
-        elif built.head and head_alone and head_layers(built.model, built.head):
-            why = "the teacher sees them too" if self.config.teacher else f"training varies the {self.task.unit}s"
-            self.console.say(f"features: computed in every epoch, as {why}; without that, once")
-        decay = self.config.layer_decay
-        rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
-        with self.runtime.scope():
-            built = self._taught(built)
-            optimizer = make_optimizer(self.config, built.model)
-        config = self._settle(built.model, streams["train"], stage)
-        jit = config.jit == "on"
-        lengths = any(stream.order.shapes > 1 for stream in streams.values())
-        norms = config.accumulate, config.clip_norm, config.l1, config.l2
-        fused = choose_fused(config, built.model, self.runtime.device)
-        rows = len(set(streams["train"].batching.batch_sizes)) > 1
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables, rows)
-        steps = self.runtime.steps(built, optimizer, settings)
-        places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
-        return Trainer(*places, checkpoints, stage, self.interrupts)
-
-    def _taught(self, built: Built) -> Built:
-        """What is trained with the teacher beside it, if there is one."""
-        if self.config.teacher is None:
-            return built
-        from pipelines.transfer.distillation import check_lineage, load_teacher
-
-        assert self.task.distil is not None
-        teacher, lineage = load_teacher(self.config.teacher, self.task_name)
-        check_lineage(self.run.manifest().get("teacher"), lineage)
-        self.run.update_manifest(teacher=asdict(lineage))
-        self.console.say(f"teacher: {lineage.source}: {lineage.score['name']} {lineage.score['value']:.4f}")
-        return self.task.distil(built, teacher, self.config, self.data.assets)
+        Fitting(self).fit()
 
     def fit_baseline(self) -> None:
         """Fit the classical models and score them on the same split."""
@@ -532,41 +381,7 @@ class Execution:
     def _score(self, records: list[Record], assets: Assets) -> Scores:
         return self.task.score(records, self.task.references(self.data.splits["test"]), self.config, assets)
 
-    def _stream(self, store: Store, encoder: Encoder, *, training: bool, partners: bool = True) -> Any:
-        from pipelines.stream import Stream
-
-        batching = self.task.batching(self.config)
-        batching = replace(batching, partners=batching.partners and partners)
-        return Stream(store, encoder, batching, self.config.seed, training=training)
-
-    def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
-        """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
-        only one stage to choose for."""
-        config = self._chosen(self.config, model, stream)
-        steps, jit = config.steps_per_execution, config.jit
-        if stage.is_final and not stage.number and config.pretrain_on is None:
-            self._change(jit=jit, steps_per_execution=steps)
-        self._say_model(model, f"steps a call: {steps}, XLA {jit}")
-        return config
-
-    def _say_model(self, model: Any, how: str) -> None:
-        """What is learnt, here and in the manifest."""
-        whole = self.kept
-        trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
-        about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
-        self.run.update_manifest(model=about)
-        self.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; {how}")
-
-    def _chosen(self, config: Any, model: Any, stream: Any) -> Any:
-        """The config with what is chosen for one model and its batches."""
-        from pipelines.preparation import choose_jit, choose_steps
-
-        about = config, model, self.runtime.device, stream.order.shapes, self.built.gains_by_xla
-        jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
-        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
-        return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
-
-    def _change(self, **settings: Any) -> None:
+    def change(self, **settings: Any) -> None:
         """Replace settings, here and in run.yaml."""
         self.config = self.config.model_copy(update=settings)
         self.run.write_settings(write_config(self.config, self.task_name))

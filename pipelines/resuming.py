@@ -14,7 +14,7 @@ def other_ground(run: Run, device: str) -> list[str]:
     """What is not as it was when the run began, so that its bits may differ from here on."""
     manifest = run.manifest()
     before = {**manifest.get("versions", {}), "device": manifest.get("device", "unknown")}
-    now = {**versions(), "device": device}
+    now = {**versions(manifest["task"]), "device": device}
     return [
         f"{name} was {before[name]} and is {now.get(name, 'gone')}: the result may differ in its last bits"
         for name in before

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipelines import registry
 from pipelines.errors import ConfigError, StateError
 from pipelines.machine import processor
 from pipelines.state import is_left_over, sync, write_bytes
@@ -252,7 +253,7 @@ def start_manifest(task: str, path: Path, command: list[str], seed: int, device:
         "command": command,
         "seed": seed,
         "device": device,
-        "versions": versions(),
+        "versions": versions(task),
         "git": _git_revision(),
         "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
     }
@@ -263,10 +264,10 @@ def _unused(folder: Path) -> str:
     return str(next(place for place in places if not place.exists()))
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a result."""
+def versions(task: str) -> dict[str, str]:
+    """Of Python and of the packages that decide a result, the task's own among them."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in filter(None, (*_PACKAGES, registry.distribution(task))):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

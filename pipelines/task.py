@@ -118,6 +118,8 @@ class Built:
     """None: the model has no part that other weights could be for."""
     network: "keras.Model | None" = None
     """The nested model that a file of published weights is for."""
+    part: "Callable[[keras.Model], keras.Model] | None" = None
+    """What of a preset's backbone the network is; None: all of it."""
     published: "Mapping[str, Callable[[], Download]]" = field(default_factory=dict)
     """Weights for the network, by the name that `--pretrained` knows them by."""
     cacheable: bool = False

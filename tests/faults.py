@@ -115,7 +115,7 @@ def matrix(task: str) -> list[Trial]:
 
 def few(task: str) -> list[Trial]:
     """A dozen trials of the first task, in which every place and every factor occurs; of the others, which run by the
-    same code, some of them."""
+    same code, two of one kind and one that pretrains."""
     from pipelines import registry
 
     rows = combinations(task)
@@ -128,7 +128,10 @@ def few(task: str) -> list[Trial]:
     ]  # fmt: skip
     trials = [Trial(task, rows[place % len(rows)], each) for place, each in enumerate(faults)]
     if task != next(iter(registry.TASKS)):
-        return [trials[place] for place in (1, 3, 5, 9)] + pretrained(task, [Fault("step", 12)]) + forgetful(task)
+        settings = forgetful(task)[0].settings if forgetful(task) else rows[1]
+        own = ((Fault("step", 13),), (Fault("write", 4), Fault("step", 7, "TERM"), Fault("export", 40)))
+        others = [Trial(task, settings, each) for each in own]
+        return others + pretrained(task, [Fault("step", 12)]) + forgetful(task)
     trials += averaged(task, [Fault("write", 6), Fault("step", 18)])
     return trials + pretrained(task, [Fault("step", 4), Fault("step", 12)]) + forgetful(task)
 

@@ -261,13 +261,13 @@ def test_several_labels_are_taught(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (32, 3), (48, 1), (20, 3)])
 @pytest.mark.parametrize("given", [1, 3])
 def test_the_teacher_sees_what_decoding_would_give_it(size: int, channels: int, given: int) -> None:
-    from tasks.image_classification import pixels, teaching
+    from tasks.image_classification import encoding, teaching
 
     images = RNG.integers(0, 255, (4, 32, 32, given), dtype=np.uint8)
     inputs = keras.Input((32, 32, given), dtype="uint8")
     seen = teaching._as_seen(inputs, size, channels)
     found = np.array(seen if seen is inputs else keras.Model(inputs, seen)(images)) if seen is not inputs else images
-    expected = pixels._pixels({"pixels": keras.ops.convert_to_tensor(images)}, size, channels)
+    expected = encoding._pixels({"pixels": keras.ops.convert_to_tensor(images)}, size, channels)
     np.testing.assert_allclose(found.astype(int), np.array(expected).astype(int), atol=1)
 
 

@@ -13,9 +13,8 @@ from pipelines.task import Batching, Raw
 from tasks.image_classification import rand_augment as ra
 from tasks.image_classification.augmentation import augment, erase
 from tasks.image_classification.config import Config
+from tasks.image_classification.encoding import batching, encode
 from tasks.image_classification.mixing import beta
-from tasks.image_classification.pixels import encode
-from tasks.image_classification.task import batching
 
 RANDOM = np.random.default_rng(0)
 PHOTOS = np.clip(RANDOM.normal(120, 40, (6, 17, 17, 3)) + np.arange(17)[:, None, None] * 4, 20, 230).astype(np.uint8)
@@ -221,8 +220,8 @@ def test_a_broken_partner_is_named(tmp_path: Any) -> None:
 
 
 def test_a_picture_shows_how_images_vary() -> None:
-    from tasks.image_classification.pixels import varied
-    from tasks.image_classification.scores import _variations
+    from tasks.image_classification.encoding import varied
+    from tasks.image_classification.figures import _variations
 
     config = Config(image_size=8, color="grey", augment="none", cutmix=1.0)
     assets = {"classes": ["a", "b"]}

@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.errors import DataError
 from pipelines.task import Data
 from tasks.image_classification.config import Config
-from tasks.image_classification.data import inputs, load_data, load_test, references, resolve
+from tasks.image_classification.data import decide, inputs, load_data, load_test, references
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -53,7 +53,7 @@ def test_the_sample_is_digits_without_network() -> None:
     raw = data.splits["train"].fetch(np.arange(1437))
     assert raw["pixels"].shape == (1437, 8, 8, 1)
     assert (str(raw["pixels"].dtype), raw["pixels"].max(), str(raw["label"].dtype)) == ("uint8", 255, "int32")
-    resolved = resolve(Config(), data)
+    resolved = decide(Config(), data)
     assert (resolved.image_size, resolved.color) == (8, "grey")
     assert data.protocol == data.summary["protocol"]
     assert load_data(Config()).fingerprint == data.fingerprint
@@ -79,7 +79,7 @@ def test_class_folders(tmp_path: Path) -> None:
         assert os.path.exists(path)
     assert store.ids(np.array([3, 0])) == [path.decode() for path in raw["path"]]
     np.testing.assert_array_equal(references(store)["label"][[3, 0]], raw["label"])
-    resolved = resolve(Config(), data)
+    resolved = decide(Config(), data)
     assert (resolved.image_size, resolved.color) == (96, "rgb")
 
 
@@ -224,11 +224,11 @@ def test_wrong_arrays_are_refused(tmp_path: Path, x: np.ndarray, y: Any, sentenc
 def test_colour_is_grey_where_every_image_is(tmp_path: Path) -> None:
     photos(tmp_path, mode="L", size=(16, 16))
     data = load_data(Config(data=str(tmp_path)))
-    assert (resolve(Config(), data).image_size, resolve(Config(), data).color) == (16, "grey")
-    resolved = resolve(Config(image_size=32, color="rgb"), data)
+    assert (decide(Config(), data).image_size, decide(Config(), data).color) == (16, "grey")
+    resolved = decide(Config(image_size=32, color="rgb"), data)
     assert (resolved.image_size, resolved.color) == (32, "rgb")
     picture(5, "P").resize((16, 16)).save(tmp_path / "ant" / "00.png")
-    assert resolve(Config(), load_data(Config(data=str(tmp_path)))).color == "rgb"
+    assert decide(Config(), load_data(Config(data=str(tmp_path)))).color == "rgb"
 
 
 def test_unknown_labels_elsewhere_are_named(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_reading_images_imports_no_tensorflow(tmp_path: Path) -> None:
     photos(tmp_path)
     code = (
         "import sys; from tasks.image_classification import data; from tasks.image_classification.config import Config;"
-        f"config = Config(data={str(tmp_path)!r}); data.resolve(config, data.load_data(config));"
+        f"config = Config(data={str(tmp_path)!r}); data.decide(config, data.load_data(config));"
         "data.check_data(config);"
         "list(data.inputs(['-'], config)); sys.exit(len({'tensorflow', 'keras', 'jax'} & set(sys.modules)))"
     )
@@ -339,7 +339,7 @@ def test_fashion_mnist() -> None:
     data = load_data(Config(data=str(SHARED / "fashion_mnist")))
     assert counts(data) == [53333, 6667, 10000]
     assert data.assets["classes"] == [str(number) for number in range(10)]
-    assert resolve(Config(), data).image_size == 28
+    assert decide(Config(), data).image_size == 28
     assert data.splits["test"].fetch(np.array([0]))["label"].tolist() == [9]
 
 

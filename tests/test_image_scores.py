@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.errors import DataError
 from pipelines.scoring import softmax
 from pipelines.task import Data, Interval, Raw, Record
-from tasks.image_classification import multilabel, scores
+from tasks.image_classification import answers, baseline, figures, multilabel, scores
 from tasks.image_classification.config import Config
 from tasks.image_classification.model import build_model
 
@@ -85,23 +85,23 @@ CONFIG = Config(image_size=8, color="grey", width=4)
 
 
 def test_answer_names_the_best_classes_in_order() -> None:
-    found = scores.answer(np.array([0.2, 0.7, 0.1]), CLASSES, 2)
+    found = answers.answer(np.array([0.2, 0.7, 0.1]), CLASSES, 2)
     assert found["label"] == "bee"
     assert found["probability"] == 0.7
     assert [one["label"] for one in found["top_k"]] == ["bee", "ant"]
-    assert len(scores.answer(np.array([0.5, 0.5]), CLASSES[:2], 5)["top_k"]) == 2
+    assert len(answers.answer(np.array([0.5, 0.5]), CLASSES[:2], 5)["top_k"]) == 2
 
 
 def test_a_row_of_csv_has_a_column_for_each_class() -> None:
     logits = np.log([0.2, 0.7, 0.1]).astype(np.float32)
-    record = Record("a.png", scores.answer(np.array([0.2, 0.7, 0.1]), CLASSES, 2), logits)
-    table = scores.table(Config(), {"classes": CLASSES})
+    record = Record("a.png", answers.answer(np.array([0.2, 0.7, 0.1]), CLASSES, 2), logits)
+    table = answers.table(Config(), {"classes": CLASSES})
     assert table.columns == ("label", "probability", *(f"probability_{name}" for name in CLASSES))
     (row,) = table.rows(record)
     assert list(row) == list(table.columns)
     assert (row["label"], row["probability"]) == (CLASSES[1], 0.7)
     np.testing.assert_allclose([row[f"probability_{name}"] for name in CLASSES], [0.2, 0.7, 0.1], rtol=1e-6)
-    (cooler,) = scores.table(Config(), {"classes": CLASSES, "temperature": 2.0}).rows(record)
+    (cooler,) = answers.table(Config(), {"classes": CLASSES, "temperature": 2.0}).rows(record)
     np.testing.assert_allclose(cooler[f"probability_{CLASSES[1]}"], 0.7**0.5 / sum(p**0.5 for p in (0.2, 0.7, 0.1)))
 
 
@@ -110,7 +110,7 @@ def test_several_labels_stand_in_one_cell_as_in_tables_that_are_read() -> None:
     logits = np.array([2.0, 1.0, -1.0])
     shares = 1 / (1 + np.exp(-logits))
     record = Record("a.png", multilabel.answer(shares, CLASSES, [0.5] * 3, 2), logits)
-    (row,) = scores.table(config, assets).rows(record)
+    (row,) = answers.table(config, assets).rows(record)
     assert row["labels"] == f"{CLASSES[0]}|{CLASSES[1]}"
     np.testing.assert_allclose([row[f"probability_{name}"] for name in CLASSES], shares)
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_scored_is_said(found: list[Record], labels: list[int], w
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_baseline_learns_and_goes_through_the_same_score(classes: int) -> None:
-    fitted = scores.baseline(CONFIG, data(pictures(300, classes), CLASSES[:classes]))
+    fitted = baseline.baseline(CONFIG, data(pictures(300, classes), CLASSES[:classes]))
     test = pictures(100, classes, seed=1)
     batches = ((test.ids(part), {"pixels": test.images[part]}) for part in np.split(np.arange(100), [64]))
     answered = list(fitted.predictor(batches))
@@ -163,30 +163,30 @@ def test_baseline_learns_and_goes_through_the_same_score(classes: int) -> None:
 
 def test_baseline_says_that_its_iterations_were_capped() -> None:
     config = CONFIG.model_copy(update={"baseline_iterations": 1})
-    assert "stopped at 1 iterations" in scores.baseline(config, data(pictures(200), CLASSES)).note
+    assert "stopped at 1 iterations" in baseline.baseline(config, data(pictures(200), CLASSES)).note
 
 
 def test_baseline_says_how_many_images_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "_MOST_WORK", 64 * 3 * 150)
-    monkeypatch.setattr(scores, "_FEWEST", 1)
+    monkeypatch.setattr(baseline, "_MOST_WORK", 64 * 3 * 150)
+    monkeypatch.setattr(baseline, "_FEWEST", 1)
     train = data(pictures(400), CLASSES)
-    assert "150 of 400 training images" in scores.baseline(CONFIG, train).note
+    assert "150 of 400 training images" in baseline.baseline(CONFIG, train).note
 
 
 def test_baseline_survives_classes_without_a_training_image() -> None:
-    fitted = scores.baseline(CONFIG, data(pictures(200, 2), CLASSES))
+    fitted = baseline.baseline(CONFIG, data(pictures(200, 2), CLASSES))
     image = pictures(1)
     (found,) = fitted.predictor([(["x"], {"pixels": image.images})])
     assert found.output is not None
     assert found.output[2] == pytest.approx(np.log(1e-7))
-    alone = scores.baseline(CONFIG, data(pictures(20, 1), CLASSES))
+    alone = baseline.baseline(CONFIG, data(pictures(20, 1), CLASSES))
     (found,) = alone.predictor([(["x"], {"pixels": image.images})])
     assert found.answer["label"] == "ant"
     assert found.answer["probability"] == pytest.approx(1)
 
 
 def test_baseline_of_rgb_images_is_at_most_16_pixels_wide() -> None:
-    sides = [scores._Grid(Config(image_size=s, color=c)).note for s, c in ((224, "rgb"), (224, "grey"), (8, "rgb"))]
+    sides = [baseline._Grid(Config(image_size=s, color=c)).note for s, c in ((224, "rgb"), (224, "grey"), (8, "rgb"))]
     assert sides == ["pixels at 16x16", "pixels at 28x28", "pixels at 8x8"]
 
 
@@ -199,7 +199,9 @@ def test_figures_are_pictures(classes: int) -> None:
     logits[np.arange(150), labels] += 2
     names = [*CLASSES, "$x_1$ \\alpha", *(f"class {index}" for index in range(200))][:classes]
     assets = {"classes": names, "temperature": 1.5}
-    found = scores.figures(records(logits), {"label": labels}, CONFIG, assets, store, build_model(CONFIG, assets).model)
+    found = figures.figures(
+        records(logits), {"label": labels}, CONFIG, assets, store, build_model(CONFIG, assets).model
+    )
     assert [figure.name for figure in found] == [
         "confusion_matrix",
         "reliability",
@@ -219,7 +221,7 @@ def test_no_mistakes_no_picture_of_them() -> None:
     logits = np.eye(3)[store.labels] * 9
     assets = {"classes": CLASSES}
     model = build_model(CONFIG, assets).model
-    found = scores.figures(records(logits), {"label": store.labels}, CONFIG, assets, store, model)
+    found = figures.figures(records(logits), {"label": store.labels}, CONFIG, assets, store, model)
     assert "mistakes" not in [figure.name for figure in found]
     perfect = scores.score(records(logits), {"label": store.labels}, CONFIG, {"classes": CLASSES})
     assert perfect.scores["accuracy"] == Interval(1.0, 1.0, 1.0)

@@ -18,7 +18,7 @@ from tasks.recommendation.config import Config
 from tasks.recommendation.data.stores import interactions
 from tasks.recommendation.implied import resolve
 from tasks.recommendation.model import build_model
-from tasks.recommendation.topk import predictor
+from tasks.recommendation.prediction import predictor
 
 USERS, ITEMS = 60, 24
 

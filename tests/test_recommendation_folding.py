@@ -14,7 +14,7 @@ from tasks.recommendation.config import Config
 from tasks.recommendation.data.packing import packed, packed_flags, unpacked_flags
 from tasks.recommendation.folding import Folding
 from tasks.recommendation.model import build_model
-from tasks.recommendation.topk import predictor
+from tasks.recommendation.prediction import predictor
 
 USERS, NEW, ITEMS, KINDS = 120, 40, 60, 4
 World = tuple[Any, dict[str, Any], list[np.ndarray]]

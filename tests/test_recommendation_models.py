@@ -23,7 +23,7 @@ from tasks.recommendation.backbones import STATES, towers
 from tasks.recommendation.config import Config
 from tasks.recommendation.encoding import encode
 from tasks.recommendation.model import build_model
-from tasks.recommendation.topk import predictor
+from tasks.recommendation.prediction import predictor
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""

@@ -24,10 +24,10 @@ from tasks.recommendation import answers, data
 from tasks.recommendation.config import Config
 from tasks.recommendation.implied import resolve
 from tasks.recommendation.model import build_model
+from tasks.recommendation.prediction import predictor
 from tasks.recommendation.ranking import ranked, tie_breakers
 from tasks.recommendation.ranking_graph import ranked as ranked_in_a_graph
 from tasks.recommendation.serving import _list_gap, serving
-from tasks.recommendation.topk import predictor
 
 USERS, ITEMS = 40, 60
 SERVED = """

@@ -68,7 +68,7 @@ def test_it_is_scikit_learns_ridge(tmp_path: Path) -> None:
 def test_the_better_one_on_validation_comes_first(tmp_path: Path) -> None:
     config = table(tmp_path)
     data = series_data.load_data(config)
-    first = scores.baseline(config, data)
+    first = baselines.baseline(config, data)
     (second,) = first.others
     assert [first.name, second.name] == ["ridge regression on lags", "seasonal naive"]
     assert not second.others
@@ -80,7 +80,7 @@ def test_the_better_one_on_validation_comes_first(tmp_path: Path) -> None:
     assert judged(config, data, first).scores["mase"].value < judged(config, data, second).scores["mase"].value
     plain = table(tmp_path, noise=0.0)
     data = series_data.load_data(plain)
-    best = scores.baseline(plain, data)
+    best = baselines.baseline(plain, data)
     naive = next(one for one in (best, *best.others) if one.name == "seasonal naive")
     assert judged(plain, data, naive).scores["mae"].value < 1e-3, "what repeats itself is known"
 
@@ -98,7 +98,7 @@ def test_ridge_uses_what_is_known_ahead(tmp_path: Path) -> None:
     data = series_data.load_data(config)
     fitted = ridge.Ridge.fit(config, data)
     assert "what is known ahead" in fitted.note
-    first = scores.baseline(config, data)
+    first = baselines.baseline(config, data)
     assert first.name == "ridge regression on lags"
     assert judged(config, data, first).scores["mae_units"].value < 0.5
     assert judged(config, data, first.others[0]).scores["mae_units"].value > 1
@@ -149,6 +149,6 @@ def test_futures_with_gaps_are_left_out_and_windows_that_show_nothing_are_foreca
 def test_ridge_is_strong_on_etth1() -> None:
     config = Config(data=str(ETT), columns="time=date", lookback=336, horizon=96, split=(8640, 2880, 2880))
     data = series_data.load_data(config)
-    result = judged(config, data, scores.baseline(config, data))
+    result = judged(config, data, baselines.baseline(config, data))
     assert result.scores["mse"].value < 0.38, "measured: 0.3702, as the linear models of the literature"
     assert result.scores["mae"].value < 0.40

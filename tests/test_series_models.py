@@ -25,8 +25,9 @@ from tasks.time_series_forecasting.backbones import moving_average
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.data.covariates import unseen
 from tasks.time_series_forecasting.encoding import encode, widths
-from tasks.time_series_forecasting.model import build_model, predictor
+from tasks.time_series_forecasting.model import build_model
 from tasks.time_series_forecasting.normalization import normalize
+from tasks.time_series_forecasting.prediction import predictor
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs part of this file again in a process with the other backend."""

@@ -12,7 +12,7 @@ from utilsforecast import losses
 from pipelines.errors import DataError
 from pipelines.evaluation import judge
 from pipelines.task import Figure, Record
-from tasks.time_series_forecasting import conformal, scores
+from tasks.time_series_forecasting import conformal, figures, scores
 from tasks.time_series_forecasting.answers import Answer, six_digits
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.measures import Measured, each_series
@@ -424,7 +424,7 @@ def test_pictures_are_drawn(frames: int, origins: int, horizon: int, channels: i
     references["future_seen"][0, 0, 0] = frames * origins == 1
     store: Any = Pasts(history, references["series"])
     config = Config(horizon=horizon)
-    drawn = scores.figures(records(outputs, ids), references, config, assets(channels), store, None)
+    drawn = figures.figures(records(outputs, ids), references, config, assets(channels), store, None)
     assert [figure.name for figure in drawn] == ["forecasts", "error_by_step", "coverage_by_step", "residuals"]
     for figure in drawn:
         assert isinstance(figure, Figure)

@@ -16,7 +16,7 @@ from tasks.speech_recognition.answers import answer, table
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.data.inputs import inputs
 from tasks.speech_recognition.decoding import Word
-from tasks.speech_recognition.transcribing import predictor
+from tasks.speech_recognition.prediction import predictor
 from tasks.speech_recognition.windows import windows
 
 RATE = 8_000

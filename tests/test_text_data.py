@@ -170,7 +170,7 @@ def test_sources_that_hold_no_texts(tmp_path: Path) -> None:
     ("classes", "ordered"), [(["1", "2", "3", "4", "5"], "yes"), (["0", "1"], "no"), (["bad", "fine", "good"], "no")]
 )
 def test_grades_are_recognised(classes: list[str], ordered: str) -> None:
-    from tasks.text_sentiment.task import resolve
+    from tasks.text_sentiment.implied import resolve
 
     data: Any = type("Data", (), {"assets": {"classes": classes}, "splits": {"train": range(5_000)}})()
     assert resolve(Config(), data).ordered == ordered

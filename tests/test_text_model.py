@@ -22,8 +22,9 @@ from pipelines.text.tokenizers import subwords_asset, tokenizer
 from tasks.text_sentiment import lengths
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.encoding import encode
-from tasks.text_sentiment.model import build_model, predictor
-from tasks.text_sentiment.task import batching
+from tasks.text_sentiment.lengths import batching
+from tasks.text_sentiment.model import build_model
+from tasks.text_sentiment.prediction import predictor
 
 NETWORKS = ("cnn", "bag", "bilstm", "bigru", "transformer")
 WORDS = [f"{first}{last}" for first in "bdfgkl" for last in ("a", "en", "ist", "or")]

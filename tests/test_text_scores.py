@@ -18,8 +18,8 @@ from pipelines.errors import ConfigError, DataError
 from pipelines.evaluation import predict_store
 from pipelines.scoring import outcomes, softmax
 from pipelines.task import Data, Figure, Passages, Record
+from tasks.text_sentiment import answers, figures, scores
 from tasks.text_sentiment import baseline as baselines
-from tasks.text_sentiment import figures, scores
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import Texts, TextStore, as_column
 from tasks.text_sentiment.tokens import cut_in_words
@@ -93,8 +93,8 @@ def built(seed: int = 0, **settings: Any) -> tuple[keras.Model, Any]:
 
 
 def test_an_answer_holds_every_class() -> None:
-    found = scores.answer(np.array([0.25, 0.75]), ["negative", "positive"])
-    table = scores.table(Config(), {"classes": ["negative", "positive"]})
+    found = answers.answer(np.array([0.25, 0.75]), ["negative", "positive"])
+    table = answers.table(Config(), {"classes": ["negative", "positive"]})
     assert table.columns == ("label", "probability", "probability_negative", "probability_positive")
     assert list(table.rows(Record("a", found))) == [
         {"label": "positive", "probability": 0.75, "probability_negative": 0.25, "probability_positive": 0.75}
@@ -181,7 +181,7 @@ def data_of(texts: list[str], labels: list[int], classes: list[str] | None = Non
 
 
 def test_the_baseline_learns_and_reads_texts_of_a_store_and_of_a_person() -> None:
-    fitted = scores.baseline(config_of(), data_of(*sentences(200)))
+    fitted = baselines.baseline(config_of(), data_of(*sentences(200)))
     test = store_of(*sentences(60, seed=1))
     found = predict_store(fitted.predictor, test, fitted.fetch)
     assert [record.id for record in found] == test.ids(np.arange(60))
@@ -218,7 +218,7 @@ def test_words_are_signs_and_single_ideographs_too() -> None:
 @pytest.mark.parametrize("texts", [["", " ", "\n"], ["!", "?", "…"], UNUSUAL])
 def test_the_baseline_takes_any_texts(texts: list[str]) -> None:
     labels = [index % 2 for index in range(len(texts))]
-    fitted = scores.baseline(config_of(), data_of(texts, labels))
+    fitted = baselines.baseline(config_of(), data_of(texts, labels))
     for batch in (texts, ["", "\t"], [UNUSUAL[0]]):
         found = list(fitted.predictor([(batch, {"text": as_column([text.encode() for text in batch])}), ([], {})]))
         assert len(found) == len(batch)
@@ -227,12 +227,12 @@ def test_the_baseline_takes_any_texts(texts: list[str]) -> None:
 
 def test_the_baseline_knows_classes_without_an_example_and_one_class_alone() -> None:
     texts, labels = sentences(40)
-    (found,) = scores.baseline(config_of(), data_of(texts, labels, ["a", "b", "c"])).predictor(
+    (found,) = baselines.baseline(config_of(), data_of(texts, labels, ["a", "b", "c"])).predictor(
         [(["x"], {"text": as_column([b"good"])})]
     )
     assert found.output is not None
     assert found.output[2] == pytest.approx(np.log(1e-7))
-    (alone,) = scores.baseline(config_of(), data_of(texts, [1] * 40)).predictor(
+    (alone,) = baselines.baseline(config_of(), data_of(texts, [1] * 40)).predictor(
         [(["x"], {"text": as_column([b"bad"])})]
     )
     assert alone.answer["label"] == "positive"
@@ -242,7 +242,7 @@ def test_the_baseline_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     texts, labels = sentences(100)
     monkeypatch.setattr(baselines, "_MOST_CHARACTERS", sum(map(len, texts)) // 2)
     monkeypatch.setattr(baselines.Words, "most", 5)
-    note = scores.baseline(config_of(baseline_iterations=1), data_of(texts, labels)).note
+    note = baselines.baseline(config_of(baseline_iterations=1), data_of(texts, labels)).note
     assert "the 5 most frequent words and pairs of words" in note
     assert "of 100 training texts, chosen by the seed" in note
     assert "stopped at 1 iterations" in note
@@ -256,7 +256,7 @@ def test_the_baseline_is_strong_on_sst2() -> None:
         lines = (SST2 / f"{split}.tsv").read_text("utf-8").splitlines()
         rows = [line.rsplit("\t", 1) for line in lines]
         parts[split] = [text for text, _ in rows], [int(label) for _, label in rows]
-    fitted = scores.baseline(config_of(), data_of(*parts["train"]))
+    fitted = baselines.baseline(config_of(), data_of(*parts["train"]))
     test = store_of(*parts["test"])
     found = scores.score(predict_store(fitted.predictor, test, fitted.fetch), references(test), config_of(), ASSETS)
     assert found.scores["accuracy"].value > 0.82
@@ -277,7 +277,7 @@ def test_figures_of_usual_and_unusual_texts(classes: list[str]) -> None:
 
     config, store = config_of(), store_of(texts, labels.tolist())
     model = build_model(config, assets).model
-    found = scores.figures(records(logits), references(store), config, assets, store, model)
+    found = figures.figures(records(logits), references(store), config, assets, store, model)
     names = ["confusion_matrix", "reliability", "class_f1", "lengths", "mistakes", "attributions"]
     assert [figure.name for figure in found] == names
     for figure in found:

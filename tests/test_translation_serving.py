@@ -24,8 +24,8 @@ from tasks.translation.config import Config
 from tasks.translation.data.sample import sample
 from tasks.translation.data.stores import as_column
 from tasks.translation.model import build_model
+from tasks.translation.prediction import predictor
 from tasks.translation.serving import _gap, serving
-from tasks.translation.translating import predictor
 from tasks.translation.vocabulary import learnt, vocabulary
 
 pytest.importorskip("tensorflow_text")

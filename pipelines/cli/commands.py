@@ -137,19 +137,19 @@ class TaskGroup(Verbs):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The tasks."""
-        return list(registry.TASKS)
+        return list(registry.known())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb for one task; its settings are not loaded yet."""
-        if cmd_name not in registry.TASKS:
+        if cmd_name not in registry.known():
             return None
         return TaskCommand(
             cmd_name,
             self.groups,
             params=[*self.switches],
             callback=self._call,
-            help=f"{self.help}\n\n{cmd_name}: {registry.TASKS[cmd_name]}",
-            short_help=registry.TASKS[cmd_name],
+            help=f"{self.help}\n\n{cmd_name}: {registry.known()[cmd_name]}",
+            short_help=registry.known()[cmd_name],
         )
 
     def refuse(self, ctx: click.Context, name: str) -> None:

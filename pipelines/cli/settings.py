@@ -12,7 +12,7 @@ from pipelines.console import text_table
 @click.command()
 def tasks() -> None:
     """List the tasks."""
-    click.echo(text_table([[name, summary] for name, summary in registry.TASKS.items()]))
+    click.echo(text_table([[name, summary] for name, summary in registry.known().items()]))
 
 
 def _recipes(chosen: Chosen) -> None:

@@ -44,7 +44,7 @@ def option(default: Any, help: str, *, kind: Kind, off: str = "", **limits: Any)
 def declared() -> list[Declared]:
     """The options of all tasks; those of one name are one option, and mean the same."""
     found: dict[str, Declared] = {}
-    for task in registry.TASKS:
+    for task in registry.known():
         for name, field in _fields(task).items():
             others = found[name].tasks if name in found else ()
             found[name] = _declared(name, field, (*others, task))

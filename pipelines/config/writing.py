@@ -76,7 +76,7 @@ def schema(task: str) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **document,
         "title": f"Settings of {task}",
-        "description": registry.TASKS[task],
+        "description": registry.known()[task],
     }
 
 

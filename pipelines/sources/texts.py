@@ -140,9 +140,7 @@ def misfit(
     place = f"byte offset {offset:,}" + (f" of line {line:,}" if line else "")
     found = f"is not {encoding.upper()} ({place} holds 0x{data[offset]:02X})"
     other = _fitting(data, encoding) if settable else None
-    return f"{found}: save {whole if line else 'it'} as UTF-8" + (
-        f", or give --encoding {other}." if other else "."
-    )
+    return f"{found}: save {whole if line else 'it'} as UTF-8" + (f", or give --encoding {other}." if other else ".")
 
 
 def is_narrow(encoding: str) -> bool:

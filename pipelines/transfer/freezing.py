@@ -10,6 +10,9 @@ from pipelines.task import Head
 _UNUSED = ("mask_token",)
 """Variables that only the pretraining of a network used, as DINO's: no gradient reaches them."""
 
+_FIXED = ("encoder_position_embedding",)
+"""Layers that hold what was never learnt: Whisper's places, which are sinusoids."""
+
 
 def backbone_layers(model: keras.Model, head: Head) -> list[keras.layers.Layer]:
     """The layers that own weights, from the input to the top, without the head."""
@@ -44,7 +47,7 @@ def freeze(layers: Sequence[keras.layers.Layer], unfreeze: str) -> Sequence[kera
         layer.trainable = False
     for layer in layers[kept:]:
         layer.trainable = True  # it was frozen in an earlier stage, or with the layer that it is part of
-    for variable in [v for layer in layers for v in weights_of(layer) if v.name in _UNUSED]:
+    for variable in [v for layer in layers for v in weights_of(layer) if v.name in _UNUSED or layer.name in _FIXED]:
         variable.trainable = False
     return layers[kept:]
 

@@ -40,7 +40,8 @@ def _from_preset(built: Built, source: str) -> Origin:
     from pipelines.transfer.presets import load_preset, preset_files, preset_licence
 
     assert built.network is not None
-    matched = take_over(align(owners(load_preset(source)), owners(built.network)))
+    whole = load_preset(source)
+    matched = take_over(align(owners(built.part(whole) if built.part else whole), owners(built.network)))
     if not matched.taken:
         raise ConfigError(f"pretrained: nothing of {source} fits {built.model.name}.")
     new = _outside(built.model, matched.taken + [note.partition(" ")[0] for note in matched.resized])
@@ -53,7 +54,10 @@ def _from_run(built: Built, source: str, assets: Assets) -> Origin:
     from pipelines.artefact import load_model
 
     run, head, ours = Run(Path(source)), built.head, kept_model(built)
-    assert head is not None
+    if head is None:
+        raise ConfigError(
+            f"pretrained: a {ours.name} has no head, so that it cannot start from another run: leave it out."
+        )
     try:
         model, known = load_model(run)
     except StateError as error:

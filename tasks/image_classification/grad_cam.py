@@ -10,7 +10,7 @@ from pipelines.devices import forward, slopes
 from pipelines.report import charts
 from pipelines.task import Figure, Store
 from tasks.image_classification.config import Config
-from tasks.image_classification.pixels import pixels
+from tasks.image_classification.encoding import pixels
 
 Halves = tuple[keras.Model, keras.Model]
 """From pixels to the last features that still have places, [rows, height, width, channels]; from those to logits."""

@@ -6,8 +6,10 @@ from typing import Any
 from pipelines.artefact import read_settings
 from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.runs import Run
+from pipelines.task import Data
 from pipelines.transfer import kind_of
 from tasks.image_classification.config import Config
+from tasks.image_classification.data import decide
 from tasks.image_classification.networks import PRESET
 
 _OF_THE_MODEL = ("backbone", "width", "hidden", "image_size")
@@ -52,6 +54,11 @@ def imply(config: Config) -> Config:
         if config.image_size is None:
             update["image_size"] = _preset_size(config.pretrained)
     return config.model_copy(update=update)
+
+
+def resolve(config: Config, data: Data) -> Config:
+    """What the pretrained weights decide is filled in first, then what the data decides."""
+    return decide(imply(config), data)
 
 
 def _settings_of(source: str) -> Config:

@@ -1,22 +1,15 @@
 """The classifier: pixels from 0 to 255 in, a logit for each class out."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import keras
 
-from pipelines.devices import forward
 from pipelines.losses import classification_loss, correct, label_f1, multilabel_loss
-from pipelines.prediction import batched_predictor
-from pipelines.scoring import sigmoid, softmax
-from pipelines.task import Assets, Built, Head, Metric, Predictor, Record
-from tasks.image_classification import multilabel
+from pipelines.task import Assets, Built, Head, Metric
 from tasks.image_classification.augmentation import varies
 from tasks.image_classification.backbones import build_features
 from tasks.image_classification.config import Config
-from tasks.image_classification.pixels import channels_of, encode
-from tasks.image_classification.scores import answer
+from tasks.image_classification.encoding import channels_of
 
 
 def build_model(config: Config, assets: Assets) -> Built:
@@ -36,17 +29,3 @@ def build_model(config: Config, assets: Assets) -> Built:
     loss = partial(loss, smoothing=config.label_smoothing, gamma=gamma)
     head = Head(("dropout", "logits"), units="classes")
     return Built(model, loss, metrics, head=head, cacheable=not varies(config), **features.about)
-
-
-def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
-    """Images to classes; `top_k` of the options says how many are listed. Record.output holds the logits [classes]."""
-    classes, k = assets["classes"], int(options.get("top_k") or config.top_k)
-    temperature = assets.get("temperature", 1.0)
-
-    def record(name: str, logits: Any) -> Record:
-        if config.multi_label:
-            thresholds = multilabel.thresholds_of(assets)
-            return Record(name, multilabel.answer(sigmoid(logits), classes, thresholds, k), logits)
-        return Record(name, answer(softmax(logits, temperature), classes, k), logits)
-
-    return batched_predictor(encode(config, assets, training=False), forward(model), record)

@@ -119,7 +119,7 @@ def figures(logits: np.ndarray, references: Raw, config: Config, assets: Assets,
 def _mistakes(logits: np.ndarray, truth: np.ndarray, config: Config, assets: Assets, store: Store) -> Figure | None:
     """The images with the label that is most surely wrong, or most surely missed."""
     from pipelines.report import charts
-    from tasks.image_classification.pixels import pixels
+    from tasks.image_classification.encoding import pixels
 
     worst = _surest(logits, truth, assets, right=False)[:_MISTAKES]
     if not worst:

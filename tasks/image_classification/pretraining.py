@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipelines.stream import uniform
 from pipelines.task import Assets, Built, Encoder
-from tasks.image_classification import pixels
+from tasks.image_classification import encoding
 from tasks.image_classification.backbones import feature_map
 from tasks.image_classification.config import Config
 
@@ -33,7 +33,7 @@ def encode(config: Config, assets: Assets) -> Encoder:
     """x uint8 [rows, side, side, channels], a share `pretrain_mask` of its patches painted grey; y the same without
     that; weight float32 [rows, side * side], 1 where a pixel is hidden. Images are flipped and cropped as in training.
     """
-    whole = pixels.encode(config.model_copy(update=_LABELS), assets, True)
+    whole = encoding.encode(config.model_copy(update=_LABELS), assets, True)
 
     def masked(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         images, _, _ = whole(raw, keys)

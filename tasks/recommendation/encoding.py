@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.stream import uniform
-from pipelines.task import Assets, Encoder
+from pipelines.task import Assets, Batching, Encoder
 from tasks.recommendation.config import DRAWING, SEQUENTIAL, Config
 from tasks.recommendation.losses import log_popularity, rivals
 
@@ -22,6 +22,15 @@ _LENGTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 50, 64, 96, 128, 192, 256, 384
 def lengths(config: Config) -> tuple[int, ...]:
     """What histories are padded to, ascending; the last is max_history."""
     return (*[length for length in _LENGTHS if length < config.max_history], config.max_history)
+
+
+def batching(config: Config) -> Batching:
+    """A bucket for each length that histories are padded to; pairs all cost the same."""
+    if config.backbone not in SEQUENTIAL:
+        return Batching(batch_sizes=(config.batch_size,))
+    limits = lengths(config)
+    # A history is learnt from by all but its last item.
+    return Batching(lambda sizes: sizes[:, 0] - 1, limits[:-1], (config.batch_size,) * len(limits))
 
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:

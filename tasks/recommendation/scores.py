@@ -13,12 +13,8 @@ import numpy as np
 from pipelines import scoring
 from pipelines.task import Assets, Interval, Raw, Record, Scores
 from tasks.recommendation import measures
-from tasks.recommendation.baseline import baseline
 from tasks.recommendation.config import CUTOFFS, Config
-from tasks.recommendation.figures import figures
 from tasks.recommendation.measures import ACCURACY, Found, ratio_of_means
-
-__all__ = ["baseline", "figures", "score", "targets"]
 
 _CALLED = {name: "average_precision" if name == "map" else name for name in ACCURACY}
 """In tables without a cutoff in the name, where map would be read as that over classes."""

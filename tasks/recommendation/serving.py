@@ -14,8 +14,8 @@ from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen
 from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
+from tasks.recommendation.prediction import fitted_folding, known_users, rating_vectors
 from tasks.recommendation.ranking_graph import ranked
-from tasks.recommendation.topk import fitted_folding, known_users, rating_vectors
 
 _USER = tf.TensorSpec([None], tf.string, name="user")
 _ITEM = tf.TensorSpec([None], tf.string, name="item")

@@ -1,41 +1,30 @@
 """What the runtime needs to know about recommendation."""
 
-from pipelines.task import Batching, Data, Task
-from tasks.recommendation import answers, encoding, implied, model, scores, topk
-from tasks.recommendation import data as interactions
-from tasks.recommendation.config import SEQUENTIAL, Config
-from tasks.recommendation.serving import serving
-
-
-def batching(config: Config) -> Batching:
-    """A bucket for each length that histories are padded to; pairs all cost the same."""
-    if config.backbone not in SEQUENTIAL:
-        return Batching(batch_sizes=(config.batch_size,))
-    limits = encoding.lengths(config)
-    # A history is learnt from by all but its last item.
-    return Batching(lambda sizes: sizes[:, 0] - 1, limits[:-1], (config.batch_size,) * len(limits))
+from pipelines.task import Data, Task
+from tasks.recommendation import answers, baseline, data, encoding, figures, implied, model, prediction, scores, serving
+from tasks.recommendation.config import Config
 
 
 def load_data(config: Config) -> Data:
     """The model is that of the run to start from, where nothing else is said."""
-    return interactions.load_data(implied.imply(config))
+    return data.load_data(implied.imply(config))
 
 
 TASK = Task(
     unit="example",
     table=answers.table,
     load_data=load_data,
-    load_test=interactions.load_test,
+    load_test=data.load_test,
     resolve=implied.resolve,
     encode=encoding.encode,
-    batching=batching,
+    batching=encoding.batching,
     build_model=model.build_model,
-    baseline=scores.baseline,
-    predictor=topk.predictor,
-    references=interactions.references,
+    baseline=baseline.baseline,
+    predictor=prediction.predictor,
+    references=data.references,
     targets=scores.targets,
     score=scores.score,
-    figures=scores.figures,
-    inputs=interactions.inputs,
-    serving=serving,
+    figures=figures.figures,
+    inputs=data.inputs,
+    serving=serving.serving,
 )

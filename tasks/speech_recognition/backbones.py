@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import PRESET, Config
 from tasks.speech_recognition.conformer import conformer
 from tasks.speech_recognition.features import LogMel
 from tasks.speech_recognition.lengths import window_and_hop
 from tasks.speech_recognition.parts import dropped, subsampled
+from tasks.speech_recognition.preset_networks import hearing
 from tasks.speech_recognition.recurrent import BidirectionalGRU
 
 MELS, LOGITS = "log_mel", "logits"
@@ -28,17 +29,24 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
         "samples": keras.Input((), dtype="int32", name="samples"),
     }
     rate = int(assets["rate"])
+    if config.backbone == PRESET:
+        hears, encoder, kind = hearing(config, MELS)
+        x = dropped(encoder(list(hears(given))), config, "dropout")
+        return keras.Model(given, _logits(x, assets), name=kind)
     normal = assets["normal"] if config.normalization == "global" else {}
     mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
     x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
-    logits = keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
-    return keras.Model(given, logits, name=config.backbone)
+    return keras.Model(given, _logits(x, assets), name=config.backbone)
 
 
 def behind_the_features(network: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The network in two: up to its features, and from there on."""
     features = network.get_layer(MELS)
     return keras.Model(network.input, features.output), keras.Model(features.output, network.output)
+
+
+def _logits(x: Any, assets: Assets) -> Any:
+    return keras.layers.Dense(len(assets["alphabet"]), dtype="float32", name=LOGITS)(x)
 
 
 def _recurrent(mels: Any, counts: Any, config: Config) -> Any:

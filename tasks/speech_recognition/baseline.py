@@ -18,7 +18,7 @@ from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.decoding import Greedy
 from tasks.speech_recognition.features import LogMel
 from tasks.speech_recognition.lengths import window_and_hop
-from tasks.speech_recognition.transcribing import Recogniser
+from tasks.speech_recognition.prediction import Recogniser
 
 _EPOCHS, _MOST_EPOCHS, _UPDATES = 8, 40, 300
 """Passes over the training clips: as many as make so many updates."""

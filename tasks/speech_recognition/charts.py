@@ -80,7 +80,7 @@ def spectrograms(recordings: Sequence[Heard], hop: float) -> Figure:
         panels[-1].set_xlabel("seconds")
 
     caption = (
-        "The mel bands that the model sees, low ones below, dark where they are loud; above each what was said, in it "
+        "Mel bands, low ones below, dark where they are loud; above each what was said, in it "
         "the words that were heard, where they begin."
     )
     size = (7.4, 1.7 * len(recordings))

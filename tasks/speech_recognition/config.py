@@ -17,6 +17,8 @@ SIZES = {
     "base": (16, 256, 4),
 }
 """Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
+PRESET = "preset"
+"""The backbone that `pretrained` brings."""
 MOST_RATE = 16_000
 """Samples a second that a run keeps at most, where rate is not given: what speech models are trained on."""
 
@@ -94,8 +96,11 @@ class Config(RunConfig):
         ge=300,
         le=8_000,
     )
-    backbone: Literal["gru", "conformer"] = setting(
-        "gru", "gru (convolutions and bidirectional GRUs) or conformer (Gulati et al., 2020).", group="model"
+    backbone: Literal["gru", "conformer", "preset"] = setting(
+        "gru",
+        "gru (convolutions and bidirectional GRUs) or conformer (Gulati et al., 2020); a KerasHub preset is named with "
+        "pretrained.",
+        group="model",
     )
     size: Literal["tiny", "small", "base"] = setting(
         "tiny", "Of conformer: 4 layers of width 96, 8 of 144, 16 of 256.", group="model"
@@ -109,7 +114,7 @@ class Config(RunConfig):
     heads: int | None = setting(
         None, "Attention heads of conformer, if not as size has it.", group="model", ge=1, le=64
     )
-    dropout: float = setting(0.1, "Share of features dropped between layers.", group="model", ge=0, lt=1)
+    dropout: float = setting(0.25, "Share of features dropped between layers.", group="model", ge=0, lt=1)
 
     seconds_per_batch: float | None = setting(
         160.0,
@@ -204,6 +209,8 @@ class Config(RunConfig):
             )
         if self.noise_snr[0] > self.noise_snr[1]:
             raise ValueError(f"noise_snr runs from {self.noise_snr[0]:g} to {self.noise_snr[1]:g}: turn the two round")
+        if self.backbone == PRESET and self.pretrained is None:
+            raise ValueError("backbone preset is the encoder of a KerasHub preset: name it with pretrained")
         if self.hop_ms > self.window_ms:
             raise ValueError(f"hop_ms {self.hop_ms:g} leaves sound between windows of {self.window_ms:g} ms: lower it")
         if self.backbone == "conformer" and self.shape[1] % (2 * self.shape[2]):

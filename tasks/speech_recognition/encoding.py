@@ -68,7 +68,9 @@ def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Te
         samples = tf.minimum(rows.row_lengths(), allowed[-1])
         return tf.cast(_padded(rows, allowed), tf.float32) / FULL, tf.cast(samples, tf.int32)
     faster = 1.0 + speed * (2.0 * uniform(keys, _SPEED) - 1.0)
-    samples = tf.cast(tf.math.ceil(tf.cast(rows.row_lengths(), tf.float32) / faster), tf.int64)
+    lengths = tf.cast(rows.row_lengths(), tf.float32)
+    faster = tf.maximum(faster, lengths / tf.cast(allowed[-1], tf.float32))
+    samples = tf.cast(tf.math.ceil(lengths / faster), tf.int64)
     place = tf.minimum(tf.searchsorted(allowed, [tf.reduce_max(samples)])[0], tf.size(allowed) - 1)
     longest = tf.gather(allowed, place)
     sound = tf.cast(rows.to_tensor(0), tf.float32) / FULL

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from pipelines.task import Assets, Batching
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import PRESET, Config
 
 _SECONDS = (
     1.0,
@@ -43,7 +43,9 @@ def bounds(config: Config, rate: int, longest: float | None = None) -> tuple[int
     """The lengths that clips are padded to, in samples, ascending, each a multiple of what one answer takes; the last
     holds `longest` seconds, by default the longest that training stretches a clip to."""
     step = window_and_hop(config, rate)[1] * config.subsampling
-    longest = config.max_seconds / (1 - config.speed) if longest is None else longest
+    if longest is None:
+        # Presets take no more: there a long clip is slowed down as far as it fits.
+        longest = config.max_seconds if config.backbone == PRESET else config.max_seconds / (1 - config.speed)
     seconds = [*[one for one in _SECONDS if one < longest], longest]
     return tuple(dict.fromkeys(math.ceil(one * rate / step) * step for one in seconds))
 

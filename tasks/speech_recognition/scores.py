@@ -12,12 +12,8 @@ import numpy as np
 from pipelines import scoring
 from pipelines.task import Assets, Interval, Raw, Record, Scores
 from tasks.speech_recognition import measures
-from tasks.speech_recognition.baseline import baseline
 from tasks.speech_recognition.charts import in_seconds
 from tasks.speech_recognition.config import Config
-from tasks.speech_recognition.figures import figures
-
-__all__ = ["baseline", "figures", "score", "targets"]
 
 _SPEAKERS = 10
 """From so many on, resamples are of speakers: of fewer they would say little."""

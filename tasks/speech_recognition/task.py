@@ -1,8 +1,20 @@
 """What the runtime needs to know about speech recognition."""
 
 from pipelines.task import Task
-from tasks.speech_recognition import answers, assets, encoding, implied, lengths, model, scores, sounds, transcribing
-from tasks.speech_recognition import data as clips
+from tasks.speech_recognition import (
+    answers,
+    assets,
+    baseline,
+    data,
+    encoding,
+    figures,
+    implied,
+    lengths,
+    model,
+    prediction,
+    scores,
+    sounds,
+)
 
 TASK = Task(
     unit="utterance",
@@ -13,11 +25,11 @@ TASK = Task(
     encode=encoding.encode,
     batching=lengths.batching,
     build_model=model.build_model,
-    baseline=scores.baseline,
-    predictor=transcribing.predictor,
-    references=clips.references,
+    baseline=baseline.baseline,
+    predictor=prediction.predictor,
+    references=data.references,
     targets=scores.targets,
     score=scores.score,
-    figures=scores.figures,
-    inputs=clips.inputs,
+    figures=figures.figures,
+    inputs=data.inputs,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from pipelines import scoring
 from pipelines.baselines import fitted, log_probabilities
 from pipelines.task import Baseline, Data, Frozen, Predictor, Raw, Record, Store
+from tasks.text_sentiment.answers import answer
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import TextStore
 
@@ -46,8 +47,6 @@ def fetch(store: Store, indices: np.ndarray) -> Raw:
 
 
 def _predictor(grams: "Grams", model: Any, classes: Sequence[str]) -> Predictor:
-    from tasks.text_sentiment.scores import answer
-
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             if not ids:

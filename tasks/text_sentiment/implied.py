@@ -8,8 +8,10 @@ from typing import Any
 from pipelines.artefact import read_settings
 from pipelines.errors import ConfigError
 from pipelines.runs import Run
+from pipelines.task import Data
 from pipelines.transfer import kind_of
 from tasks.text_sentiment.config import PRESET, Config
+from tasks.text_sentiment.scores import grades
 
 _OF_THE_MODEL = (
     *("backbone", "vocabulary_size", "lowercase", "max_tokens", "long", "max_windows"),
@@ -34,6 +36,14 @@ def imply(config: Config) -> Config:
         return config
     update = _of_a_run(config) if kind_of(config.pretrained) == "run" else _of_a_preset(config)
     return config.model_copy(update={name: value for name, value in update.items() if name not in _set(config)})
+
+
+def resolve(config: Config, data: Data) -> Config:
+    """What the pretrained weights decide is filled in first, then what the data decides: how long few texts are learnt
+    from, whether labels are grades."""
+    ordered = grades(config, data.assets["classes"]) is not None
+    trained = enough_epochs(imply(config), len(data.splits["train"]))
+    return trained.model_copy(update={"ordered": "yes" if ordered else "no"})
 
 
 def enough_epochs(config: Config, texts: int) -> Config:

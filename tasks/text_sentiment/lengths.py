@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipelines.task import Batching
 from tasks.text_sentiment.config import Config
 
 _LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192)
@@ -64,3 +65,23 @@ def sizes(config: Config, tokenizer: Bounded) -> Callable[[np.ndarray], np.ndarr
     batches are costed by."""
     kept, count, extra = cut(config, tokenizer), windows(config, tokenizer), specials(tokenizer)
     return lambda lengths: (kept(lengths) + extra * count(lengths)).astype(np.int32)[:, None]
+
+
+def batching(config: Config) -> Batching:
+    """A bucket for each length that texts are padded to; of several windows, for each number of them."""
+    limits = (*bounds(config), *(config.max_tokens * count for count in window_bounds(config)[1:]))
+    return Batching(
+        cost=lambda sizes: sizes[:, 0],
+        bounds=limits[:-1],
+        batch_sizes=tuple(_batch_size(config, limit) for limit in limits),
+    )
+
+
+def _batch_size(config: Config, tokens: int) -> int:
+    """Of texts of so many tokens: a multiple of 8 where it can be, which devices share equally, and of the parts that
+    it is computed in."""
+    if config.tokens_per_batch is None:
+        return config.batch_size
+    many = config.tokens_per_batch // tokens
+    part = config.accumulate * (8 if many >= 8 * config.accumulate else 1)
+    return max(many // part, 1) * part

@@ -1,26 +1,15 @@
 """The classifier: tokens in, a logit for each class out."""
 
-import math
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 
-from pipelines.devices import forward
 from pipelines.losses import classification_loss, correct
-from pipelines.prediction import batched_predictor
-from pipelines.scoring import softmax
-from pipelines.task import Assets, Built, Head, Metric, Predictor, Record
+from pipelines.task import Assets, Built, Head, Metric
 from pipelines.text.tokenizers import tokenizer
 from tasks.text_sentiment.backbones import POOLER, build_features
 from tasks.text_sentiment.config import PRESET, Config
-from tasks.text_sentiment.encoding import encode
-from tasks.text_sentiment.scores import answer
-
-_TOKENS_AT_ONCE = 1 << 14
-"""In a prediction."""
 
 
 def build_model(config: Config, assets: Assets) -> Built:
@@ -70,23 +59,3 @@ def _averaged(logits: Any, windows: Any, pad: int) -> Any:
 def _count(values: Any) -> Any:
     """int32 [n]: 0, 1, 2, ... for as many values."""
     return keras.ops.cumsum(keras.ops.ones_like(values, dtype="int32")) - 1
-
-
-def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
-    """Texts to classes. Record.output holds the logits [classes]."""
-    classes, temperature = assets["classes"], assets.get("temperature", 1.0)
-
-    def record(name: str, logits: Any) -> Record:
-        return Record(name, answer(softmax(logits, temperature), classes), logits)
-
-    return batched_predictor(encode(config, assets, training=False), _in_parts(forward(model)), record)
-
-
-def _in_parts(compute: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """The same a few rows at a time where texts are long, so that memory stays flat."""
-
-    def outputs(x: Any) -> np.ndarray:
-        rows = max(_TOKENS_AT_ONCE // math.prod(x.shape[1:]), 1)
-        return np.concatenate([compute(x[start : start + rows]) for start in range(0, len(x), rows)])
-
-    return outputs

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from pipelines.task import Assets, Encoder
+from pipelines.task import Assets, Batching, Encoder
 from tasks.time_series_forecasting.config import COUNTS, SEES, Config
 
 _REVERSIBLE = ("patchtst", "itransformer", "tide", "lstm", "gru")
@@ -63,3 +63,8 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
         return x, y, weight
 
     return encoder
+
+
+def batching(config: Config) -> Batching:
+    """Windows all cost the same."""
+    return Batching(batch_sizes=(config.batch_size,))

@@ -1,7 +1,7 @@
 """What the run to start from, and the data, imply for the settings that were left out."""
 
 from pipelines.artefact import with_model_of
-from pipelines.task import Assets
+from pipelines.task import Assets, Data
 from tasks.time_series_forecasting.config import Config
 
 _OF_THE_MODEL = ("backbone", "head", "reversible", "kernel", "patch_length", "patch_stride") + (
@@ -12,6 +12,11 @@ _OF_THE_MODEL = ("backbone", "head", "reversible", "kernel", "patch_length", "pa
 def imply(config: Config) -> Config:
     """The config with the model of the run that `pretrained` names, where it was not set."""
     return with_model_of(config, "time-series-forecasting", _OF_THE_MODEL)
+
+
+def resolve(config: Config, data: Data) -> Config:
+    """What the run to start from decides is filled in first, then what the data decides."""
+    return decide(imply(config), data.assets)
 
 
 def decide(config: Config, assets: Assets) -> Config:

@@ -15,8 +15,6 @@ from pipelines.errors import DataError
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.time_series_forecasting import conformal
 from tasks.time_series_forecasting.answers import six_digits
-from tasks.time_series_forecasting.baseline import baseline, naive
-from tasks.time_series_forecasting.figures import figures
 from tasks.time_series_forecasting.measures import (
     Measured,
     each_series,
@@ -24,8 +22,6 @@ from tasks.time_series_forecasting.measures import (
     series_names,
     with_intervals,
 )
-
-__all__ = ["baseline", "calibrate", "figures", "naive", "score", "targets"]
 
 _MOST_SERIES = 100
 """Series that are listed by name: the worst."""

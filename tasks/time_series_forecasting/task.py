@@ -1,44 +1,43 @@
 """What the runtime needs to know about time-series forecasting."""
 
-from pipelines.task import Batching, Data, Pretraining, Task
-from tasks.time_series_forecasting import answers, encoding, model, pretraining, scores
-from tasks.time_series_forecasting import data as series_data
+from pipelines.task import Data, Pretraining, Task
+from tasks.time_series_forecasting import (
+    answers,
+    baseline,
+    data,
+    encoding,
+    figures,
+    implied,
+    model,
+    prediction,
+    pretraining,
+    scores,
+)
 from tasks.time_series_forecasting.config import Config
-from tasks.time_series_forecasting.implied import decide, imply
-
-
-def batching(config: Config) -> Batching:
-    """Windows all cost the same."""
-    return Batching(batch_sizes=(config.batch_size,))
 
 
 def load_data(config: Config) -> Data:
     """The windows are as long as the run to start from has them, where nothing else is said."""
-    return series_data.load_data(imply(config))
-
-
-def resolve(config: Config, data: Data) -> Config:
-    """What the run to start from decides is filled in first, then what the data decides."""
-    return decide(imply(config), data.assets)
+    return data.load_data(implied.imply(config))
 
 
 TASK = Task(
     unit="window",
     table=answers.table,
     load_data=load_data,
-    load_test=series_data.load_test,
-    resolve=resolve,
+    load_test=data.load_test,
+    resolve=implied.resolve,
     encode=encoding.encode,
-    batching=batching,
+    batching=encoding.batching,
     build_model=model.build_model,
-    baseline=scores.baseline,
+    baseline=baseline.baseline,
     calibrate=scores.calibrate,
-    predictor=model.predictor,
-    references=series_data.references,
+    predictor=prediction.predictor,
+    references=data.references,
     targets=scores.targets,
     score=scores.score,
-    figures=scores.figures,
-    inputs=series_data.inputs,
-    naive=scores.naive,
-    pretraining=Pretraining(series_data.load_unlabelled, pretraining.encode, pretraining.build_model),
+    figures=figures.figures,
+    inputs=data.inputs,
+    naive=baseline.naive,
+    pretraining=Pretraining(data.load_unlabelled, pretraining.encode, pretraining.build_model),
 )

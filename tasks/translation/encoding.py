@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from pipelines.task import Assets, Encoder, Raw
 from tasks.translation.config import Config
-from tasks.translation.lengths import batching, bounds
+from tasks.translation.lengths import bounds
 from tasks.translation.parts import Ids
 
-__all__ = ["batching", "bounds", "encode", "marks", "padded_pair"]
+__all__ = ["bounds", "encode", "marks", "padded_pair"]
 
 
 def encode(config: Config, assets: Assets, training: bool) -> Encoder:

@@ -13,11 +13,7 @@ import numpy as np
 from pipelines import scoring
 from pipelines.task import Assets, Raw, Record, Scores
 from tasks.translation import measures
-from tasks.translation.baseline import baseline, naive
 from tasks.translation.config import Config
-from tasks.translation.figures import figures
-
-__all__ = ["baseline", "figures", "naive", "score", "targets"]
 
 
 def targets(references: Raw, assets: Assets) -> list[Any]:

@@ -16,9 +16,9 @@ from tasks.translation.config import PRESET, Config
 from tasks.translation.data.stores import as_column
 from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
 from tasks.translation.lengths import FEW, longest_source
+from tasks.translation.prediction import texts_of
 from tasks.translation.search import Search
 from tasks.translation.steppers import stepper_of
-from tasks.translation.translating import texts_of
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 
 _FLIPPED = 0.05
@@ -53,7 +53,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
 
 
 class _Translator(tf.Module):
-    """What `translating` does with texts of one part, a batch of about equal lengths at a time."""
+    """What `prediction` does with texts of one part, a batch of about equal lengths at a time."""
 
     def __init__(self, model: keras.Model, config: Config, assets: Assets) -> None:
         super().__init__()

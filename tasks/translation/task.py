@@ -1,8 +1,20 @@
 """What the runtime needs to know about translation."""
 
 from pipelines.task import Task
-from tasks.translation import answers, encoding, implied, model, scores, serving, tokens, translating
-from tasks.translation import data as pairs
+from tasks.translation import (
+    answers,
+    baseline,
+    data,
+    encoding,
+    figures,
+    implied,
+    lengths,
+    model,
+    prediction,
+    scores,
+    serving,
+    tokens,
+)
 
 TASK = Task(
     unit="sentence",
@@ -11,15 +23,15 @@ TASK = Task(
     load_test=tokens.load_test,
     resolve=implied.resolve,
     encode=encoding.encode,
-    batching=encoding.batching,
+    batching=lengths.batching,
     build_model=model.build_model,
-    baseline=scores.baseline,
-    predictor=translating.predictor,
-    references=pairs.references,
+    baseline=baseline.baseline,
+    predictor=prediction.predictor,
+    references=data.references,
     targets=scores.targets,
     score=scores.score,
-    figures=scores.figures,
-    inputs=pairs.inputs,
-    naive=scores.naive,
+    figures=figures.figures,
+    inputs=data.inputs,
+    naive=baseline.naive,
     serving=serving.serving,
 )

@@ -16,7 +16,7 @@ from tasks.image_classification.data.stores import Images, ImageStore
 from tasks.image_classification.data.unlabelled import load_unlabelled
 from tasks.image_classification.networks import NETWORKS
 
-__all__ = ["check_data", "inputs", "load_data", "load_test", "load_unlabelled", "references", "resolve"]
+__all__ = ["check_data", "decide", "inputs", "load_data", "load_test", "load_unlabelled", "references"]
 
 _LARGEST_OWN = 64
 _USUAL = 96
@@ -55,7 +55,7 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     return labelled.check_data(config, _kind(config), advance)
 
 
-def resolve(config: Config, data: Data) -> Config:
+def decide(config: Config, data: Data) -> Config:
     """image_size, color and augment filled in where the config leaves them to the data."""
     update: dict[str, Any] = {}
     if config.image_size is None:

@@ -27,6 +27,7 @@ from tasks.image_classification.data.inspection import (
     quiet_pillow,
     read_file,
 )
+from tasks.image_classification.data.sample import sample
 from tasks.image_classification.data.stores import Files, Images
 
 _VERSION = 2
@@ -49,11 +50,7 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
 
 def _read_sample(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:
     del wanted
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return _from_arrays(source, {"train": (pixels, labels)}, "digits", meter)
+    return _from_arrays(source, {"train": sample()}, "digits", meter)
 
 
 def _read_arrays(source: Source, wanted: Wanted, meter: Meter) -> Reading[Part]:

@@ -14,7 +14,7 @@ from pipelines.task import Problem
 from tasks.recommendation.config import Config
 from tasks.recommendation.data import features
 from tasks.recommendation.data.interactions import Interactions, joined, taken, without
-from tasks.recommendation.data.sources import Reading, read_source
+from tasks.recommendation.data.parts import Reading, read_source
 from tasks.recommendation.data.splits import SPLITS
 from tasks.recommendation.data.tables import Wanted
 

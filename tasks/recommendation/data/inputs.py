@@ -22,7 +22,7 @@ from tasks.recommendation.config import Config
 from tasks.recommendation.data.core import in_order
 from tasks.recommendation.data.interactions import Interactions
 from tasks.recommendation.data.packing import unpacked
-from tasks.recommendation.data.sources import read_file
+from tasks.recommendation.data.parts import read_file
 from tasks.recommendation.data.tables import Wanted, as_table, called, look, read_rows
 
 _SHOWN = 3

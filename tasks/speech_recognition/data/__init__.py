@@ -60,7 +60,8 @@ def check_data(config: Config, advance: Callable[[int, int], None] | None = None
     Raises:
         DataError: a source as a whole cannot be used.
     """
-    return paired.check_data(config, _kind(config), advance)
+    # How many characters fit into a clip is decided by what a run starts from, which is not opened here.
+    return paired.check_data(config, _kind(config, strides=config.pretrained is None), advance)
 
 
 def references(store: Store) -> Raw:
@@ -78,7 +79,7 @@ def references(store: Store) -> Raw:
     return found if clips.compared is None else {**found, "group_by": clips.compared}
 
 
-def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
+def _kind(config: Config, assets: Assets | None = None, *, strides: bool = True) -> paired.Kind:
     characters = config.units == "characters"
     wanted = Wanted(
         config.columns,
@@ -86,7 +87,7 @@ def _kind(config: Config, assets: Assets | None = None) -> paired.Kind:
         config.encoding,
         config.lowercase,
         config.min_seconds,
-        config.stride_seconds if characters else None,
+        config.stride_seconds if characters and strides else None,
     )
 
     def about(parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:

@@ -18,8 +18,8 @@ from tasks.time_series_forecasting.data import covariates, scaling
 from tasks.time_series_forecasting.data.foreign import meet, with_channels
 from tasks.time_series_forecasting.data.gaps import close
 from tasks.time_series_forecasting.data.panel import Panel, build
+from tasks.time_series_forecasting.data.parts import Reading, further, read_source
 from tasks.time_series_forecasting.data.rows import Rows, as_texts, joined
-from tasks.time_series_forecasting.data.sources import Reading, further, read_source
 from tasks.time_series_forecasting.data.spans import (
     SPLITS,
     Spans,

@@ -20,8 +20,8 @@ from tasks.time_series_forecasting.data.assembly import wanted
 from tasks.time_series_forecasting.data.foreign import check_horizon, is_foreign, meet, own_horizon, with_channels
 from tasks.time_series_forecasting.data.gaps import close
 from tasks.time_series_forecasting.data.panel import Panel, build
+from tasks.time_series_forecasting.data.parts import tables_below
 from tasks.time_series_forecasting.data.rows import Covariate, Rows, joined, renamed
-from tasks.time_series_forecasting.data.sources import tables_below
 from tasks.time_series_forecasting.data.spans import Windows
 from tasks.time_series_forecasting.data.stores import Fitted, WindowStore
 from tasks.time_series_forecasting.data.tables import read_rows, stem

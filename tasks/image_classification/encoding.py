@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipelines.errors import DataError
 from pipelines.stream import PARTNER, example_keys, reason
-from pipelines.task import Assets, Encoder, Store
+from pipelines.task import Assets, Batching, Encoder, Store
 from tasks.image_classification.augmentation import augment
 from tasks.image_classification.config import Config
 from tasks.image_classification.mixing import mix, mixes, partner_keys
@@ -45,6 +45,11 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
         return images, label if label.shape.rank == 2 else tf.one_hot(label, len(assets["classes"])), weight
 
     return mixed if training and mixes(config) else sample
+
+
+def batching(config: Config) -> Batching:
+    """All images cost the same."""
+    return Batching(batch_sizes=(config.batch_size,), partners=config.mixup is not None or config.cutmix is not None)
 
 
 def channels_of(config: Config) -> int:

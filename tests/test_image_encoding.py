@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pipelines.stream import example_keys
 from tasks.image_classification.augmentation import flip, shift
 from tasks.image_classification.config import Config
-from tasks.image_classification.pixels import encode, orientation
+from tasks.image_classification.encoding import encode, orientation
 
 GRADIENT = np.stack(
     [

@@ -1,0 +1,217 @@
+"""The stage `train` of a run: pretraining, then each stage of the training, or a closed form."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines import transfer
+from pipelines.checkpoints import LAST, Checkpoints, State
+from pipelines.errors import StateError
+from pipelines.stages import Stage, before, plan
+from pipelines.state import save_arrays
+from pipelines.task import Built, Data, Encoder, Store
+
+if TYPE_CHECKING:
+    from pipelines.execution import Execution
+    from pipelines.progress import Progress
+    from pipelines.training import Trainer
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a run learns, and how."""
+
+    of: "Execution"
+
+    def fit(self) -> None:
+        """Train, stage by stage, and leave the weights to be scored on disk."""
+        from pipelines.training import train
+
+        checkpoints, earlier = Checkpoints(self.of.run), Checkpoints(self.of.run, "pretrain")
+        if self.of.built.solve is not None:
+            self._solve(self.of.built.solve, checkpoints)
+            return
+        state, progress = checkpoints.newest(self.of.console), None
+        spent = self._pretrain(earlier) if self.of.config.pretrain_on is not None else 0.0
+        for stage in plan(self.of.config):
+            reached = state.progress.get("stage", 0) if state else 0
+            if stage.number < reached or (progress and progress.status):
+                continue
+            trainer = self._trainer(stage, checkpoints)
+            mine = state if state and stage.number == reached else None
+            if self.of.change_of_data is not None and mine is not None:
+                self._check_model(trainer, mine)
+                trainer = replace(trainer, data_changed=True)
+            self.of.keep_change()
+            with self.of.interrupts.postponed():
+                progress = train(trainer, progress, mine, spent=spent)
+        assert progress is not None
+        self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+        earlier.remove()
+
+    def _record_trained(
+        self, progress: "Progress", checkpoints: Checkpoints, last: dict[str, Any] | None = None
+    ) -> None:
+        """How training ended, and where the weights to be scored are."""
+        # A clock decides nothing twice: with the step that it stopped at, the run can be repeated exactly.
+        stopped = {"stop_step": progress.step} if progress.status == "stopped by budget" else {}
+        self.of.change(max_minutes=None, **stopped)
+        self.of.run.record(
+            "trained",
+            epoch=progress.epoch,
+            step=progress.step,
+            status=progress.status,
+            best_epoch=progress.best_epoch,
+            weights=[
+                {"epoch": one["epoch"], "file": one["file"], "sha256": checkpoints.digest(one["file"])}
+                for one in progress.kept
+            ],
+            last=last,
+        )
+
+    def _solve(self, solve: Callable[[Data], None], checkpoints: Checkpoints) -> None:
+        """Compute the weights at once, in place of training. What was cut short is computed again."""
+        from pipelines.devices.steps import copies
+        from pipelines.progress import Progress
+
+        self.of.keep_change()
+        self._say_model(self.of.kept, "solved in closed form, so that there are no epochs")
+        solve(self.of.data)
+        file = checkpoints.write_now(0, copies(self.of.kept), {"epoch": 0, "step": 0})
+        kept = [{"epoch": 0, "file": file, "rank": [0]}]
+        self._record_trained(Progress(kept=kept, status="solved"), checkpoints)
+
+    def _keep_last(self, trainer: "Trainer", progress: "Progress") -> dict[str, Any] | None:
+        """Write the weights that training ended with, as no average has them, if they are to be scored too."""
+        if not (self.of.config.score_last and self.of.config.averages):
+            return None
+        file = self.of.run.path / "state" / LAST
+        about = {"epoch": progress.epoch, "step": progress.step}
+        digest = save_arrays(file, trainer.steps.weights(averaged=False), about)
+        return {"epoch": progress.epoch, "file": LAST, "sha256": digest}
+
+    def _pretrain(self, checkpoints: Checkpoints) -> float:
+        """Learn from the examples without labels, or take up what was learned; the seconds that it took.
+
+        Also where the training after it has begun: of layers that it keeps frozen, its own states say nothing.
+        """
+        from pipelines.devices.settings import StepSettings
+        from pipelines.preparation import make_optimizer
+        from pipelines.training import Trainer, train
+
+        config, stage = before(self.of.config)
+        transfer.unfreeze(self.of.built, config, stage.unfreeze, self.of.console.say)
+        with self.of.runtime.scope():
+            built = self.of.pretraining.build_model(self.of.built, config, self.of.data.assets)
+            optimizer = make_optimizer(config, built.model)
+        encoder = self.of.pretraining.encode(config, self.of.data.assets)
+        stream = self._stream(self.of.unlabelled.splits["train"], encoder, training=True, partners=False)
+        config = self._chosen(config, built.model, stream)
+        lengths = stream.order.shapes > 1
+        norms = config.accumulate, config.clip_norm
+        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
+        steps = self.of.runtime.steps(built, optimizer, settings)
+        places = self.of.run, config, built, steps, stream, None, self.of.console, self.of.task.unit
+        with self.of.interrupts.postponed():
+            trainer = Trainer(*places, checkpoints, stage, self.of.interrupts)
+            return train(trainer, None, checkpoints.newest(self.of.console)).seconds
+
+    def _check_model(self, trainer: "Trainer", state: State) -> None:
+        """Whether the model of the changed data can take the state of the old ones."""
+        try:
+            trainer.steps.load_state(state.arrays)
+        except StateError as error:
+            raise StateError(
+                "the changed data ask for another model, of other classes or sizes, and the saved state does not fit: "
+                "restore them, or start a new run with --pretrained from this one's folder once it is finished."
+            ) from error
+
+    def _trainer(self, stage: Stage, checkpoints: Checkpoints) -> "Trainer":
+        """Everything that a stage needs: its layers unfrozen, its optimizer new."""
+        from pipelines.devices.settings import StepSettings
+        from pipelines.preparation import choose_fused, make_optimizer
+        from pipelines.training import Trainer
+        from pipelines.transfer.features import cached
+        from pipelines.transfer.freezing import head_layers, layer_rates
+
+        built: Built = self.of.built
+        if not stage.is_final or stage.number:
+            self.of.console.say(stage.sentence)
+        transfer.unfreeze(built, self.of.config, stage.unfreeze, self.of.console.say)
+        streams = {}
+        for split, training in (("train", True), ("valid", False)):
+            encoder = self.of.task.encode(self.of.config, self.of.data.assets, training)
+            streams[split] = self._stream(self.of.data.splits[split], encoder, training=training)
+        head_alone = stage.unfreeze == "none" and self.of.config.lora_rank is None
+        if built.cacheable and built.head and head_alone and self.of.config.teacher is None:
+            built, streams = cached(
+                built, streams, self.of.run.path / "state", self.of.data.fingerprint, self.of.console
+            )
+        elif built.head and head_alone and head_layers(built.model, built.head):
+            why = "the teacher sees them too" if self.of.config.teacher else f"training varies the {self.of.task.unit}s"
+            self.of.console.say(f"features: computed in every epoch, as {why}; without that, once")
+        decay = self.of.config.layer_decay
+        rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
+        with self.of.runtime.scope():
+            built = self._taught(built)
+            optimizer = make_optimizer(self.of.config, built.model)
+        config = self._settle(built.model, streams["train"], stage)
+        jit = config.jit == "on"
+        lengths = any(stream.order.shapes > 1 for stream in streams.values())
+        norms = config.accumulate, config.clip_norm, config.l1, config.l2
+        fused = choose_fused(config, built.model, self.of.runtime.device)
+        rows = len(set(streams["train"].batching.batch_sizes)) > 1
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables, rows)
+        steps = self.of.runtime.steps(built, optimizer, settings)
+        run, console, unit = self.of.run, self.of.console, self.of.task.unit
+        places = run, config, built, steps, streams["train"], streams["valid"], console, unit
+        return Trainer(*places, checkpoints, stage, self.of.interrupts)
+
+    def _taught(self, built: Built) -> Built:
+        """What is trained with the teacher beside it, if there is one."""
+        if self.of.config.teacher is None:
+            return built
+        from pipelines.transfer.distillation import check_lineage, load_teacher
+
+        assert self.of.task.distil is not None
+        teacher, lineage = load_teacher(self.of.config.teacher, self.of.task_name)
+        check_lineage(self.of.run.manifest().get("teacher"), lineage)
+        self.of.run.update_manifest(teacher=asdict(lineage))
+        self.of.console.say(f"teacher: {lineage.source}: {lineage.score['name']} {lineage.score['value']:.4f}")
+        return self.of.task.distil(built, teacher, self.of.config, self.of.data.assets)
+
+    def _stream(self, store: Store, encoder: Encoder, *, training: bool, partners: bool = True) -> Any:
+        from pipelines.stream import Stream
+
+        batching = self.of.task.batching(self.of.config)
+        batching = replace(batching, partners=batching.partners and partners)
+        return Stream(store, encoder, batching, self.of.config.seed, training=training)
+
+    def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
+        """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
+        only one stage to choose for."""
+        config = self._chosen(self.of.config, model, stream)
+        steps, jit = config.steps_per_execution, config.jit
+        if stage.is_final and not stage.number and config.pretrain_on is None:
+            self.of.change(jit=jit, steps_per_execution=steps)
+        self._say_model(model, f"steps a call: {steps}, XLA {jit}")
+        return config
+
+    def _say_model(self, model: Any, how: str) -> None:
+        """What is learnt, here and in the manifest."""
+        whole = self.of.kept
+        trainable = int(sum(np.prod(v.shape) for v in model.trainable_variables))
+        about = {"name": whole.name, "parameters": whole.count_params(), "trainable": trainable}
+        self.of.run.update_manifest(model=about)
+        self.of.console.say(f"model: {whole.name}, {trainable:,} trainable parameters; {how}")
+
+    def _chosen(self, config: Any, model: Any, stream: Any) -> Any:
+        """The config with what is chosen for one model and its batches."""
+        from pipelines.preparation import choose_jit, choose_steps
+
+        about = config, model, self.of.runtime.device, stream.order.shapes, self.of.built.gains_by_xla
+        jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
+        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
+        return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
