@@ -1,5 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import devices, registry, transfer
-from pipelines.artefact import load_model, save_model
-from pipelines.checkpoints import LAST, Checkpoints, State, load_into
+from pipelines.artefact import load_model, read_settings, save_model
+from pipelines.checkpoints import LAST, Checkpoints, Kind, State, Unsaved, load_into, shared
 from pipelines.config import write_config
 from pipelines.console import Console
 from pipelines.errors import ConfigError, NotServed, RunError, StateError
@@ -74,6 +75,39 @@ class Execution:
                 with self.run.stage(name):
                     stage()
                 yield name
+
+    def follow(self) -> None:
+        """Train with the chief, whose data and settings are already made, and leave all else to it."""
+        self.train()
+
+    def _agree(self) -> None:
+        """What the chief has made of the data, and of the settings by them, holds for all. The others read the data
+        only now: whatever is prepared once is there."""
+        workers = self.runtime.workers
+        if workers.count == 1:
+            return
+        mine: dict[str, Any] = {}
+        if workers.is_chief:
+            settings = write_config(self.config, self.task_name)
+            mine = {"settings": settings, "data": self.data.fingerprint, "change": self._change_of_data}
+        told = json.loads(workers.from_chief(json.dumps(mine).encode()))
+        if workers.is_chief:
+            return
+        self.run.write_settings(told["settings"])
+        self.config, self._change_of_data = read_settings(self.run, self.task_name), told["change"]
+        if self.data.fingerprint != told["data"]:
+            raise StateError(
+                f"worker {workers.rank} finds other data at {self.config.data} than the chief does: "
+                "give all workers the same."
+            )
+
+    def _part(self) -> None:
+        """Training is over: the others end, and what comes now is one process's work."""
+        if self.runtime.workers.count > 1:
+            self._built, self.runtime = None, self.runtime.alone()
+
+    def _checkpoints(self, kind: Kind = "train") -> Checkpoints:
+        return (Checkpoints if self.runtime.workers.is_chief else Unsaved)(self.run, kind)
 
     @property
     def data(self) -> Data:
@@ -168,11 +202,15 @@ class Execution:
         """Train, stage by stage, and leave the weights to be scored on disk."""
         from pipelines.training import train
 
-        checkpoints, earlier = Checkpoints(self.run), Checkpoints(self.run, "pretrain")
+        self._agree()
+        workers = self.runtime.workers
+        checkpoints, earlier = self._checkpoints(), self._checkpoints("pretrain")
         if self.built.solve is not None:
-            self._solve(self.built.solve, checkpoints)
+            if workers.is_chief:
+                self._solve(self.built.solve, checkpoints)
+            self._part()
             return
-        state, progress = checkpoints.newest(self.console), None
+        state, progress = shared(checkpoints.newest(self.console), workers), None
         spent = self._pretrain(earlier) if self.config.pretrain_on is not None else 0.0
         for stage in plan(self.config):
             reached = state.progress.get("stage", 0) if state else 0
@@ -184,11 +222,13 @@ class Execution:
                 self._check_model(trainer, mine)
                 trainer = replace(trainer, data_changed=True)
             self._keep_change()
-            with self.interrupts.postponed():
+            with self.interrupts.postponed(workers.largest):
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
-        self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
-        earlier.remove()
+        if workers.is_chief:
+            self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+            earlier.remove()
+        self._part()
 
     def _record_trained(
         self, progress: "Progress", checkpoints: Checkpoints, last: dict[str, Any] | None = None
@@ -253,9 +293,10 @@ class Execution:
         settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, stream, None, self.console, self.task.unit
-        with self.interrupts.postponed():
-            trainer = Trainer(*places, checkpoints, stage, self.interrupts)
-            return train(trainer, None, checkpoints.newest(self.console)).seconds
+        workers = self.runtime.workers
+        with self.interrupts.postponed(workers.largest):
+            trainer = Trainer(*places, checkpoints, stage, self.interrupts, workers=workers)
+            return train(trainer, None, shared(checkpoints.newest(self.console), workers)).seconds
 
     def _check_model(self, trainer: "Trainer", state: State) -> None:
         """Whether the model of the changed data can take the state of the old ones."""
@@ -303,7 +344,7 @@ class Execution:
         settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables, rows)
         steps = self.runtime.steps(built, optimizer, settings)
         places = self.run, config, built, steps, streams["train"], streams["valid"], self.console, self.task.unit
-        return Trainer(*places, checkpoints, stage, self.interrupts)
+        return Trainer(*places, checkpoints, stage, self.interrupts, workers=self.runtime.workers)
 
     def _taught(self, built: Built) -> Built:
         """What is trained with the teacher beside it, if there is one."""
@@ -537,7 +578,9 @@ class Execution:
 
         batching = self.task.batching(self.config)
         batching = replace(batching, partners=batching.partners and partners)
-        return Stream(store, encoder, batching, self.config.seed, training=training)
+        workers, parts = self.runtime.workers, self.config.accumulate if training else 1
+        shares: dict[str, Any] = {"worker": (workers.rank, workers.count), "parts": parts, "replicas": self.runtime.shares}
+        return Stream(store, encoder, batching, self.config.seed, training=training, **shares)
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
@@ -563,7 +606,9 @@ class Execution:
 
         about = config, model, self.runtime.device, stream.order.shapes, self.built.gains_by_xla
         jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
-        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
+        steps = config.steps_per_execution
+        if steps is None:  # the others may have longer rows in the first batch
+            steps = self.runtime.workers.largest(choose_steps(model, stream, config.batch_size))
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})
 
     def _change(self, **settings: Any) -> None:

@@ -103,6 +103,8 @@ class Stream:
         seed: of the order and of the examples' keys.
         training: whether the order is shuffled anew each epoch.
         worker: (rank, count): this worker's slice of each global batch.
+        parts: that each batch is computed in; the worker has its slice of each.
+        replicas: of all workers; each gets as many rows of a part, where these do not suffice some that only fill it.
     """
 
     def __init__(
@@ -114,12 +116,17 @@ class Stream:
         *,
         training: bool,
         worker: tuple[int, int] = (0, 1),
+        parts: int = 1,
+        replicas: int = 1,
     ) -> None:
         self.store, self.batching, self.seed, self.training = store, batching, seed, training
+        self.shares: dict[str, Any] = {"worker": worker, "parts": parts, "replicas": replicas}
+        """Of a batch, as they are given here."""
+        self._rank, self._workers = worker
+        self._parts, self._replicas = parts, replicas
         self._store = store
         self._encode = encode
         self._seed = seed
-        self._rank, self._workers = worker
         self._partners = training and batching.partners
         self.order = Order(store, batching, seed, shuffle=training)
         self._columns = {
@@ -213,11 +220,16 @@ class Stream:
     def _fetch(self, start: np.int64, length: np.int64) -> list[np.ndarray]:
         epoch, place = divmod(int(start), self.order.steps)
         steps = self.order.epoch(epoch)[place : place + int(length)]
-        part = steps[0].indices.size // self._workers
-        mine = slice(self._rank * part, (self._rank + 1) * part)
+        mine = self._mine(steps[0].indices.size)
         indices = np.concatenate([step.indices[mine] for step in steps])
-        weight = np.concatenate([(np.arange(step.indices.size) < step.rows)[mine] for step in steps]).astype(np.float32)
+        weight = np.concatenate([(mine >= 0) & (mine < step.rows) for step in steps]).astype(np.float32)
         return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices, epoch).values()]
+
+    def _mine(self, rows: int) -> np.ndarray:
+        """int64: which rows of a batch are this worker's; -1 for what only fills it."""
+        each = np.arange(rows).reshape(self._parts, -1)
+        filled = np.pad(each, [(0, 0), (0, -each.shape[1] % self._replicas)], constant_values=-1)
+        return filled.reshape(self._parts, self._workers, -1)[:, self._rank].reshape(-1)
 
     def _raw(self, indices: np.ndarray, epoch: int) -> Raw:
         raw = self._store.fetch(indices.astype(np.int64))

@@ -15,6 +15,7 @@ from pipelines import __version__
 from pipelines.cli.commands import COMPLETION, Verbs
 from pipelines.cli.data import data
 from pipelines.cli.folders import report, resume, verify
+from pipelines.cli.launching import launch
 from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
 from pipelines.errors import Preempted, SixfoldError
@@ -37,7 +38,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (tasks, run, resume, recipes, config, data, evaluate, predict, report, verify):
+for command in (tasks, run, resume, launch, recipes, config, data, evaluate, predict, report, verify):
     cli.add_command(command)
 
 

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, DeviceError
+from pipelines.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +41,8 @@ class Runtime:
     """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
     shards_tables: bool = False
     """Whether tables of embeddings are split over the devices (JAX)."""
+    workers: Workers = ALONE
+    """The processes that train together."""
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
@@ -62,15 +65,30 @@ class Runtime:
             return JaxSteps(built, optimizer, settings)
         from pipelines.devices.tensorflow_steps import TensorFlowSteps
 
-        return TensorFlowSteps(built, optimizer, settings, self.strategy)
+        return TensorFlowSteps(built, optimizer, settings, self.strategy, self.workers)
+
+    @property
+    def shares(self) -> int:
+        """How many equal parts a batch must have: JAX's one program can do without."""
+        return 1 if self.strategy is None else self.replicas
+
+    def alone(self) -> "Runtime":
+        """Where the chief goes on once training is over, and the other workers have ended."""
+        return self if self.workers.count == 1 else replace(self, replicas=1, strategy=None, workers=ALONE)
 
 
-def start(config: RunConfig) -> Runtime:
+def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     """Choose the backend, the devices, the precision and the seeds. To be called before anything imports Keras.
+
+    Args:
+        config: of the run.
+        workers: this process's place; where it is not alone, it waits here for the others.
 
     Raises:
         DeviceError: the backend is not installed, was already started as another one, or a device asked for is missing.
     """
+    if workers.count > 1 and config.backend == "jax":
+        raise ConfigError("backend jax: several workers are of the TensorFlow backend alone: leave out --backend jax.")
     import_backend(config.backend)
     import keras
     import tensorflow as tf
@@ -84,7 +102,7 @@ def start(config: RunConfig) -> Runtime:
     # Grappler's pass drops the edge that keeps a variable's update after its reads, where no gradient joins the two:
     # a step then sees its own update. tests/test_stages.py has a case.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-    return _start_tensorflow(config)
+    return _start_tensorflow(config, workers)
 
 
 def import_backend(backend: str) -> None:
@@ -178,7 +196,7 @@ def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
     return compiled(model)
 
 
-def _start_tensorflow(config: RunConfig) -> Runtime:
+def _start_tensorflow(config: RunConfig, workers: Workers) -> Runtime:
     import tensorflow as tf
 
     with _quiet():
@@ -192,6 +210,8 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         tf.config.set_visible_devices([], "GPU")
         gpus = []
     kind = "gpu" if gpus else "cpu"
+    if workers.count > 1:
+        return _join(config, workers, gpus)
     with _quiet():
         logical = tf.config.list_logical_devices(kind.upper())
     strategy = None
@@ -200,14 +220,32 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         operations = None if gpus else tf.distribute.ReductionToOneDevice()
         strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
         check_divisible(config, len(logical))
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    names = _names(gpus) or _cpus(len(logical))
+    described = _describe(names, f"TensorFlow {tf.__version__}", config)
+    return Runtime("tensorflow", kind, described, len(logical), strategy)
+
+
+def _join(config: RunConfig, workers: Workers, gpus: list[Any]) -> Runtime:
+    """One of several workers, of which each has all its GPUs, or its processor."""
+    import tensorflow as tf
+
+    from pipelines.devices.tensorflow_steps import adder, join
+
+    with _quiet():
+        strategy = join(bool(gpus))
+    replicas = strategy.num_replicas_in_sync
+    check_divisible(config, replicas)
+    described = _describe(_names(gpus) or _cpus(1), f"TensorFlow {tf.__version__}", config)
+    kind, described = "gpu" if gpus else "cpu", f"{workers.count} workers, each {described}"
     return Runtime(
-        "tensorflow",
-        kind,
-        _describe(names or _cpus(len(logical)), f"TensorFlow {tf.__version__}", config),
-        len(logical),
-        strategy,
+        "tensorflow", kind, described, replicas, strategy, workers=replace(workers, add=adder(strategy))
     )
+
+
+def _names(gpus: list[Any]) -> list[str]:
+    import tensorflow as tf
+
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
 
 
 def _start_jax(config: RunConfig) -> Runtime:

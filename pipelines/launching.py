@@ -1,0 +1,106 @@
+"""Several workers of one run on this machine: started, heard, and ended together. Imports no TensorFlow."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any, TextIO
+
+from pipelines.errors import Preempted
+from pipelines.interrupts import SIGNALS
+from pipelines.workers import VARIABLE
+
+GRACE_SECONDS = 45.0
+"""From the end of one that failed to the killing of those that do not end by themselves."""
+_POLL_SECONDS = 0.1
+_LINES = threading.Lock()
+
+
+def launch(count: int, words: Sequence[str]) -> int:
+    """Run a command line of Sixfold in so many workers, until all have ended.
+
+    Returns: 0 where all did; else what the first said that failed by itself; 75 where they were only stopped, as by a
+        signal or the death of one.
+    """
+    with _workers(count, words) as workers, _passed_on(workers):
+        first = None
+        while any(worker.poll() is None for worker in workers):
+            if first is None and any(worker.returncode for worker in workers):
+                first = time.monotonic()
+                _send(workers, signal.SIGTERM)
+            if first is not None and time.monotonic() - first > GRACE_SECONDS:
+                _send(workers, signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
+    codes = [worker.returncode for worker in workers if worker.returncode]
+    own = [code for code in codes if code > 0 and code != Preempted.exit_code]
+    return own[0] if own else Preempted.exit_code if codes else 0
+
+
+@contextmanager
+def _workers(count: int, words: Sequence[str]) -> Iterator[list[subprocess.Popen[str]]]:
+    """The processes, each in a session of its own, so that a terminal's Ctrl-C reaches them once; none is left."""
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    workers: list[subprocess.Popen[str]] = []
+    listeners = []
+    try:
+        for rank in range(count):
+            told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+            settings: dict[str, Any] = {
+                "env": {**os.environ, VARIABLE: json.dumps(told)},
+                "stdin": subprocess.DEVNULL,
+                "start_new_session": True,
+            }
+            command = [sys.executable, "-m", "pipelines.cli", *words]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            worker = subprocess.Popen(command, text=True, errors="replace", **pipes, **settings)
+            workers.append(worker)
+            for source, target in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr)):
+                listener = threading.Thread(target=_repeat, args=(rank, source, target), daemon=True)
+                listener.start()
+                listeners.append(listener)
+        yield workers
+    finally:
+        _send(workers, signal.SIGKILL)
+        for worker in workers:
+            worker.wait()
+        for listener in listeners:
+            listener.join(timeout=1)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Of this machine, as it finds them free just now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _repeat(rank: int, source: IO[str], target: TextIO) -> None:
+    """Each line of a worker, with its number."""
+    for line in source:
+        with _LINES:
+            print(f"[{rank}] {line}", end="", file=target, flush=True)
+
+
+@contextmanager
+def _passed_on(workers: list[subprocess.Popen[str]]) -> Iterator[None]:
+    """In here a signal to this process is one to each of the workers."""
+    before = {number: signal.signal(number, lambda got, _: _send(workers, got)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _send(workers: list[subprocess.Popen[str]], number: int) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.send_signal(number)
