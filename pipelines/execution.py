@@ -574,13 +574,13 @@ class Execution:
         return self.task.score(records, self.task.references(self.data.splits["test"]), self.config, assets)
 
     def _stream(self, store: Store, encoder: Encoder, *, training: bool, partners: bool = True) -> Any:
-        from pipelines.stream import Stream
+        from pipelines.stream import Share, Stream
 
         batching = self.task.batching(self.config)
         batching = replace(batching, partners=batching.partners and partners)
         workers, parts = self.runtime.workers, self.config.accumulate if training else 1
-        shares: dict[str, Any] = {"worker": (workers.rank, workers.count), "parts": parts, "replicas": self.runtime.shares}
-        return Stream(store, encoder, batching, self.config.seed, training=training, **shares)
+        share = Share(workers.rank, workers.count, parts, self.runtime.shares)
+        return Stream(store, encoder, batching, self.config.seed, training=training, share=share)
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is

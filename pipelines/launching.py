@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 from pipelines.errors import Preempted
@@ -51,15 +52,8 @@ def _workers(count: int, words: Sequence[str]) -> Iterator[list[subprocess.Popen
     try:
         for rank in range(count):
             told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            settings: dict[str, Any] = {
-                "env": {**os.environ, VARIABLE: json.dumps(told)},
-                "stdin": subprocess.DEVNULL,
-                "start_new_session": True,
-            }
-            command = [sys.executable, "-m", "pipelines.cli", *words]
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            worker = subprocess.Popen(command, text=True, errors="replace", **pipes, **settings)
-            workers.append(worker)
+            workers.append(_start(words, told))
+            worker = workers[-1]
             for source, target in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr)):
                 listener = threading.Thread(target=_repeat, args=(rank, source, target), daemon=True)
                 listener.start()
@@ -71,6 +65,21 @@ def _workers(count: int, words: Sequence[str]) -> Iterator[list[subprocess.Popen
             worker.wait()
         for listener in listeners:
             listener.join(timeout=1)
+
+
+def _start(words: Sequence[str], told: dict[str, Any]) -> subprocess.Popen[str]:
+    """The same code as here, whatever lies in the current folder."""
+    paths = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipelines.cli", *words],
+        env={**os.environ, VARIABLE: json.dumps(told), "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _free_ports(count: int) -> list[int]:
