@@ -39,6 +39,7 @@ CHEAP = [
     "evaluate --help",
     "predict --help",
     "report --help",
+    "launch --help",
 ]
 Fake = Callable[..., list[dict[str, Any]]]
 
