@@ -17,8 +17,9 @@ from pipelines.errors import Preempted
 from pipelines.interrupts import SIGNALS
 from pipelines.workers import VARIABLE
 
-GRACE_SECONDS = 45.0
-"""From the end of one that failed to the killing of those that do not end by themselves."""
+_MEASURES = ((20.0, signal.SIGTERM), (45.0, signal.SIGKILL))
+"""Seconds after one has failed, and what the others get then: what computes together notices by itself, in about ten,
+and says what it saved."""
 _POLL_SECONDS = 0.1
 _LINES = threading.Lock()
 
@@ -29,14 +30,14 @@ def launch(count: int, words: Sequence[str]) -> int:
     Returns: 0 where all did; else what the first said that failed by itself; 75 where they were only stopped, as by a
         signal or the death of one.
     """
-    with _workers(count, words) as workers, _passed_on(workers):
-        first = None
+    failed: float | None = None
+    workers, measures = list[subprocess.Popen[str]](), list(_MEASURES)
+    with _passed_on(workers), _started(workers, count, words):
         while any(worker.poll() is None for worker in workers):
-            if first is None and any(worker.returncode for worker in workers):
-                first = time.monotonic()
-                _send(workers, signal.SIGTERM)
-            if first is not None and time.monotonic() - first > GRACE_SECONDS:
-                _send(workers, signal.SIGKILL)
+            if any(worker.returncode for worker in workers):
+                failed = failed or time.monotonic()
+                if measures and time.monotonic() - failed > measures[0][0]:
+                    _send(workers, measures.pop(0)[1])
             time.sleep(_POLL_SECONDS)
     codes = [worker.returncode for worker in workers if worker.returncode]
     own = [code for code in codes if code > 0 and code != Preempted.exit_code]
@@ -44,21 +45,21 @@ def launch(count: int, words: Sequence[str]) -> int:
 
 
 @contextmanager
-def _workers(count: int, words: Sequence[str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """The processes, each in a session of its own, so that a terminal's Ctrl-C reaches them once; none is left."""
+def _started(workers: list[subprocess.Popen[str]], count: int, words: Sequence[str]) -> Iterator[None]:
+    """In here the processes run, each in a session of its own, so that a terminal's Ctrl-C reaches them once; behind it
+    none is left."""
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
-    workers: list[subprocess.Popen[str]] = []
     listeners = []
     try:
         for rank in range(count):
             told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            workers.append(_start(words, told))
-            worker = workers[-1]
+            worker = _start(words, told)
+            workers.append(worker)
             for source, target in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr)):
                 listener = threading.Thread(target=_repeat, args=(rank, source, target), daemon=True)
                 listener.start()
                 listeners.append(listener)
-        yield workers
+        yield
     finally:
         _send(workers, signal.SIGKILL)
         for worker in workers:
