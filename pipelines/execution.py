@@ -605,9 +605,8 @@ class Execution:
         from pipelines.preparation import choose_jit, choose_steps
 
         about = config, model, self.runtime.device, stream.order.shapes, self.built.gains_by_xla
-        # Replicas are not compiled.
-        auto_off = config.jit == "auto" and self.runtime.shares > 1
-        jit = "on" if config.backend == "jax" or (not auto_off and choose_jit(*about)) else "off"
+        replicas = config.jit == "auto" and self.runtime.shares > 1  # the steps of replicas are not compiled
+        jit = "on" if config.backend == "jax" or (not replicas and choose_jit(*about)) else "off"
         steps = config.steps_per_execution
         if steps is None:  # the others may have longer rows in the first batch
             steps = self.runtime.workers.largest(choose_steps(model, stream, config.batch_size))

@@ -55,6 +55,9 @@ class Share:
         return filled.reshape(self.parts, self.workers, -1)[:, self.rank].reshape(-1)
 
 
+WHOLE = Share()
+
+
 class Order:
     """The batches of each epoch of a split.
 
@@ -133,7 +136,7 @@ class Stream:
         seed: int,
         *,
         training: bool,
-        share: Share = Share(),  # noqa: B008  # it is frozen
+        share: Share = WHOLE,
     ) -> None:
         self.store, self.batching, self.seed, self.training = store, batching, seed, training
         self.share = share

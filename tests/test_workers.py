@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 
 from pipelines import registry
+from pipelines.checkpoints import State, shared
 from pipelines.errors import ConfigError
+from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.launching import _free_ports
 from pipelines.runs import Run
 from pipelines.stream import Share
 from pipelines.workers import VARIABLE, Workers, place
 
+RNG = np.random.default_rng(0)
 ROOT = Path(__file__).parent.parent
 QUICK = ["image-classification", "text-sentiment"]
 """One of fixed shapes, one of any length; the others are slow."""
@@ -101,6 +104,50 @@ def test_what_workers_ask_each_other() -> None:
         assert Workers(0, 2, add).from_chief(content) == content
     assert Workers().from_chief(b"mine") == b"mine"
     assert Workers().largest(3) == 3
+
+
+def test_the_chiefs_state_is_that_of_all() -> None:
+    """What the chief adds is what the other one gets, which adds nothing to it."""
+    sent: list[np.ndarray] = []
+
+    def send(numbers: np.ndarray) -> np.ndarray:
+        sent.append(numbers)
+        return numbers
+
+    def receive(numbers: np.ndarray) -> np.ndarray:
+        assert not numbers.any()
+        return sent.pop(0)
+
+    arrays = {"a": RNG.normal(size=(3, 5)).astype(np.float32), "b": np.array(7, np.int64), "c": np.ones(3, np.uint8)}
+    for state in (State(12, arrays, {"epoch": 2, "best": [0.5, -1.0]}, ("epoch-0002.safetensors",)), None):
+        assert shared(state, Workers(0, 2, send)) == state
+        found = shared(None, Workers(1, 2, receive))
+        assert not sent
+        if state is None:
+            assert found is None
+            continue
+        assert found is not None
+        assert (found.step, found.progress, found.files) == (state.step, state.progress, state.files)
+        assert found.arrays.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array, strict=True)
+
+
+def test_a_signal_of_one_worker_stops_all_at_the_same_check() -> None:
+    asked: list[int] = []
+
+    def ask(number: int) -> int:
+        asked.append(number)
+        return signal.SIGTERM if len(asked) == 3 else number
+
+    interrupts = Interrupts()
+    with pytest.raises(Interrupted), interrupts.postponed(ask):
+        interrupts.check()
+        interrupts.check()
+        assert interrupts.received is None
+        interrupts.check()
+    assert interrupts.received == signal.SIGTERM
+    assert asked == [0, 0, 0]
 
 
 def test_a_share_of_each_part() -> None:

@@ -237,9 +237,7 @@ def _join(config: RunConfig, workers: Workers, gpus: list[Any]) -> Runtime:
     check_divisible(config, replicas)
     described = _describe(_names(gpus) or _cpus(1), f"TensorFlow {tf.__version__}", config)
     kind, described = "gpu" if gpus else "cpu", f"{workers.count} workers, each {described}"
-    return Runtime(
-        "tensorflow", kind, described, replicas, strategy, workers=replace(workers, add=adder(strategy))
-    )
+    return Runtime("tensorflow", kind, described, replicas, strategy, workers=replace(workers, add=adder(strategy)))
 
 
 def _names(gpus: list[Any]) -> list[str]:
