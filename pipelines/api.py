@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import ConfigError
 from pipelines.result import Result
+from pipelines.workers import place
 
 __all__ = ["Result", "evaluate", "predict", "resume", "run"]
 
@@ -23,10 +25,14 @@ def run(task: str, *, recipe: str | None = None, config: str | Path | None = Non
     """
     from pipelines.config import load_config
 
+    _check_chief()
     loaded = load_config(task, recipe=recipe, file=config, options=settings)
     from pipelines.engine import execute
 
-    return execute(task, loaded.config, ["pipelines.run", task, *(f"{key}={value}" for key, value in settings.items())])
+    words = ["pipelines.run", task, *(f"{key}={value}" for key, value in settings.items())]
+    result = execute(task, loaded.config, words)
+    assert result is not None
+    return result
 
 
 def resume(folder: str | Path, **changes: Any) -> Result:
@@ -41,7 +47,19 @@ def resume(folder: str | Path, **changes: Any) -> Result:
     """
     from pipelines.engine import resume as go_on
 
-    return go_on(Path(folder), changes, ["pipelines.resume", str(folder), *(f"{k}={v}" for k, v in changes.items())])
+    _check_chief()
+    words = ["pipelines.resume", str(folder), *(f"{k}={v}" for k, v in changes.items())]
+    result = go_on(Path(folder), changes, words)
+    assert result is not None
+    return result
+
+
+def _check_chief() -> None:
+    if not place().is_chief:
+        raise ConfigError(
+            "TF_CONFIG: of several workers only the chief has a result to return: start them all by the command, "
+            "sixfold run or sixfold launch."
+        )
 
 
 def evaluate(folder: str | Path, **settings: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pipelines.console import Console
 from pipelines.errors import RunError, StateError
 from pipelines.runs import Run
 from pipelines.state import load_arrays, save_arrays
+from pipelines.workers import Workers
 
 FORMAT = 2
 """Of the states: raised when what they hold changes, and states of another format are refused."""
@@ -248,6 +249,28 @@ class Checkpoints:
         for file in self._folder.glob("epoch-*.safetensors"):
             if file.name not in counted:
                 file.unlink()
+
+
+class Unsaved(Checkpoints):
+    """Of a worker that is not the chief: it saves nothing."""
+
+    def save(self, state: State) -> None:
+        """Nothing."""
+
+    def keep(self, name: str, weights: Arrays, about: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def shared(state: State | None, workers: Workers) -> State | None:
+    """The chief's state, on every worker."""
+    from safetensors.numpy import load, save
+
+    if workers.count == 1:
+        return state
+    about = (state.step, state.progress, state.files) if state else None
+    told = json.loads(workers.from_chief(json.dumps(about).encode()))
+    arrays = workers.from_chief(save(state.arrays) if state else b"")
+    return State(told[0], load(arrays), told[1], tuple(told[2])) if told else None
 
 
 def load_weights(path: Path, digest: str) -> Arrays:

@@ -52,6 +52,18 @@ class Console:
             yield _Lines(label, total, unit, self._clock, self.say)
 
 
+class Silent(Console):
+    """Says nothing: of a worker beside the chief, which says it all."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def bar(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """None."""
+        yield _Lines(label, total, unit, self._clock, self.say)
+
+
 def is_terminal() -> bool:
     """Whether standard error is a terminal that can redraw a line."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -10,14 +10,15 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipelines import devices
 from pipelines.artefact import read_settings
 from pipelines.checkpoints import cannot_write
 from pipelines.config import RunConfig, load_config, write_config
-from pipelines.console import Console
-from pipelines.errors import ConfigError, Preempted, StateError
+from pipelines.console import Console, Silent
+from pipelines.errors import ConfigError, Preempted, StateError, WorkerLost
 from pipelines.execution import Execution
 from pipelines.interrupts import Interrupts
 from pipelines.lock import Lock
@@ -26,6 +27,7 @@ from pipelines.result import Result
 from pipelines.resuming import continued, other_ground
 from pipelines.runs import STAGES, Run, find_run, open_run, start_manifest
 from pipelines.scoring import label
+from pipelines.workers import ALONE, place
 
 _OF_THE_COMMAND = {"run_dir": None, "overwrite": False, "allow_changed_data": False}
 """Settings that belong to one command and not to the run."""
@@ -56,8 +58,9 @@ def execute(
     words: list[str],
     interrupts: Interrupts | None = None,
     wished: Collection[str] = (),
-) -> Result:
-    """Run a task to its report, from where its folder says that it was left.
+) -> Result | None:
+    """Run a task to its report, from where its folder says that it was left; None of a worker that only trains with
+    the chief.
 
     Args:
         task_name: as in the registry.
@@ -72,6 +75,10 @@ def execute(
     asked = config.model_copy(update=_OF_THE_COMMAND)
     command = Command(task_name, asked, words, wished, config.overwrite, config.allow_changed_data)
     finished = None if config.overwrite else _finished(config.run_dir, command)
+    if not place().is_chief:
+        if not finished:
+            _follow(command, config.run_dir, interrupts)
+        return None
     if finished:
         Console().say(f"{finished.path} is finished ({finished.ending()}): nothing to do.")
         return _said(finished)
@@ -93,7 +100,9 @@ def execute(
     return _said(run)
 
 
-def resume(folder: Path, changes: dict[str, Any], command: list[str], interrupts: Interrupts | None = None) -> Result:
+def resume(
+    folder: Path, changes: dict[str, Any], command: list[str], interrupts: Interrupts | None = None
+) -> Result | None:
     """Go on with the run in a folder; changes are settings that may be others from here on.
 
     Raises:
@@ -105,6 +114,23 @@ def resume(folder: Path, changes: dict[str, Any], command: list[str], interrupts
     given = load_config(task_name, file=run.settings, options=changes, typed=True).config if changes else began
     wished = changes.keys() - _OF_THE_COMMAND.keys()
     return execute(task_name, given.model_copy(update={"run_dir": str(folder)}), command, interrupts, wished)
+
+
+def _follow(command: Command, folder: str | None, interrupts: Interrupts | None) -> None:
+    """Train with the chief, whose run is in that folder. What a run writes goes to a folder that is thrown away."""
+    if folder is not None and not command.overwrite and "train" in Run(Path(folder)).finished_stages():
+        return
+    taken_over = nullcontext(interrupts) if interrupts else Interrupts()
+    with TemporaryDirectory(prefix="sixfold-") as scratch, taken_over as signals:
+        run = Run(Path(scratch))
+        try:
+            _prepare(run, command, signals).follow()
+        except KeyboardInterrupt:
+            if signals.received is None:
+                raise
+            raise Preempted(f"stopped by {signals.received.name} with the other workers.") from None
+        except WorkerLost as lost:
+            raise WorkerLost(f"stopped, as {lost}.") from lost
 
 
 def _finished(folder: str | None, command: Command) -> Run | None:
@@ -138,6 +164,8 @@ def _work(run: Run, command: Command, interrupts: Interrupts, lock: Lock, *, exi
         if interrupts.is_guest and interrupts.received == signal.SIGINT:
             raise KeyboardInterrupt(str(stop)) from None  # a loop around run() is to end with it
         raise stop from None
+    except WorkerLost as lost:
+        raise _stopped(run, f"stopped, as {lost},", again=replaced is not None) from lost
     finally:
         stopped = isinstance(sys.exception(), (Preempted, KeyboardInterrupt)) and run.settings.exists()
         if not run.finished_stages() and (replaced or (fresh and not stopped)):
@@ -157,9 +185,15 @@ def _check_sources(config: RunConfig) -> None:
 def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> Preempted:
     """What a run says that a signal ended."""
     assert interrupts.received is not None
-    name, done = interrupts.received.name, run.finished_stages()
+    name = interrupts.received.name
+    return _stopped(run, f"stopped by {name}", again=again, signal=name)
+
+
+def _stopped(run: Run, what: str, *, again: bool, **about: str) -> Preempted:
+    """The same of whatever ended it; written down with the run."""
+    done = run.finished_stages()
     if not run.settings.exists() or (again and not done):
-        return Preempted(f"stopped by {name} before anything was done: give the same command again.")
+        return Preempted(f"{what} before anything was done: give the same command again.")
     stage = next((stage for stage in STAGES if stage not in done), STAGES[-1])
     saved = run.events("checkpoint")
     if stage == "train" and saved:
@@ -167,8 +201,8 @@ def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> Preempted:
         where = f"after step {saved[-1]['step']}{of}, its state saved"
     else:
         where = f"in the stage {stage}, which begins again"
-    run.record("preempted", signal=name, stage=stage)
-    return Preempted(f"stopped by {name} {where}: {_how_to_go_on(run)}")
+    run.record("preempted", **about, stage=stage)
+    return Preempted(f"{what} {where}: {_how_to_go_on(run)}")
 
 
 def _how_to_go_on(run: Run) -> str:
@@ -191,11 +225,15 @@ def _said(run: Run) -> Result:
 
 def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     """Start the devices, then write down what is about to happen."""
-    console, asked, changes = Console(), command.asked, list[str]()
+    # What comes after training is one process's work.
+    workers = ALONE if "train" in run.finished_stages() else place()
+    console, asked, changes = Console() if workers.is_chief else Silent(), command.asked, list[str]()
     config = asked
     if not run.is_new:
         config, changes = continued(run, command.task, asked, command.wished)
-    runtime = devices.start(config)
+    if workers.count > 1:
+        console.say(f"workers: waiting for all {workers.count}")
+    runtime = devices.start(config, workers)
     console.say(f"device: {runtime.description}")
     if run.is_new:
         about = start_manifest(command.task, run.path, command.words, config.seed, runtime.description)

@@ -49,3 +49,7 @@ class Preempted(SixfoldError):
     """A signal ended the run; its state is saved, and the same command goes on."""
 
     exit_code = 75
+
+
+class WorkerLost(Preempted):
+    """Another worker is gone, and with it what this one computes; what was saved before stands."""

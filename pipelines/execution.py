@@ -1,5 +1,6 @@
 """The stages of one run: data, train, baseline, score, export, report."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines import devices, registry, transfer
-from pipelines.artefact import load_model, save_model
+from pipelines.artefact import load_model, read_settings, save_model
 from pipelines.checkpoints import load_into
 from pipelines.config import write_config
 from pipelines.console import Console
@@ -71,6 +72,36 @@ class Execution:
                 with self.run.stage(name):
                     stage()
                 yield name
+
+    def follow(self) -> None:
+        """Train with the chief, whose data and settings are already made, and leave all else to it."""
+        self.train()
+
+    def _agree(self) -> None:
+        """What the chief has made of the data, and of the settings by them, holds for all. The others read the data
+        only now: whatever is prepared once is there."""
+        workers = self.runtime.workers
+        if workers.count == 1:
+            return
+        mine: dict[str, Any] = {}
+        if workers.is_chief:
+            settings = write_config(self.config, self.task_name)
+            mine = {"settings": settings, "data": self.data.fingerprint, "change": self.change_of_data}
+        told = json.loads(workers.from_chief(json.dumps(mine).encode()))
+        if workers.is_chief:
+            return
+        self.run.write_settings(told["settings"])
+        self.config, self.change_of_data = read_settings(self.run, self.task_name), told["change"]
+        if self.data.fingerprint != told["data"]:
+            raise StateError(
+                f"worker {workers.rank} finds other data at {self.config.data} than the chief does: "
+                "give all workers the same."
+            )
+
+    def _part(self) -> None:
+        """Training is over: the others end, and what comes now is one process's work."""
+        if self.runtime.workers.count > 1:
+            self._built, self.runtime = None, self.runtime.alone()
 
     @property
     def data(self) -> Data:
@@ -165,7 +196,9 @@ class Execution:
         """Train, stage by stage, and leave the weights to be scored on disk."""
         from pipelines.fitting import Fitting
 
+        self._agree()
         Fitting(self).fit()
+        self._part()
 
     def fit_baseline(self) -> None:
         """Fit the classical models and score them on the same split."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import transfer
-from pipelines.checkpoints import LAST, Checkpoints, State
+from pipelines.checkpoints import LAST, Checkpoints, Kind, State, Unsaved, shared
 from pipelines.errors import StateError
 from pipelines.stages import Stage, before, plan
 from pipelines.state import save_arrays
@@ -29,11 +29,13 @@ class Fitting:
         """Train, stage by stage, and leave the weights to be scored on disk."""
         from pipelines.training import train
 
-        checkpoints, earlier = Checkpoints(self.of.run), Checkpoints(self.of.run, "pretrain")
+        workers = self.of.runtime.workers
+        checkpoints, earlier = self._checkpoints(), self._checkpoints("pretrain")
         if self.of.built.solve is not None:
-            self._solve(self.of.built.solve, checkpoints)
+            if workers.is_chief:
+                self._solve(self.of.built.solve, checkpoints)
             return
-        state, progress = checkpoints.newest(self.of.console), None
+        state, progress = shared(checkpoints.newest(self.of.console), workers), None
         spent = self._pretrain(earlier) if self.of.config.pretrain_on is not None else 0.0
         for stage in plan(self.of.config):
             reached = state.progress.get("stage", 0) if state else 0
@@ -45,11 +47,15 @@ class Fitting:
                 self._check_model(trainer, mine)
                 trainer = replace(trainer, data_changed=True)
             self.of.keep_change()
-            with self.of.interrupts.postponed():
+            with self.of.interrupts.postponed(workers.largest):
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
-        self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
-        earlier.remove()
+        if workers.is_chief:
+            self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+            earlier.remove()
+
+    def _checkpoints(self, kind: Kind = "train") -> Checkpoints:
+        return (Checkpoints if self.of.runtime.workers.is_chief else Unsaved)(self.of.run, kind)
 
     def _record_trained(
         self, progress: "Progress", checkpoints: Checkpoints, last: dict[str, Any] | None = None
@@ -114,9 +120,10 @@ class Fitting:
         settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
         steps = self.of.runtime.steps(built, optimizer, settings)
         places = self.of.run, config, built, steps, stream, None, self.of.console, self.of.task.unit
-        with self.of.interrupts.postponed():
-            trainer = Trainer(*places, checkpoints, stage, self.of.interrupts)
-            return train(trainer, None, checkpoints.newest(self.of.console)).seconds
+        workers = self.of.runtime.workers
+        with self.of.interrupts.postponed(workers.largest):
+            trainer = Trainer(*places, checkpoints, stage, self.of.interrupts, workers=workers)
+            return train(trainer, None, shared(checkpoints.newest(self.of.console), workers)).seconds
 
     def _check_model(self, trainer: "Trainer", state: State) -> None:
         """Whether the model of the changed data can take the state of the old ones."""
@@ -167,7 +174,7 @@ class Fitting:
         steps = self.of.runtime.steps(built, optimizer, settings)
         run, console, unit = self.of.run, self.of.console, self.of.task.unit
         places = run, config, built, steps, streams["train"], streams["valid"], console, unit
-        return Trainer(*places, checkpoints, stage, self.of.interrupts)
+        return Trainer(*places, checkpoints, stage, self.of.interrupts, workers=self.of.runtime.workers)
 
     def _taught(self, built: Built) -> Built:
         """What is trained with the teacher beside it, if there is one."""
@@ -183,11 +190,13 @@ class Fitting:
         return self.of.task.distil(built, teacher, self.of.config, self.of.data.assets)
 
     def _stream(self, store: Store, encoder: Encoder, *, training: bool, partners: bool = True) -> Any:
-        from pipelines.stream import Stream
+        from pipelines.stream import Share, Stream
 
         batching = self.of.task.batching(self.of.config)
         batching = replace(batching, partners=batching.partners and partners)
-        return Stream(store, encoder, batching, self.of.config.seed, training=training)
+        workers, parts = self.of.runtime.workers, self.of.config.accumulate if training else 1
+        share = Share(workers.rank, workers.count, parts, self.of.runtime.shares)
+        return Stream(store, encoder, batching, self.of.config.seed, training=training, share=share)
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
@@ -212,6 +221,9 @@ class Fitting:
         from pipelines.preparation import choose_jit, choose_steps
 
         about = config, model, self.of.runtime.device, stream.order.shapes, self.of.built.gains_by_xla
-        jit = "on" if config.backend == "jax" or choose_jit(*about) else "off"
-        steps = config.steps_per_execution or choose_steps(model, stream, config.batch_size)
+        replicas = config.jit == "auto" and self.of.runtime.shares > 1  # the steps of replicas are not compiled
+        jit = "on" if config.backend == "jax" or (not replicas and choose_jit(*about)) else "off"
+        steps = config.steps_per_execution
+        if steps is None:  # the others may have longer rows in the first batch
+            steps = self.of.runtime.workers.largest(choose_steps(model, stream, config.batch_size))
         return config.model_copy(update={"jit": jit, "steps_per_execution": steps})

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -34,6 +34,7 @@ class Interrupts:
         """What a process that is ended by the deadline says."""
         self._hard, self.is_guest = hard, not hard
         self._postponed = self._waiting = False
+        self._ask: Callable[[int], int] = int
         self._handlers: dict[signal.Signals, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._wakeup = -1
@@ -60,18 +61,26 @@ class Interrupts:
             os.close(self._pipe[1])
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come."""
-        if self.received is not None:
+        """Raise Interrupted if a signal has come, to this process or to one that computes with it."""
+        number = self._ask(self.received or 0)
+        if number:
+            self.received = self.received or signal.Signals(number)
             raise Interrupted
 
     @contextmanager
-    def postponed(self) -> Iterator[None]:
-        """Raise at `check` only, and at the end."""
-        self._postponed = True
+    def postponed(self, ask: Callable[[int], int] = int) -> Iterator[None]:
+        """Raise at `check` only, and at the end.
+
+        Args:
+            ask: the number of a signal, or 0 -> the largest of those of all processes that check together, so that
+                they all stop at the same place.
+        """
+        self._postponed, self._ask = True, ask
         try:
             yield
+            self.check()
         finally:
-            self._postponed = False
+            self._postponed, self._ask = False, int
         self.check()
 
     @contextmanager

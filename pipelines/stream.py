@@ -35,6 +35,29 @@ class Step:
     rows: int
 
 
+@dataclass(frozen=True)
+class Share:
+    """What of each batch one worker reads: its rows of each of the parts that a batch is computed in.
+
+    All replicas get as many rows of a part; where these do not suffice, some that only fill it.
+    """
+
+    rank: int = 0
+    workers: int = 1
+    parts: int = 1
+    replicas: int = 1
+    """Of all workers."""
+
+    def rows(self, size: int) -> np.ndarray:
+        """int64: the places of its rows in a batch; -1 for what only fills it."""
+        parts = np.arange(size).reshape(self.parts, -1)
+        filled = np.pad(parts, [(0, 0), (0, -parts.shape[1] % self.replicas)], constant_values=-1)
+        return filled.reshape(self.parts, self.workers, -1)[:, self.rank].reshape(-1)
+
+
+WHOLE = Share()
+
+
 class Order:
     """The batches of each epoch of a split.
 
@@ -102,7 +125,7 @@ class Stream:
         batching: buckets and their (global) batch sizes.
         seed: of the order and of the examples' keys.
         training: whether the order is shuffled anew each epoch.
-        worker: (rank, count): this worker's slice of each global batch.
+        share: of each batch, that is read here; by default all.
     """
 
     def __init__(
@@ -113,13 +136,13 @@ class Stream:
         seed: int,
         *,
         training: bool,
-        worker: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
     ) -> None:
         self.store, self.batching, self.seed, self.training = store, batching, seed, training
+        self.share = share
         self._store = store
         self._encode = encode
         self._seed = seed
-        self._rank, self._workers = worker
         self._partners = training and batching.partners
         self.order = Order(store, batching, seed, shuffle=training)
         self._columns = {
@@ -213,10 +236,9 @@ class Stream:
     def _fetch(self, start: np.int64, length: np.int64) -> list[np.ndarray]:
         epoch, place = divmod(int(start), self.order.steps)
         steps = self.order.epoch(epoch)[place : place + int(length)]
-        part = steps[0].indices.size // self._workers
-        mine = slice(self._rank * part, (self._rank + 1) * part)
+        mine = self.share.rows(steps[0].indices.size)
         indices = np.concatenate([step.indices[mine] for step in steps])
-        weight = np.concatenate([(np.arange(step.indices.size) < step.rows)[mine] for step in steps]).astype(np.float32)
+        weight = np.concatenate([(mine >= 0) & (mine < step.rows) for step in steps]).astype(np.float32)
         return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices, epoch).values()]
 
     def _raw(self, indices: np.ndarray, epoch: int) -> Raw:

@@ -19,6 +19,7 @@ from pipelines.schedules import PLATEAU_EPOCHS, learning_rates
 from pipelines.stages import Stage
 from pipelines.stream import Stream
 from pipelines.task import Built
+from pipelines.workers import ALONE, Workers
 
 _STEP_EVENTS_PER_EPOCH = 20
 
@@ -41,6 +42,8 @@ class Trainer:
     interrupts: Interrupts = field(default_factory=Interrupts)
     data_changed: bool = False
     """Since the state was saved."""
+    workers: Workers = ALONE
+    """Those that train together."""
 
     @property
     def event(self) -> str:
@@ -255,7 +258,7 @@ def _ending(trainer: Trainer, progress: Progress, clock: Clock) -> str | None:
         return "stopped early"
     if progress.step >= trainer.last and (stage.is_final or progress.step == trainer.config.stop_step):
         return "done"
-    return "stopped by budget" if clock.is_up() else None
+    return "stopped by budget" if trainer.workers.largest(clock.is_up()) else None
 
 
 def evaluate(

@@ -2,6 +2,8 @@
 
 python contract_run.py losses TASK FOLDER DEVICES     20 steps of SGD without dropout on so many logical CPUs,
 losses into FOLDER/losses-DEVICES.json
+python contract_run.py workers TASKS FOLDER           the same of several tasks (a,b) as one of the workers that
+TF_CONFIG names, or alone, into FOLDER/TASK-RANK-of-COUNT.json
 python contract_run.py run TASK FOLDER                a small run into FOLDER
 """
 
@@ -25,11 +27,7 @@ def small(task_name: str) -> dict[str, Any]:
 
 def losses(task_name: str, folder: Path, logical: int) -> None:
     """The loss of each of 20 steps."""
-    import numpy as np
-
-    from pipelines import devices, registry
-    from pipelines.config import load_config
-    from pipelines.devices.settings import StepSettings
+    from pipelines import devices
 
     devices.import_backend("tensorflow")
     import tensorflow as tf
@@ -37,7 +35,31 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     if logical > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
-    # 5 steps an epoch, the last of each partial.
+    config = plain(task_name)
+    runtime = devices.start(config)
+    assert runtime.replicas == logical
+    (folder / f"losses-{logical}.json").write_text(json.dumps(followed(task_name, config, runtime)))
+
+
+def workers(task_names: str, folder: Path) -> None:
+    """The same, of several tasks."""
+    from pipelines import devices
+    from pipelines.workers import place
+
+    runtime, here = None, place()
+    for task_name in task_names.split(","):
+        config = plain(task_name)
+        runtime = runtime or devices.start(config, here)
+        assert runtime.replicas == here.count
+        found = followed(task_name, config, runtime)
+        (folder / f"{task_name}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
+
+
+def plain(task_name: str) -> Any:
+    """Its settings: 5 steps an epoch, the last of each partial."""
+    from pipelines import registry
+    from pipelines.config import load_config
+
     options = {
         **small(task_name),
         "limit": 76,
@@ -50,12 +72,21 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     }
     known = registry.config_class(task_name).model_fields
     options |= {name: 0.0 for name in ("dropout", "word_dropout") if name in known}
-    config: Any = load_config(task_name, options=options).config
-    runtime = devices.start(config)
-    assert runtime.replicas == logical
-    from pipelines.preparation import make_optimizer
-    from pipelines.stream import Stream
+    return load_config(task_name, options=options).config
 
+
+def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
+    """The losses."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from pipelines import registry
+    from pipelines.devices.settings import StepSettings
+    from pipelines.preparation import make_optimizer
+    from pipelines.stream import Share, Stream
+
+    keras.utils.set_random_seed(config.seed)
     task = registry.task(task_name)
     data = task.load_data(config)
     config = task.resolve(config, data)
@@ -63,15 +94,15 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
         built = task.build_model(config, data.assets)
         optimizer = make_optimizer(config, built.model)
     steps = runtime.steps(built, optimizer, StepSettings())
-    stream = Stream(
-        data.splits["train"], task.encode(config, data.assets, True), task.batching(config), 0, training=True
-    )
+    encoder, batching = task.encode(config, data.assets, True), task.batching(config)
+    share = Share(runtime.workers.rank, runtime.workers.count, replicas=runtime.shares)
+    stream = Stream(data.splits["train"], encoder, batching, 0, training=True, share=share)
     found = []
     for block in stream.blocks(0, 20, 4):
         each = [tf.nest.map_structure(lambda part, i=i: part[i : i + 1], block) for i in range(block[1].shape[0])]
         sums = [steps.train(one, np.array([0.01], np.float32)) for one in each]
         found += [float(one[0] / one[1]) for one in sums]
-    (folder / f"losses-{logical}.json").write_text(json.dumps(found))
+    return found
 
 
 def run(task_name: str, folder: Path, backend: str = "tensorflow") -> None:
@@ -90,5 +121,7 @@ if __name__ == "__main__":
     verb, name, place, *rest = sys.argv[1:]
     if verb == "losses":
         losses(name, Path(place), int(rest[0]))
+    elif verb == "workers":
+        workers(name, Path(place))
     else:
         run(name, Path(place), *rest)

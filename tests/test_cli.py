@@ -40,6 +40,7 @@ CHEAP = [
     "predict --help",
     "report --help",
     "doctor --help",
+    "launch --help",
 ]
 Fake = Callable[..., list[dict[str, Any]]]
 

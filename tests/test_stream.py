@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.stream import Order, Stream, example_keys, uniform
+from pipelines.stream import Order, Share, Stream, example_keys, uniform
 from pipelines.task import Batching, Raw
 
 
@@ -85,7 +85,7 @@ def test_blocks_of_an_epoch_have_near_equal_lengths() -> None:
 
 def test_workers_slices_are_the_batch_of_one() -> None:
     whole = rows(stream(Numbers(10)).blocks(0, 3, 1))
-    slices = [rows(stream(Numbers(10), worker=(rank, 2)).blocks(0, 3, 1)) for rank in range(2)]
+    slices = [rows(stream(Numbers(10), share=Share(rank, 2)).blocks(0, 3, 1)) for rank in range(2)]
     for step, *parts in zip(whole, *slices, strict=True):
         assert [a + b for a, b in zip(*parts, strict=True)] == step
 

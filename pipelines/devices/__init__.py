@@ -14,6 +14,7 @@ from pipelines import machine
 from pipelines.config import RunConfig, required_devices
 from pipelines.devices.accelerators import Device, named, why_no_gpu, why_no_gpu_for_jax, why_no_tpu
 from pipelines.errors import ConfigError, DeviceError
+from pipelines.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +45,8 @@ class Runtime:
     """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
     shards_tables: bool = False
     """Whether tables of embeddings are split over the devices (JAX)."""
+    workers: Workers = ALONE
+    """The processes that train together."""
 
     @property
     def about(self) -> dict[str, Any]:
@@ -72,15 +75,30 @@ class Runtime:
             return JaxSteps(built, optimizer, settings)
         from pipelines.devices.tensorflow_steps import TensorFlowSteps
 
-        return TensorFlowSteps(built, optimizer, settings, self.strategy)
+        return TensorFlowSteps(built, optimizer, settings, self.strategy, self.workers)
+
+    @property
+    def shares(self) -> int:
+        """How many equal parts a batch must have: JAX's one program can do without."""
+        return 1 if self.strategy is None else self.replicas
+
+    def alone(self) -> "Runtime":
+        """Where the chief goes on once training is over, and the other workers have ended."""
+        return self if self.workers.count == 1 else replace(self, replicas=1, strategy=None, workers=ALONE)
 
 
-def start(config: RunConfig) -> Runtime:
+def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     """Choose the backend, the devices, the precision and the seeds. To be called before anything imports Keras.
+
+    Args:
+        config: of the run.
+        workers: this process's place; where it is not alone, it waits here for the others.
 
     Raises:
         DeviceError: the backend is not installed, was already started as another one, or a device asked for is missing.
     """
+    if workers.count > 1 and config.backend == "jax":
+        raise ConfigError("backend jax: several workers are of the TensorFlow backend alone: leave out --backend jax.")
     import_backend(config.backend)
     import keras
     import tensorflow as tf
@@ -94,7 +112,7 @@ def start(config: RunConfig) -> Runtime:
     # Grappler's pass drops the edge that keeps a variable's update after its reads, where no gradient joins the two:
     # a step then sees its own update. tests/test_stages.py has a case.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-    return _start_tensorflow(config)
+    return _start_tensorflow(config, workers)
 
 
 def import_backend(backend: str) -> None:
@@ -188,7 +206,7 @@ def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
     return compiled(model)
 
 
-def _start_tensorflow(config: RunConfig) -> Runtime:
+def _start_tensorflow(config: RunConfig, workers: Workers) -> Runtime:
     import tensorflow as tf
 
     library = f"TensorFlow {tf.__version__}"
@@ -207,6 +225,8 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         tf.config.set_visible_devices([], "GPU")
         gpus = []
     kind = "gpu" if gpus else "cpu"
+    if workers.count > 1:
+        return _join(config, workers, gpus)
     with _quiet():
         logical = tf.config.list_logical_devices(kind.upper())
     strategy = None
@@ -214,8 +234,29 @@ def _start_tensorflow(config: RunConfig) -> Runtime:
         # CPU "devices" have no NCCL; a reduction to one device is the one that works there.
         operations = None if gpus else tf.distribute.ReductionToOneDevice()
         strategy = tf.distribute.MirroredStrategy([device.name for device in logical], cross_device_ops=operations)
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return _runtime(config, kind, library, named(kind, names), len(logical), strategy)
+        check_divisible(config, len(logical))
+    return _runtime(config, kind, library, named(kind, _names(gpus)), len(logical), strategy)
+
+
+def _join(config: RunConfig, workers: Workers, gpus: list[Any]) -> Runtime:
+    """One of several workers, of which each has all its GPUs, or its processor."""
+    import tensorflow as tf
+
+    from pipelines.devices.tensorflow_steps import adder, join
+
+    with _quiet():
+        strategy = join(bool(gpus))
+    replicas, kind = strategy.num_replicas_in_sync, "gpu" if gpus else "cpu"
+    check_divisible(config, replicas)
+    one = _runtime(config, kind, f"TensorFlow {tf.__version__}", named(kind, _names(gpus)), replicas, strategy)
+    described = f"{workers.count} workers, each {one.description}"
+    return replace(one, description=described, workers=replace(workers, add=adder(strategy)))
+
+
+def _names(gpus: list[Any]) -> list[str]:
+    import tensorflow as tf
+
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
 
 
 def _start_jax(config: RunConfig) -> Runtime:

@@ -1,4 +1,4 @@
-"""The steps on the TensorFlow backend: one device or the replicas of a strategy."""
+"""The steps on the TensorFlow backend: one device or the replicas of a strategy, in one process or several."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -24,25 +24,45 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import RunError
+from pipelines.errors import RunError, WorkerLost
 from pipelines.task import Built
+from pipelines.workers import ALONE, Workers
+
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
+"""What TensorFlow raises where it cannot reach a worker."""
+_SEED = "seed_generator_state"
+"""Keras' name of the variables that random numbers are drawn from: a seed, and how often it was used."""
+_APART = 0x3C6EF35F
+"""Between the seeds of two replicas."""
 
 
 class TensorFlowSteps:
     """See Steps. A whole block is one call: with XLA and one replica it is one compiled loop."""
 
     def __init__(
-        self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings, strategy: Any
+        self,
+        built: Built,
+        optimizer: keras.optimizers.Optimizer,
+        settings: StepSettings,
+        strategy: Any,
+        workers: Workers = ALONE,
     ) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
+        self._here = self._replicas // workers.count
         self._average = self._make_average()
         jit = settings.jit and self._replicas == 1
         fused = settings.fused and not jit and self._replicas == 1
         self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
         # Replicas share a batch, and must know into how many rows.
-        opened = partial(_of_any_length, rows=settings.rows and self._replicas == 1)
+        opened = partial(_of_any_length, rows=settings.rows and self._here == 1)
         compiled = opened if settings.lengths else tf.function
         self._jit = jit
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
@@ -51,14 +71,16 @@ class TensorFlowSteps:
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
         try:
-            sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
+            with together(self._replicas > self._here):
+                sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
         except tf.errors.ResourceExhaustedError as error:
             raise RunError(OUT_OF_MEMORY) from error
         return sums
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        sums: np.ndarray = self._evaluate(block).numpy()
+        with together(self._replicas > self._here):
+            sums: np.ndarray = self._evaluate(block).numpy()
         return sums
 
     def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
@@ -204,13 +226,26 @@ class TensorFlowSteps:
         x, y, weight = batch
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            sums = weighted_sums(self._built, y, self._model(x, training=True), weight)
+            with self._own_numbers():
+                outputs = self._model(x, training=True)
+            sums = weighted_sums(self._built, y, outputs, weight)
             extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
             loss = sums[0] * share + extra * (part / self._replicas)
         gradients = tape.gradient(loss, [v.value for v in variables])
         # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and
         # the result would hang on whether gradients were added up on the way, and on the backend.
         return [g if g is None else tf.convert_to_tensor(g) for g in gradients], sums
+
+    @contextlib.contextmanager
+    def _own_numbers(self) -> Iterator[None]:
+        """In here each replica draws random numbers of its own: by itself it would draw those of the first."""
+        seeds = [v for v in self._model.variables if v.name == _SEED] if self._replicas > 1 else []
+        shift = [tf.cast(tf.stack([_APART * replica(), 0]), v.dtype) for v in seeds]
+        for seed, by in zip(seeds, shift, strict=True):
+            seed.assign(seed + by)
+        yield
+        for seed, by in zip(seeds, shift, strict=True):
+            seed.assign(seed - by)
 
     def _update_average(self) -> None:
         if self._average:
@@ -223,18 +258,61 @@ class TensorFlowSteps:
         return weighted_sums(self._built, y, self._model(x, training=False), weight)
 
     def _part(self, batch: Any, parts: int = 1) -> Any:
-        """This replica's rows of the batch: its share of each of the parts that the batch is computed in, so that a
-        part is the same whatever the number of replicas."""
-        if self._replicas == 1:
+        """This replica's rows of what its worker has of the batch: its share of each of the parts that the batch is
+        computed in, so that a part is the same whatever the number of replicas."""
+        if self._here == 1:
             return batch
-        rows = tf.nest.flatten(batch)[0].shape[0] // (parts * self._replicas)
-        firsts = [(part * self._replicas + replica()) * rows for part in range(parts)]
+        rows = tf.nest.flatten(batch)[0].shape[0] // (parts * self._here)
+        firsts = [(part * self._here + replica() % self._here) * rows for part in range(parts)]
         return tf.nest.map_structure(lambda t: tf.concat([t[first : first + rows] for first in firsts], 0), batch)
 
     def _all_sum(self, value: Any) -> Any:
         if self._replicas == 1:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@contextlib.contextmanager
+def together(others: bool = True) -> Iterator[None]:
+    """What several workers compute; where there are no others, nothing is said of what fails.
+
+    Raises:
+        WorkerLost: it cannot be ended, as one is gone.
+    """
+    try:
+        yield
+    except _LOST as error:
+        if not others:
+            raise
+        raise WorkerLost("another worker is gone") from error
+
+
+def join(gpus: bool) -> Any:
+    """A strategy over the devices of all workers that TF_CONFIG names; it waits for them."""
+    options = tf.distribute.experimental.CommunicationOptions
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    with together():
+        return tf.distribute.MultiWorkerMirroredStrategy(
+            communication_options=options(implementation=kinds.AUTO if gpus else kinds.RING)
+        )
+
+
+def adder(strategy: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """See Workers.add."""
+
+    def of_all(numbers: tf.Tensor) -> tf.Tensor:
+        # Each worker counts once, however many replicas it has.
+        sums = strategy.run(lambda: tf.where(replica() % here == 0, numbers, 0))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+    here = len(strategy.extended.worker_devices)
+    call = tf.function(of_all, input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
+
+    def add(numbers: np.ndarray) -> np.ndarray:
+        with together():
+            return np.asarray(call(tf.constant(numbers, tf.int32)))
+
+    return add
 
 
 def replica() -> Any:

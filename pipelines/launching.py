@@ -1,0 +1,116 @@
+"""Several workers of one run on this machine: started, heard, and ended together. Imports no TensorFlow."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from pipelines.errors import Preempted
+from pipelines.interrupts import SIGNALS
+from pipelines.workers import VARIABLE
+
+_MEASURES = ((20.0, signal.SIGTERM), (45.0, signal.SIGKILL))
+"""Seconds after one has failed, and what the others get then: what computes together notices by itself, in about ten,
+and says what it saved."""
+_POLL_SECONDS = 0.1
+_LINES = threading.Lock()
+
+
+def launch(count: int, words: Sequence[str]) -> int:
+    """Run a command line of Sixfold in so many workers, until all have ended.
+
+    Returns: 0 where all did; else what the first said that failed by itself; 75 where they were only stopped, as by a
+        signal or the death of one.
+    """
+    failed: float | None = None
+    workers, measures = list[subprocess.Popen[str]](), list(_MEASURES)
+    with _passed_on(workers), _started(workers, count, words):
+        while any(worker.poll() is None for worker in workers):
+            if any(worker.returncode for worker in workers):
+                failed = failed or time.monotonic()
+                if measures and time.monotonic() - failed > measures[0][0]:
+                    _send(workers, measures.pop(0)[1])
+            time.sleep(_POLL_SECONDS)
+    codes = [worker.returncode for worker in workers if worker.returncode]
+    own = [code for code in codes if code > 0 and code != Preempted.exit_code]
+    return own[0] if own else Preempted.exit_code if codes else 0
+
+
+@contextmanager
+def _started(workers: list[subprocess.Popen[str]], count: int, words: Sequence[str]) -> Iterator[None]:
+    """In here the processes run, each in a session of its own, so that a terminal's Ctrl-C reaches them once; behind it
+    none is left."""
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    listeners = []
+    try:
+        for rank in range(count):
+            told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+            worker = _start(words, told)
+            workers.append(worker)
+            for source, target in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr)):
+                listener = threading.Thread(target=_repeat, args=(rank, source, target), daemon=True)
+                listener.start()
+                listeners.append(listener)
+        yield
+    finally:
+        _send(workers, signal.SIGKILL)
+        for worker in workers:
+            worker.wait()
+        for listener in listeners:
+            listener.join(timeout=1)
+
+
+def _start(words: Sequence[str], told: dict[str, Any]) -> subprocess.Popen[str]:
+    """The same code as here, whatever lies in the current folder."""
+    paths = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipelines.cli", *words],
+        env={**os.environ, VARIABLE: json.dumps(told), "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Of this machine, as it finds them free just now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _repeat(rank: int, source: IO[str], target: TextIO) -> None:
+    """Each line of a worker, with its number."""
+    for line in source:
+        with _LINES:
+            print(f"[{rank}] {line}", end="", file=target, flush=True)
+
+
+@contextmanager
+def _passed_on(workers: list[subprocess.Popen[str]]) -> Iterator[None]:
+    """In here a signal to this process is one to each of the workers."""
+    before = {number: signal.signal(number, lambda got, _: _send(workers, got)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _send(workers: list[subprocess.Popen[str]], number: int) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.send_signal(number)

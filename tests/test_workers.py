@@ -1,0 +1,246 @@
+"""Several workers: where they stand, what each reads, that they follow one device, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import registry
+from pipelines.checkpoints import State, shared
+from pipelines.errors import ConfigError
+from pipelines.interrupts import Interrupted, Interrupts
+from pipelines.launching import _free_ports
+from pipelines.runs import Run
+from pipelines.stream import Share
+from pipelines.workers import VARIABLE, Workers, place
+
+RNG = np.random.default_rng(0)
+ROOT = Path(__file__).parent.parent
+QUICK = ["image-classification", "text-sentiment"]
+"""One of fixed shapes, one of any length; the others are slow."""
+BOUND_SECONDS = 60.0
+SMALL = ["run", "image-classification", "--backbone", "mlp", "--limit", "80", "--batch-size", "16", "--epochs", "20"]
+SMALL += ["--save-every", "1", "--steps-per-execution", "1"]
+
+
+def told(rank: int, ports: list[int]) -> str:
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}})
+
+
+def start(*words: object, **environment: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(processes: list[subprocess.Popen[str]]) -> None:
+    """All of them, well; else what they said."""
+    for process in processes:
+        try:
+            said, _ = process.communicate(timeout=280)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # launch ends its workers
+            raise
+        assert process.returncode == 0, said[-3000:]
+
+
+def pair(*words: object) -> list[subprocess.Popen[str]]:
+    ports = _free_ports(2)
+    return [start(*words, **{VARIABLE: told(rank, ports)}) for rank in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind", "index", "expected"),
+    [
+        ({"worker": ["a:1", "b:1", "c:1"]}, "worker", 2, (2, 3)),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "chief", 0, (0, 3)),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "worker", 0, (1, 3)),
+        ({"worker": ["a:1"]}, "worker", 0, (0, 1)),
+    ],
+)
+def test_the_place_is_read_from_tf_config(
+    monkeypatch: pytest.MonkeyPatch, cluster: Any, kind: str, index: int, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
+    found = place()
+    assert (found.rank, found.count) == expected
+    assert found.is_chief == (expected[0] == 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"ps": ["a:1"], "worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}',
+    ],
+)
+def test_what_names_no_worker_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(ConfigError, match="names no worker of a cluster"):
+        place()
+
+
+def test_what_workers_ask_each_other() -> None:
+    """Two in turn, where what the second adds is known."""
+    others = np.zeros(0, np.int32)
+
+    def add(numbers: np.ndarray) -> np.ndarray:
+        total: np.ndarray = numbers + others
+        return total
+
+    others = np.array([0, 15], np.int32)
+    assert Workers(0, 2, add).largest(9) == 15
+    assert Workers(0, 2, add).largest(16) == 16
+    for content in (b"", b"a", b"abcd", bytes(range(256)) + b"\xff" * 7):
+        others = np.zeros(1, np.int32)
+        assert Workers(0, 2, add).from_chief(content) == content
+    assert Workers().from_chief(b"mine") == b"mine"
+    assert Workers().largest(3) == 3
+
+
+def test_the_chiefs_state_is_that_of_all() -> None:
+    """What the chief adds is what the other one gets, which adds nothing to it."""
+    sent: list[np.ndarray] = []
+
+    def send(numbers: np.ndarray) -> np.ndarray:
+        sent.append(numbers)
+        return numbers
+
+    def receive(numbers: np.ndarray) -> np.ndarray:
+        assert not numbers.any()
+        return sent.pop(0)
+
+    arrays = {"a": RNG.normal(size=(3, 5)).astype(np.float32), "b": np.array(7, np.int64), "c": np.ones(3, np.uint8)}
+    for state in (State(12, arrays, {"epoch": 2, "best": [0.5, -1.0]}, ("epoch-0002.safetensors",)), None):
+        assert (shared(state, Workers(0, 2, send)) is None) == (state is None)
+        found = shared(None, Workers(1, 2, receive))
+        assert not sent
+        if state is None:
+            assert found is None
+            continue
+        assert found is not None
+        assert (found.step, found.progress, found.files) == (state.step, state.progress, state.files)
+        assert found.arrays.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array, strict=True)
+
+
+def test_a_signal_of_one_worker_stops_all_at_the_same_check() -> None:
+    asked: list[int] = []
+
+    def ask(number: int) -> int:
+        asked.append(number)
+        return signal.SIGTERM if len(asked) == 3 else number
+
+    def train() -> None:
+        with interrupts.postponed(ask):
+            while len(asked) < 5:
+                interrupts.check()
+
+    interrupts = Interrupts()
+    with pytest.raises(Interrupted):
+        train()
+    assert interrupts.received == signal.SIGTERM
+    assert asked == [0, 0, 0]
+
+
+def test_a_share_of_each_part() -> None:
+    """As replicas of one process cut it: of parts [0..7] and [8..15], replica r has the r-th quarter of each."""
+    assert Share().rows(5).tolist() == [0, 1, 2, 3, 4]
+    assert [Share(rank, 2, parts=2, replicas=4).rows(16).tolist() for rank in range(2)] == [
+        [0, 1, 2, 3, 8, 9, 10, 11],
+        [4, 5, 6, 7, 12, 13, 14, 15],
+    ]
+    assert [Share(rank, 2, replicas=2).rows(3).tolist() for rank in range(2)] == [[0, 1], [2, -1]]
+
+
+def follow(tasks: list[str], folder: Path) -> None:
+    child = Path(__file__).parent / "contract_run.py"
+    words = [child, "workers", ",".join(tasks), folder]
+    ended([start(*words), *pair(*words)])
+    for task in tasks:
+        one, first, second = (
+            json.loads((folder / f"{task}-{name}.json").read_text()) for name in ("0-of-1", "0-of-2", "1-of-2")
+        )
+        assert len(one) == 20
+        assert first == second
+        np.testing.assert_allclose(first, one, rtol=1e-4, err_msg=task)
+
+
+def test_two_workers_follow_one_device(tmp_path: Path) -> None:
+    follow(QUICK, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_workers_follow_one_device_in_every_other_task(tmp_path: Path) -> None:
+    follow([task for task in registry.TASKS if task not in QUICK], tmp_path)
+
+
+def test_replicas_drop_differently(tmp_path: Path) -> None:
+    """And leave the same seeds, for the next step and the saved state."""
+    ended(pair(Path(__file__).parent / "workers_run.py", tmp_path))
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    assert first["left"][0] != first["left"][1]
+    assert min(first["left"]) > 0
+    assert first["seeds"]
+    assert (first["told"], first["most"]) == ("of the chief", 7)
+
+
+def launched(*words: object) -> subprocess.Popen[str]:
+    return start("-m", "pipelines.cli", "launch", "--workers", "2", *words)
+
+
+def stopped(folder: Path, worker: subprocess.Popen[str], stop: Callable[[], None]) -> tuple[int, str, float]:
+    """What launch says and how long it takes, from the moment that `stop` is called, when a first state is saved."""
+    run, before = Run(folder), len(Run(folder).checkpoints())
+    while len(run.checkpoints()) <= before + 1:
+        assert worker.poll() is None, worker.communicate()[0][-3000:]
+        time.sleep(0.02)
+    began = time.monotonic()
+    stop()
+    said, _ = worker.communicate(timeout=120)
+    return worker.returncode, said, time.monotonic() - began
+
+
+def workers_of(launcher: subprocess.Popen[str]) -> list[int]:
+    """Their process ids, the chief's first."""
+    return sorted(map(int, Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()))
+
+
+def test_a_worker_that_is_killed_ends_the_others_and_the_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole = launched(*SMALL, "--run-dir", tmp_path / "whole")
+    ended([whole])
+    first = launched(*SMALL, "--run-dir", tmp_path / "run")
+    code, said, seconds = stopped(tmp_path / "run", first, lambda: os.kill(workers_of(first)[1], signal.SIGKILL))
+    assert code == 75, said
+    assert "[0] stopped, as another worker is gone, after step" in said
+    assert seconds < BOUND_SECONDS
+    second = launched("resume", tmp_path / "run")
+    code, said, _ = stopped(tmp_path / "run", second, lambda: second.send_signal(signal.SIGTERM))
+    assert code == 75, said
+    assert "[0] stopped by SIGTERM after step" in said
+    ended([launched("resume", tmp_path / "run")])
+    kept = [Run(tmp_path / name).events("trained")[-1]["weights"] for name in ("whole", "run")]
+    assert kept[0] == kept[1]
+
+
+def test_an_error_of_all_is_the_error_of_launch(tmp_path: Path) -> None:
+    """Of a wrong setting, found before TensorFlow is loaded."""
+    worker = launched("run", QUICK[0], "--epochs", "0", "--run-dir", tmp_path / "run")
+    said, _ = worker.communicate(timeout=120)
+    assert worker.returncode == 2, said
+    assert "[0] error: " in said
+    assert not (tmp_path / "run").exists()
