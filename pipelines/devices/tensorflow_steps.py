@@ -1,6 +1,8 @@
 """The steps on the TensorFlow backend: one device or the replicas of a strategy, in one process or several."""
 
 import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -291,10 +293,14 @@ def join(gpus: bool) -> Any:
     """A strategy over the devices of all workers that TF_CONFIG names; it waits for them."""
     options = tf.distribute.experimental.CommunicationOptions
     kinds = tf.distribute.experimental.CommunicationImplementation
+    handler = signal.getsignal(signal.SIGTERM)
     with together():
-        return tf.distribute.MultiWorkerMirroredStrategy(
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(
             communication_options=options(implementation=kinds.AUTO if gpus else kinds.RING)
         )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # TensorFlow has taken it over, for a notice of its own
+    return strategy
 
 
 def adder(strategy: Any) -> Callable[[np.ndarray], np.ndarray]:
