@@ -373,7 +373,7 @@ def test_pairs_by_split(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
-    found = rows(tmp_path, 21)
+    found = rows(tmp_path, 23)
     clips = tmp_path / "clips"
     (clips / "0.wav").write_bytes(b"no sound at all" * 50)
     (clips / "1.wav").unlink()
@@ -392,6 +392,8 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
     soundfile.write(clips / "13.wav", sound(13) * 32_768, RATE, subtype="FLOAT")
     found[14]["audio"] = ["clips/14.wav"]
     found[15]["duration"] = 0.52
+    found[16] |= {"offset": 0.25, "duration": 0}
+    soundfile.write(clips / "17.wav", np.stack([sound(17), -sound(17)], axis=1), RATE)
     report = check_data(config(manifest(tmp_path, found), split=(4, 1, 1)))
     assert errors(report) == [
         ("undecodable", "all.jsonl line 1", "is no sound file, or a damaged one (format not recognised)."),
@@ -434,11 +436,14 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
             "all.jsonl line 15",
             "holds ['clips/14.wav'] where a path belongs: mend it, or map another column.",
         ),
+        ("no-sound", "all.jsonl line 17", "is to give a clip of 0 s: mend the row."),
+        ("silence", "all.jsonl line 18", "is silent once its 2 channels are mixed: turn one of them round."),
     ]
-    with pytest.raises(DataError, match="15 of 21 examples cannot be used"):
+    assert report.errors[11].where == f"{tmp_path}/all.jsonl line 12"
+    with pytest.raises(DataError, match="17 of 23 examples cannot be used"):
         load_data(config(manifest(tmp_path, found)))
     left = load_data(config(manifest(tmp_path, found), on_bad="skip", split=(4, 1, 1)))
-    assert len(left.summary["skipped"]) == 15
+    assert len(left.summary["skipped"]) == 17
 
 
 def test_what_ctc_can_align_is_counted_as_the_network_does(tmp_path: Path) -> None:
@@ -598,6 +603,8 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     with pytest.raises(DataError, match=r"of a kind \(arrays\) that speech is not read from: give a manifest"):
         load_data(config(str(tmp_path / "a.npz")))
+    with pytest.raises(DataError, match=r"a\.wav is one file that speech is not read from: give a manifest"):
+        load_data(config(str(write(tmp_path / "a.wav", 1))))
     with pytest.raises(DataError, match="there is no built-in sample 'sample:two'"):
         load_data(config("sample:two"))
     with pytest.raises(DataError, match="group_by is for tables"):
