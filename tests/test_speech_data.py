@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -300,13 +301,41 @@ def test_what_kaldi_lacks_is_named(tmp_path: Path) -> None:
     (place / "wav.scp").write_text("\n".join(scp[:-1]))
     (place / "segments").write_text("".join(f"{line.split()[0]} {line.split()[0]} 0.0 0.5\n" for line in scp[:4]))
     report = check_data(config(str(place), split=(1, 1, 1)))
-    found = {where.rpartition(" ")[2]: (kind, message) for kind, where, message in errors(report)}
+    found = {re.split("[(,)]", one.where)[1]: (one.kind, one.message) for one in report.errors}
     assert len(found) == 17
     assert found["spk0-0"][0] == "command"
     assert "which is not run: decode it to a file first" in found["spk0-0"][1]
     assert found["spk0-4"] == ("malformed-row", "has no segment: write recording, start and end, in seconds.")
     (place / "segments").unlink()
     assert "spk3-19 does not stand in wav.scp" in errors(check_data(config(str(place))))[-1][2]
+
+
+def test_what_kaldi_says_twice_is_named(tmp_path: Path) -> None:
+    place = Path(as_kaldi(tmp_path, rows(tmp_path)))
+    (tmp_path / "clips/1.wav").unlink()
+    text = (place / "text").read_text()
+    (place / "text").write_text(f"\n{text}spk0-0 another\n")
+    (place / "wav.scp").write_text((place / "wav.scp").read_text() + "spk0-0 ../clips/0.wav\n")
+    report = check_data(config(str(place)))
+    assert [(problem.where.removeprefix(f"{place}/"), problem.message) for problem in report.errors] == [
+        (f"text line 3 (spk1-1, {tmp_path}/clips/1.wav)", "does not exist."),
+        (
+            f"text line 22 (spk0-0, {tmp_path}/clips/0.wav)",
+            "is a second spk0-0: leave one of the two out, or name it otherwise.",
+        ),
+    ]
+    (place / "wav.scp").write_text((place / "wav.scp").read_text() + "spk0-0 ../clips/3.wav\n")
+    with pytest.raises(DataError, match=r"wav\.scp line 22 says something else of spk0-0 than a line before it: drop"):
+        load_data(config(str(place)))
+
+
+def test_lines_of_librispeech_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
+    root = Path(as_librispeech(tmp_path, rows(tmp_path)))
+    transcript = root / "train-clean-5/10/7/10-7.trans.txt"
+    transcript.write_text(f"\n\n{transcript.read_text()}10-7-9999 nobody\n")
+    (missing,) = check_data(config(str(root))).errors
+    assert missing.where.endswith("10-7.trans.txt line 8")
+    assert missing.message == "names 10-7-9999, and there is no such sound beside it."
 
 
 def test_pairs_that_are_none(tmp_path: Path) -> None:
@@ -344,7 +373,7 @@ def test_pairs_by_split(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
-    found = rows(tmp_path, 21)
+    found = rows(tmp_path, 23)
     clips = tmp_path / "clips"
     (clips / "0.wav").write_bytes(b"no sound at all" * 50)
     (clips / "1.wav").unlink()
@@ -363,6 +392,8 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
     soundfile.write(clips / "13.wav", sound(13) * 32_768, RATE, subtype="FLOAT")
     found[14]["audio"] = ["clips/14.wav"]
     found[15]["duration"] = 0.52
+    found[16] |= {"offset": 0.25, "duration": 0}
+    soundfile.write(clips / "17.wav", np.stack([sound(17), -sound(17)], axis=1), RATE)
     report = check_data(config(manifest(tmp_path, found), split=(4, 1, 1)))
     assert errors(report) == [
         ("undecodable", "all.jsonl line 1", "is no sound file, or a damaged one (format not recognised)."),
@@ -405,11 +436,14 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
             "all.jsonl line 15",
             "holds ['clips/14.wav'] where a path belongs: mend it, or map another column.",
         ),
+        ("no-sound", "all.jsonl line 17", "is to give a clip of 0 s: mend the row."),
+        ("silence", "all.jsonl line 18", "is silent once its 2 channels are mixed: turn one of them round."),
     ]
-    with pytest.raises(DataError, match="15 of 21 examples cannot be used"):
+    assert report.errors[11].where == f"{tmp_path}/all.jsonl line 12"
+    with pytest.raises(DataError, match="17 of 23 examples cannot be used"):
         load_data(config(manifest(tmp_path, found)))
     left = load_data(config(manifest(tmp_path, found), on_bad="skip", split=(4, 1, 1)))
-    assert len(left.summary["skipped"]) == 15
+    assert len(left.summary["skipped"]) == 17
 
 
 def test_what_ctc_can_align_is_counted_as_the_network_does(tmp_path: Path) -> None:
@@ -569,6 +603,8 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     with pytest.raises(DataError, match=r"of a kind \(arrays\) that speech is not read from: give a manifest"):
         load_data(config(str(tmp_path / "a.npz")))
+    with pytest.raises(DataError, match=r"a\.wav is one file that speech is not read from: give a manifest"):
+        load_data(config(str(write(tmp_path / "a.wav", 1))))
     with pytest.raises(DataError, match="there is no built-in sample 'sample:two'"):
         load_data(config("sample:two"))
     with pytest.raises(DataError, match="group_by is for tables"):

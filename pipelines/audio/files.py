@@ -71,6 +71,8 @@ def opened(stretch: Stretch) -> Iterator[Opened]:
                 f"is {whole / sound.samplerate:.2f} s long, and the clip is to be {first / sound.samplerate:.2f} to "
                 f"{last / sound.samplerate:.2f} s of it: mend the row.",
             )
+        if stretch.seconds is not None and last <= first:
+            raise BadExample("no-sound", f"is to give a clip of {stretch.seconds:g} s: mend the row.")
         last = min(last, whole)
         yield Opened(sound.samplerate, sound.channels, last - first, _blocks(sound, first, last))
 

@@ -83,7 +83,7 @@ def _transcribed(transcripts: list[Path], beside: Mapping[str, Path], wanted: Wa
     texts, places, speakers = [], [], []
     missing = {}
     for transcript in transcripts:
-        for number, (name, text) in enumerate(_pairs_of(transcript, wanted.encoding), start=1):
+        for number, name, text in _lines_of(transcript, wanted.encoding):
             sound = beside.get(str(transcript.parent / name))
             if sound is None:
                 missing[len(paths)] = BadExample("missing-file", f"names {name}, and there is no such sound beside it.")
@@ -122,29 +122,40 @@ def _not_read(root: Path, split: str, first: str, others: list[str]) -> Problem:
 
 def _list_kaldi(folder: Path, wanted: Wanted) -> Listed:
     """wav.scp, text, and where there are some utt2spk and segments."""
-    scp = dict(_pairs_of(folder / _SCP, wanted.encoding))
-    texts = dict(_pairs_of(folder / "text", wanted.encoding))
-    if not texts:
+    scp = _by_name(folder / _SCP, wanted.encoding)
+    lines = list(_lines_of(folder / "text", wanted.encoding))
+    if not lines:
         raise DataError(f"{folder / 'text'} holds no transcript: nothing to read.")
     speakers = _optional(folder / "utt2spk", wanted.encoding)
     segments = _optional(folder / "segments", wanted.encoding)
-    wrong: dict[int, BadExample] = {}
+    names = [name for _, name, _ in lines]
+    wrong = _repeated(names)
     paths, starts, seconds = [], [], []
-    for row, name in enumerate(texts):
+    for row, name in enumerate(names):
         recording, start, end = _segment(name, segments, row, wrong)
         paths.append(_scp_path(folder, recording, scp, row, wrong))
         starts.append(start)
         seconds.append(end - start)
-    found, wrong = checked_texts(list(texts.values()), wanted, wrong)
-    names = list(texts)
+    found, wrong = checked_texts([text for _, _, text in lines], wanted, wrong)
     whole = Files.whole(paths)
+    sounds = [printable(path) for path in paths]
     return Listed(
         Files(whole.paths, np.array(starts), np.array(seconds)),
         found,
         wrong,
-        lambda row: f"{folder / 'text'} {names[row]}",
+        lambda row: f"{folder / 'text'} line {lines[row][0]} ({', '.join(filter(None, [names[row], sounds[row]]))})",
         speakers=[speakers.get(name, "") for name in names] if speakers else None,
     )
+
+
+def _repeated(names: list[str]) -> dict[int, BadExample]:
+    """By row, utterances whose name stands in an earlier row already."""
+    first: dict[str, int] = {}
+    return {
+        row: BadExample("malformed-row", f"is a second {name}: leave one of the two out, or name it otherwise.")
+        for row, name in enumerate(names)
+        if first.setdefault(name, row) != row
+    }
 
 
 def _segment(name: str, segments: dict[str, str], row: int, wrong: dict[int, BadExample]) -> tuple[str, float, float]:
@@ -159,7 +170,7 @@ def _segment(name: str, segments: dict[str, str], row: int, wrong: dict[int, Bad
     except ValueError:
         pass
     which = f"has the segment {segments[name]!r:.60}" if name in segments else "has no segment"
-    wrong[row] = BadExample("malformed-row", f"{which}: write recording, start and end, in seconds.")
+    wrong.setdefault(row, BadExample("malformed-row", f"{which}: write recording, start and end, in seconds."))
     return name, np.nan, np.nan
 
 
@@ -211,11 +222,24 @@ def _lonely(files: list[Path], sounds: list[Path]) -> list[Problem]:
 
 
 def _optional(path: Path, encoding: str) -> dict[str, str]:
-    return dict(_pairs_of(path, encoding)) if path.is_file() else {}
+    return _by_name(path, encoding) if path.is_file() else {}
 
 
-def _pairs_of(path: Path, encoding: str) -> Iterator[tuple[str, str]]:
-    """The first word of each line and the rest of it.
+def _by_name(path: Path, encoding: str) -> dict[str, str]:
+    """What stands behind the first word of each line.
+
+    Raises:
+        DataError: as `_lines_of`, or two lines say something else of one name.
+    """
+    found: dict[str, str] = {}
+    for number, name, rest in _lines_of(path, encoding):
+        if found.setdefault(name, rest) != rest:
+            raise DataError(f"{path} line {number} says something else of {name} than a line before it: drop one.")
+    return found
+
+
+def _lines_of(path: Path, encoding: str) -> Iterator[tuple[int, str, str]]:
+    """Of each line that is not blank its number, its first word and the rest of it.
 
     Raises:
         DataError: the file cannot be read, or does not decode.
@@ -226,10 +250,10 @@ def _pairs_of(path: Path, encoding: str) -> Iterator[tuple[str, str]]:
         text = decode(data, encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} {misfit(error, encoding)}") from error
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             name, *rest = line.split(None, 1)
-            yield name, rest[0].strip() if rest else ""
+            yield number, name, rest[0].strip() if rest else ""
 
 
 def _split_of(name: str) -> str:

@@ -25,11 +25,12 @@ def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
     """
     digest = hashlib.blake2b(str(sound.rate).encode(), digest_size=8)
     frames = clipped = 0
-    peak = 0.0
+    peak = left = 0.0
     for block in sound.blocks:
-        digest.update(mixed(block).data)
+        one = mixed(block)
+        digest.update(one.data)
         frames += len(block)
-        peak = max(peak, float(np.abs(block).max(initial=0)))
+        peak, left = max(peak, float(np.abs(block).max(initial=0))), max(left, float(np.abs(one).max(initial=0)))
         clipped += _clipped(block)
     if not frames:
         raise BadExample("no-sound", "has a header and no sound behind it (0 samples): leave it out.")
@@ -40,6 +41,8 @@ def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
     if peak < _SILENT:
         loudest = "there is nothing but zeros" if not peak else f"its loudest sample is at {20 * np.log10(peak):.0f} dB"
         raise BadExample("silence", f"is silent ({loudest}): leave it out.")
+    if left < _SILENT:
+        raise BadExample("silence", f"is silent once its {sound.channels} channels are mixed: turn one of them round.")
     return int.from_bytes(digest.digest(), "little"), (frames, sound.rate, sound.channels, clipped)
 
 

@@ -74,7 +74,7 @@ def list_manifest(path: Path, columns: dict[str, str], wanted: Wanted) -> Listed
         Files(paths, starts, np.where(cut, seconds, np.nan)),
         texts,
         wrong,
-        lambda row: f"{table.where(row)} ({printable(paths[row])})",
+        lambda row: f"{table.where(row)} ({printable(paths[row])})" if paths[row] else table.where(row),
         np.where(cut, np.nan, seconds),
         _names(table, "speaker"),
         _names(table, "group"),

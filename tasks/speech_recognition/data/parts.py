@@ -25,7 +25,7 @@ from tasks.speech_recognition.data.manifests import columns_of, is_manifest, lis
 from tasks.speech_recognition.data.recordings import Files, as_column
 from tasks.speech_recognition.data.stores import Clips
 
-_VERSION = 1
+_VERSION = 2
 """Of what is found out by listening."""
 _FEW = 3
 """Fewer speakers could not each stand in one split alone."""
@@ -41,8 +41,9 @@ def read_source(spec: str, wanted: Wanted, meter: Meter) -> Reading[Part]:
     if source.kind == "sample" and spec != "sample":
         raise DataError(f"there is no built-in sample {spec!r}: there is one, sample.")
     if source.kind not in _LISTERS:
+        kind = "one file" if source.kind == "lines" else f"of a kind ({source.kind})"
         raise DataError(
-            f"{spec} is of a kind ({source.kind}) that speech is not read from: give a manifest (a table that names "
+            f"{spec} is {kind} that speech is not read from: give a manifest (a table that names "
             "sound files and what is said in them), a folder of LibriSpeech's or Kaldi's form or of sound files with "
             "their texts beside them, or a tfds data set."
         )
@@ -61,7 +62,7 @@ def _located(spec: str) -> Source:
     path = Path(spec).expanduser()
     if is_manifest(path) and path.is_file():
         return Source(spec, "table", path)
-    source = locate(spec)
+    source = locate(spec, lines=True)
     return replace(source, kind="tables") if source.kind == "folder" and manifests(path) else source
 
 
