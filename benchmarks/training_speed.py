@@ -147,7 +147,7 @@ def report(title: str, unit: str, rates: dict[str, list[float]]) -> None:
             f"{title}: {name}: median {statistics.median(values):,.4g} {unit}, "
             f"best {max(values):,.4g}, turns {len(values)}"
         )
-    print(f"{title}: ratio ours / {list(rates)[1]}: {ratio:.3f}", flush=True)
+    print(f"{title}: ratio {' / '.join(rates)}: {ratio:.3f}", flush=True)
 
 
 def mobilenet(root: Path, turns: int) -> None:
