@@ -206,7 +206,7 @@ def slopes(model: "keras.Model") -> "Callable[..., np.ndarray]":
     return compiled(model)
 
 
-def _start_tensorflow(config: RunConfig, workers: Workers) -> Runtime:
+def _start_tensorflow(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     import tensorflow as tf
 
     library = f"TensorFlow {tf.__version__}"
