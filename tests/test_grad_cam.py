@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines import devices
 from pipelines.config import load_config
-from tasks.image_classification import multilabel, scores
+from tasks.image_classification import figures as pictures, multilabel
 from tasks.image_classification.grad_cam import Halves, figures, heat, split
 from tasks.image_classification.model import build_model
 
@@ -123,7 +123,7 @@ def test_the_picture_has_the_same_bits_every_time() -> None:
 def test_the_surest_right_answers_and_mistakes_are_chosen() -> None:
     labels = np.array([0, 1, 2, 0, 1])
     logits = np.array([[1, 0, 0], [0, 9, 0], [0, 0, 5], [0, 0, 3], [7, 0, 0]], np.float32)
-    chosen = scores._telling(logits, labels, {"classes": CLASSES}, 2)
+    chosen = pictures._telling(logits, labels, {"classes": CLASSES}, 2)
     assert [(index, answer) for index, answer, _ in chosen] == [(1, 1), (2, 2), (4, 0), (3, 2)]
     assert [words.partition(",")[0] for *_, words in chosen] == [
         *("bee\nright", "cat\nright", "bee → ant\nwrong", "ant → cat\nwrong")

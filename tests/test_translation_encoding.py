@@ -12,8 +12,8 @@ from pipelines.text.cache import Tokens
 from pipelines.text.pieces import END, PAD, START
 from tasks.translation.config import Config
 from tasks.translation.data.stores import Pairs, PairStore, as_column
-from tasks.translation.encoding import batching, encode, padded_pair
-from tasks.translation.lengths import bounds, padding
+from tasks.translation.encoding import encode, padded_pair
+from tasks.translation.lengths import batching, bounds, padding
 from tasks.translation.parts import Ids
 
 
