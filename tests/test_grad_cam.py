@@ -12,7 +12,8 @@ from PIL import Image
 
 from pipelines import devices
 from pipelines.config import load_config
-from tasks.image_classification import figures as pictures, multilabel
+from tasks.image_classification import figures as pictures
+from tasks.image_classification import multilabel
 from tasks.image_classification.grad_cam import Halves, figures, heat, split
 from tasks.image_classification.model import build_model
 
