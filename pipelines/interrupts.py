@@ -81,7 +81,8 @@ class Interrupts:
             self.check()
         finally:
             self._postponed, self._ask = False, int
-        self.check()
+        if self.received is not None:  # just now
+            raise Interrupted
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
