@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, OutOfMemory
 from pipelines.task import Batching, Encoder, Raw, Store
 
 # Encoders are written as graphs; converting them would only cost time, and leave files in the temporary folder.
@@ -192,12 +192,15 @@ class Stream:
 
         Raises:
             DataError: an example cannot be encoded: which, and why.
+            OutOfMemory: a block does not fit.
         """
         step = first
         try:
             for block in self.blocks(first, last, longest):
                 yield block
                 step += int(block[2].shape[0])
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemory from error
         except tf.errors.OpError as error:
             raise self._blame(step, min(last, step + 8 * longest), error) from error
 

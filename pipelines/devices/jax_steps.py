@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from pipelines.devices.jax_layout import Layout, tables
+from pipelines.devices.loss_scale import count_overflown, new_scale, next_scale, scaled, told, unscaled
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
-    OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
     check_state,
@@ -24,11 +24,11 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import RunError
+from pipelines.errors import OutOfMemory
 from pipelines.task import Built
 
-State = tuple[list[Any], list[Any], list[Any], list[Any]]
-"""Values of the trainable, the other, the optimizer's and the averaged variables."""
+State = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
+"""Values of the trainable, the other, the optimizer's and the averaged variables, and of the loss' scale."""
 
 
 class JaxSteps:
@@ -48,17 +48,14 @@ class JaxSteps:
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        try:
+        with _within_memory():
             self._state, sums = self._train(self._state, self._layout.batches(block), rates)
             return np.asarray(sums)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise RunError(OUT_OF_MEMORY) from error
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
+        with _within_memory():
+            return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
 
     def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
         """See Steps."""
@@ -69,6 +66,8 @@ class JaxSteps:
 
     def release(self) -> None:
         """See Steps."""
+        if any(value.is_deleted() for value in self._state[0]):
+            return  # a step that failed had taken them
         for variable, value in self._variables():
             variable.assign(value)
 
@@ -85,7 +84,7 @@ class JaxSteps:
 
     def _all(self) -> dict[str, tuple[Any, Any]]:
         """The state by name, each with its shape as the model knows it."""
-        groups = zip(("trainable", "other", "optimizer", "average"), self._state, self._like, strict=True)
+        groups = zip(("trainable", "other", "optimizer", "average", "scale"), self._state, self._like, strict=True)
         return {
             state_name(group, place): pair
             for group, values, likes in groups
@@ -101,11 +100,11 @@ class JaxSteps:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """See Steps."""
-        trainable, others, optimizer, average = kept = self._state
+        trainable, others, optimizer, average, scale = kept = self._state
         values = [*trainable, *others]
         for place, value in zip(self._followed, average, strict=True):
             values[place] = value
-        self._state = (values[: len(trainable)], values[len(trainable) :], optimizer, average)
+        self._state = (values[: len(trainable)], values[len(trainable) :], optimizer, average, scale)
         try:
             yield
         finally:
@@ -115,7 +114,8 @@ class JaxSteps:
         """The shapes of the state as the model knows it, and the state as it lies on the devices."""
         trainable, others = self._model.trainable_variables, self._model.non_trainable_variables
         followed = [[*trainable, *others][place] for place in self._followed]
-        state = _map(lambda v: v.value, (trainable, others, self._optimizer.variables, followed))
+        scale = new_scale() if self._settings.scaled else []
+        state = _map(lambda v: v.value, (trainable, others, self._optimizer.variables, followed, scale))
         return jax.eval_shape(lambda state: state, state), _map(self._layout.put, state)
 
     def _train_block(self, state: State, block: Any, rates: Any) -> tuple[State, Any]:
@@ -127,9 +127,14 @@ class JaxSteps:
         return state, sums.sum(0)
 
     def _train_step(self, state: State, batch: Any, rate: Any) -> tuple[State, Any]:
-        trainable, others, optimizer, average = state
+        trainable, others, optimizer, average, scale = state
         optimizer = [*optimizer[: self._rate], rate.astype(optimizer[self._rate].dtype), *optimizer[self._rate + 1 :]]
-        gradients, others, sums = self._gradients(trainable, others, batch)
+        gradients, others, sums = self._gradients(trainable, others, batch, scale)
+        finite = True
+        if scale:
+            gradients = unscaled(gradients, scale[0])
+            finite = count_overflown(gradients) == 0
+            sums = told(sums, scale[0], finite)
         gradients = clip(gradients, self._settings.clip_norm)
         before = trainable
         trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
@@ -140,9 +145,18 @@ class JaxSteps:
         iterations = optimizer[
             next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)
         ]
-        return (trainable, others, optimizer, self._new_average(trainable, others, average, iterations)), sums
+        average = self._new_average(trainable, others, average, iterations)
+        if scale:
+            changed = zip((trainable, optimizer, average), (state[0], state[2], state[3]), strict=True)
+            trainable, optimizer, average = (
+                [jax.numpy.where(finite, new, old) for new, old in zip(*pair, strict=True)] for pair in changed
+            )
+            scale = next_scale(*scale, finite)
+        return (trainable, others, optimizer, average, scale), sums
 
-    def _gradients(self, trainable: list[Any], others: list[Any], batch: Any) -> tuple[list[Any], list[Any], Any]:
+    def _gradients(
+        self, trainable: list[Any], others: list[Any], batch: Any, scale: list[Any]
+    ) -> tuple[list[Any], list[Any], Any]:
         parts = self._settings.accumulate
         total = batch[2].sum()
         share = jax.numpy.where(total > 0, 1.0 / jax.numpy.maximum(total, 1e-30), 0.0)
@@ -150,7 +164,8 @@ class JaxSteps:
 
         def part(held: Any, piece: Any) -> tuple[Any, Any]:
             gradients, others = held
-            (_, (others, sums)), more = jax.value_and_grad(self._loss, has_aux=True)(trainable, others, piece, share)
+            loss = jax.value_and_grad(self._loss, has_aux=True)
+            (_, (others, sums)), more = loss(trainable, others, piece, share, scale)
             more = [self._layout.keep(gradient, gradient) for gradient in more]
             return (jax.tree_util.tree_map(jax.numpy.add, gradients, more), others), sums
 
@@ -158,14 +173,17 @@ class JaxSteps:
         (gradients, others), sums = jax.lax.scan(part, start, split)
         return gradients, others, sums.sum(0)
 
-    def _loss(self, trainable: list[Any], others: list[Any], batch: Any, share: Any) -> tuple[Any, Any]:
+    def _loss(
+        self, trainable: list[Any], others: list[Any], batch: Any, share: Any, scale: list[Any]
+    ) -> tuple[Any, Any]:
         x, y, weight = batch
         outputs, others, losses = self._model.stateless_call(trainable, others, x, training=True, return_losses=True)
         sums = weighted_sums(self._built, y, outputs, weight)
         variables = self._model.trainable_variables
         kernels = [value for value, v in zip(trainable, variables, strict=True) if is_kernel(v)]
         extra = penalty(kernels, self._settings) + sum(losses)
-        return sums[0] * share + extra / self._settings.accumulate, (others, sums)
+        loss = sums[0] * share + extra / self._settings.accumulate
+        return scaled(loss, scale[0]) if scale else loss, (others, sums)
 
     def _new_average(self, trainable: list[Any], others: list[Any], average: list[Any], iterations: Any) -> list[Any]:
         if not self._followed:
@@ -183,6 +201,21 @@ class JaxSteps:
 
         state = _map(self._layout.cut, state, self._like[:2])
         return jax.lax.scan(step, jax.numpy.zeros(2 + len(self._built.metrics)), block)[0]
+
+
+@contextlib.contextmanager
+def _within_memory() -> Iterator[None]:
+    """A computation on a batch.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OutOfMemory from error
 
 
 def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:

@@ -25,3 +25,5 @@ class StepSettings:
     """Whether the rows of tables of embeddings are split over the devices."""
     rows: bool = False
     """Whether batches differ in their rows too, as batches of so many tokens do."""
+    scaled: bool = False
+    """Whether the loss is scaled for its gradients, as float16 needs it."""

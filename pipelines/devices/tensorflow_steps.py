@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import FIXED_SHAPES
+from pipelines.devices.loss_scale import count_overflown, new_scale, next_scale, scaled, told, unscaled
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
-    OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
     check_state,
@@ -26,7 +26,7 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import RunError, WorkerLost
+from pipelines.errors import OutOfMemory, WorkerLost
 from pipelines.task import Built
 from pipelines.workers import ALONE, Workers
 
@@ -60,6 +60,8 @@ class TensorFlowSteps:
         self._replicas = self._strategy.num_replicas_in_sync
         self._here = self._replicas // workers.count
         self._average = self._make_average()
+        with self._strategy.scope():
+            self._scale = new_scale() if settings.scaled else []
         jit = settings.jit and self._replicas == 1
         fused = settings.fused and not jit and self._replicas == 1
         self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
@@ -72,16 +74,13 @@ class TensorFlowSteps:
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        try:
-            with together(self._replicas > self._here):
-                sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
-        except tf.errors.ResourceExhaustedError as error:
-            raise RunError(OUT_OF_MEMORY) from error
+        with _within_memory(), together(self._replicas > self._here):
+            sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
         return sums
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        with together(self._replicas > self._here):
+        with _within_memory(), together(self._replicas > self._here):
             sums: np.ndarray = self._evaluate(block).numpy()
         return sums
 
@@ -106,6 +105,7 @@ class TensorFlowSteps:
 
     def _all(self) -> dict[str, Any]:
         groups = {"model": self._model.variables, "optimizer": self._optimizer.variables, "average": self._average}
+        groups["scale"] = self._scale
         return {
             state_name(group, place): variable
             for group, variables in groups.items()
@@ -177,17 +177,30 @@ class TensorFlowSteps:
         x, y, weight = self._part(batch, self._settings.accumulate)
         share = tf.math.divide_no_nan(1.0, self._all_sum(tf.reduce_sum(weight)))
         gradients, sums = self._gradients(x, y, weight, share)
+        finite: Any = True
+        if self._scale:
+            gradients = unscaled(gradients, self._scale[0].value)
+            finite = self._all_sum(count_overflown(gradients)) == 0
+            sums = told(sums, self._scale[0].value, finite)
         if self._settings.clip_norm is not None:
             # The optimizer sums over the replicas by itself: hand it equal parts of the clipped global gradient.
             gradients = [g if g is None else self._all_sum(g) for g in gradients]
             gradients = [g if g is None else g / self._replicas for g in clip(gradients, self._settings.clip_norm)]
-        self._update(gradients)
+        self._update(gradients, finite)
         return sums
 
-    def _change(self, gradients: list[Any]) -> None:
-        """Update the variables, then their average."""
+    def _change(self, gradients: list[Any], finite: Any) -> None:
+        """Update the variables, then their average. Where the loss is scaled, and a gradient is not finite, all of them
+        stay as they were."""
+        changed = [*self._model.trainable_variables, *self._optimizer.variables, *self._average] if self._scale else []
+        before = [tf.identity(v.value) for v in changed]
         self._apply(gradients)
         self._update_average()
+        for variable, old in zip(changed, before, strict=True):
+            variable.assign(tf.where(finite, variable.value, old))
+        if self._scale:
+            for variable, new in zip(self._scale, next_scale(*(v.value for v in self._scale), finite), strict=True):
+                variable.assign(new)
 
     def _apply(self, gradients: list[Any]) -> None:
         """Update the variables; by less where a rate is below 1. The whole update is scaled, decay and all, as a
@@ -233,6 +246,7 @@ class TensorFlowSteps:
             sums = weighted_sums(self._built, y, outputs, weight)
             extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
             loss = sums[0] * share + extra * (part / self._replicas)
+            loss = scaled(loss, self._scale[0].value) if self._scale else loss
         gradients = tape.gradient(loss, [v.value for v in variables])
         # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and
         # the result would hang on whether gradients were added up on the way, and on the backend.
@@ -272,6 +286,19 @@ class TensorFlowSteps:
         if self._replicas == 1:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@contextlib.contextmanager
+def _within_memory() -> Iterator[None]:
+    """A computation on a batch.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemory from error
 
 
 @contextlib.contextmanager
