@@ -103,7 +103,7 @@ def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     import keras
     import tensorflow as tf
 
-    keras.config.set_dtype_policy(config.precision)
+    set_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -113,6 +113,14 @@ def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     # a step then sees its own update. tests/test_stages.py has a case.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     return _start_tensorflow(config, workers)
+
+
+def set_precision(precision: str) -> None:
+    """The number format of the layers that are made from now on. Of a worker that is yet to hear what the chief has
+    chosen, it is float32 until then."""
+    import keras
+
+    keras.config.set_dtype_policy("float32" if precision == "auto" else precision)
 
 
 def import_backend(backend: str) -> None:
