@@ -121,6 +121,8 @@ def test_out_of_memory_has_its_own_error(monkeypatch: pytest.MonkeyPatch) -> Non
         if BACKEND == "jax":
             import jax
 
+            for array in arguments[0][0]:
+                array.delete()  # as a step that fails may have done
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes.")
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[12]")
 
@@ -130,6 +132,7 @@ def test_out_of_memory_has_its_own_error(monkeypatch: pytest.MonkeyPatch) -> Non
         steps.train(block(), rates())
     with pytest.raises(OutOfMemory):
         steps.evaluate(block())
+    steps.release()
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")

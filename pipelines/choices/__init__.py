@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from pipelines.choices import candidates, sizes
-from pipelines.choices.bench import Bench
+from pipelines.choices.bench import Bench, Outcome
 from pipelines.choices.remembered import Memory
 from pipelines.config import RunConfig
 from pipelines.console import Console
@@ -62,6 +62,9 @@ def _measured(task: str, config: RunConfig, console: Console, workers: Workers) 
         tables.append(text)
         console.say(text)
 
+    def trying(settings: dict[str, Any]) -> None:
+        console.say(f"trying: {', '.join(f'{name} {value}' for name, value in settings.items())} …")
+
     about: dict[str, Any] = {"chosen": chosen, "tables": tables}
     asked = dict(config.model_dump(mode="json", include=config.model_fields_set))
     if "batch_size" in config.open_choices:
@@ -72,17 +75,20 @@ def _measured(task: str, config: RunConfig, console: Console, workers: Workers) 
     with Bench(task) as bench:
         machine = bench.about({**asked, **candidates.plainest(config)})
         if config.precision == "auto" or config.jit == "auto":
-            best, about["candidates"] = candidates.choose(
-                config, machine, lambda settings, limit: bench.trial({**asked, **settings}, "usual", limit), say
-            )
+
+            def timed(settings: dict[str, str], limit: float) -> Outcome:
+                trying(settings)
+                return bench.trial({**asked, **settings}, "usual", limit)
+
+            best, about["candidates"] = candidates.choose(config, machine, timed, say)
             chosen.update(best)
             asked |= best
     if "batch_size" in config.open_choices:
         with Bench(task) as bench:
-            chosen["batch_size"], about["sizes"] = sizes.choose(
-                config,
-                machine,
-                lambda size: bench.trial({**asked, "batch_size": size}, "largest", sizes.LONGEST_TRIAL),
-                say,
-            )
+
+            def filled(size: int) -> Outcome:
+                trying({"batch_size": size})
+                return bench.trial({**asked, "batch_size": size}, "largest", sizes.LONGEST_TRIAL)
+
+            chosen["batch_size"], about["sizes"] = sizes.choose(config, machine, filled, say)
     return about

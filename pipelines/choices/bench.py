@@ -84,7 +84,7 @@ class Bench:
             SixfoldError: what is wrong with settings, devices or data, as the run itself would say; RunError, where the
                 process ends without a word of that.
         """
-        answer = self._ask({"what": "about", "settings": settings}, None)
+        answer = self._ask({"what": "about", "settings": settings})
         if "reason" in answer:
             raise RunError(f"auto: no trial can be computed ({answer['reason']}): name a value.")
         return answer
@@ -103,7 +103,7 @@ class Bench:
         answer = self._ask({"what": "trial", "settings": settings, "batch": batch}, limit)
         return Outcome(**answer)
 
-    def _ask(self, request: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
         if self._process is None:
             self._start()
         assert self._process is not None
@@ -111,7 +111,7 @@ class Bench:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({**request, "task": self._task}) + "\n")
             self._process.stdin.flush()
-        wait = None
+        wait: float | None = None  # reading the data takes as long as it does in the run
         while True:
             try:
                 line = self._lines.get(timeout=wait)

@@ -1,6 +1,7 @@
 """Which precision, and whether XLA compiles the step: every pair that is open is timed, and the fastest taken of those
 whose loss agrees. Imports no TensorFlow."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -127,7 +128,7 @@ def table(rows: Sequence[Row], taken: Row, steps: int) -> str:
             ", ".join(f"{name} {value}" for name, value in row.settings.items()),
             *(_number(value, digits) for value, digits in ((row.first, 2), (row.step and 1e3 * row.step, 2))),
             *(_number(value, digits) for value, digits in ((row.loss, 4), (row.seconds, 0))),
-            "chosen" if row is taken else row.reason,
+            "chosen" if row is taken else textwrap.shorten(row.reason, 60, placeholder=" …"),
         ]
         for row in rows
     ]

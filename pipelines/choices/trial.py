@@ -1,5 +1,6 @@
 """Some real steps of a run, timed: what the process of a bench computes."""
 
+import contextlib
 import gc
 import json
 import os
@@ -42,6 +43,9 @@ Tell = Callable[[dict[str, Any]], None]
 
 def serve() -> None:
     """Answer the requests on standard input, a line of JSON each, until the run that asks is gone."""
+    # Where memory runs out, it is this process that goes, and no other of the machine.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     told = _Told()
@@ -175,10 +179,8 @@ def _blocks(trainer: "Trainer", batch: Batch) -> list[tuple[int, Any]]:
 
 def _forget_peak() -> None:
     """The most memory that the process has taken is counted from here, where the system has such a count (Linux)."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def _peak() -> int:
