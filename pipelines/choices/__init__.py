@@ -76,9 +76,9 @@ def _measured(task: str, config: RunConfig, console: Console, workers: Workers) 
         machine = bench.about({**asked, **candidates.plainest(config)})
         if config.precision == "auto" or config.jit == "auto":
 
-            def timed(settings: dict[str, str], limit: float) -> Outcome:
+            def timed(settings: dict[str, str], limit: float, better: bool) -> Outcome:
                 trying(settings)
-                return bench.trial({**asked, **settings}, "usual", limit)
+                return bench.trial({**asked, **settings}, "usual", limit, better=better)
 
             best, about["candidates"] = candidates.choose(config, machine, timed, say)
             chosen.update(best)

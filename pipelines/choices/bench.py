@@ -41,6 +41,8 @@ class Outcome:
     """Of the whole run."""
     shapes: int = 1
     """Of batches, each of which is compiled."""
+    beside: float | None = None
+    """Seconds of a step as a multiple of those of the best so far, by turns with it."""
     peak: int | None = None
     """Bytes that the process took at most."""
     solved: bool = False
@@ -89,18 +91,19 @@ class Bench:
             raise RunError(f"auto: no trial can be computed ({answer['reason']}): name a value.")
         return answer
 
-    def trial(self, settings: dict[str, Any], batch: Batch, limit: float) -> Outcome:
+    def trial(self, settings: dict[str, Any], batch: Batch, limit: float, *, better: bool = False) -> Outcome:
         """Train some steps with these settings.
 
         Args:
             settings: by name, as JSON values; those that are left out are open to what the data decide.
             batch: which batches.
             limit: seconds after which it is given up, from its first step on.
+            better: whether the trial before is the best so far, which those to come are held against.
 
         Raises:
             SixfoldError: as `about`.
         """
-        answer = self._ask({"what": "trial", "settings": settings, "batch": batch}, limit)
+        answer = self._ask({"what": "trial", "settings": settings, "batch": batch, "better": better}, limit)
         return Outcome(**answer)
 
     def _ask(self, request: dict[str, Any], limit: float | None = None) -> dict[str, Any]:

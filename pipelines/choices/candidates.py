@@ -3,7 +3,7 @@ whose loss agrees. Imports no TensorFlow."""
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipelines.choices.bench import Outcome
@@ -21,8 +21,8 @@ LEAST_LIMIT, MOST_LIMIT, FIRST_LIMIT = 20.0, 300.0, 600.0
 has nothing to be held against."""
 
 Settings = dict[str, str]
-Try = Callable[[Settings, float], Outcome]
-"""(settings, seconds after which it is given up) -> what came of it."""
+Try = Callable[[Settings, float, bool], Outcome]
+"""(settings, seconds after which it is given up, whether the one before is the best so far) -> what came of it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
     first: float | None = None
     """Seconds of the first call, compilation included."""
     step: float | None = None
-    """Seconds of a step: the median."""
+    """Seconds of a step: the median, beside the best so far."""
     loss: float | None = None
     reason: str = ""
     """Why it is left out."""
@@ -66,7 +66,7 @@ def choose(
     for settings in listed(config, machine):
         best = min((row.seconds for row in rows if row.seconds is not None), default=None)
         limit = FIRST_LIMIT if best is None else min(max(best, LEAST_LIMIT), MOST_LIMIT)
-        outcome = attempt(settings, limit)
+        outcome = attempt(settings, limit, bool(rows) and fastest(rows) is rows[-1])
         if outcome.solved:
             say("choosing: nothing to measure, as the weights are solved for in closed form")
             return plainest(config), []
@@ -101,6 +101,10 @@ def listed(config: RunConfig, machine: dict[str, Any]) -> list[Settings]:
 def _row(settings: Settings, outcome: Outcome, before: Sequence[Row], limit: float) -> Row:
     if outcome.reason or outcome.step is None:
         return Row(settings, reason=outcome.reason or f"given up after {limit:.0f} s")
+    best = fastest(before)
+    if outcome.beside is not None and best is not None and best.step is not None:
+        # Other work on the machine slows both down that take turns: what differs is the candidates' own.
+        outcome = replace(outcome, step=best.step * outcome.beside)
     numbers = outcome.total(), outcome.first, outcome.step, outcome.loss
     reference = next((row.loss for row in before if row.loss is not None), outcome.loss)
     assert reference is not None

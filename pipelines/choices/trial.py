@@ -9,13 +9,12 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipelines import devices
 from pipelines.checkpoints import Unsaved
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
 LOSS_CALLS = 4
 """Whose mean loss is compared, and which are made at least."""
 _MOST_CALLS = 12
+_LEAST_TURNS = 3
 _SECONDS = 3.0
 """After which no further call is made."""
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 def serve() -> None:
@@ -71,94 +69,132 @@ def _tell(answer: dict[str, Any]) -> None:
     print(ANSWER + json.dumps(answer), flush=True)
 
 
+@dataclass
+class Trial:
+    """A training that is ready for its first step, and blocks of it in memory, each with its first step."""
+
+    trainer: "Trainer"
+    blocks: list[tuple[int, Any]]
+
+    @property
+    def length(self) -> int:
+        """Steps of a block, and so of a call."""
+        return int(self.blocks[0][1][2].shape[0])
+
+    def calls(self) -> Iterator[tuple[float, float]]:
+        """Seconds and loss of one call after the other, without end."""
+        for start, block in cycle(self.blocks):
+            began = time.perf_counter()
+            sums = self.trainer.steps.train(block, self.trainer.rates(start, self.length, 1.0))
+            yield time.perf_counter() - began, float(sums[0] / max(sums[1], 1e-12))
+
+
 class _Told:
-    """What is kept from request to request: the data, which all of them share."""
+    """What is kept from request to request: the data, which all of them share, and the trials that later ones are held
+    against."""
 
     def __init__(self) -> None:
         self._data: Data | None = None
+        self._best: Trial | None = None
+        self._last: Trial | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Of one request."""
-        import keras
+        if request["what"] == "about":
+            with self._execution(request) as execution:
+                runtime, train = execution.runtime, execution.data.splits["train"]
+                return {"device": runtime.device, "replicas": runtime.replicas, "examples": len(train)}
+        if request["better"]:
+            self._best = self._last
+        self._last = None
+        gc.collect()
+        try:
+            return self._tried(request)
+        except OutOfMemory:
+            if self._best is None:
+                return {"reason": "out of memory"}
+        self._best = None
+        gc.collect()
+        try:
+            return self._tried(request)
+        except OutOfMemory:
+            return {"reason": "out of memory"}
 
-        with TemporaryDirectory(prefix="sixfold-") as scratch:
-            execution = self._execution(request["task"], request["settings"], Path(scratch))
-            if request["what"] == "about":
-                examples = len(execution.data.splits["train"])
-                runtime = execution.runtime
-                return {"device": runtime.device, "replicas": runtime.replicas, "examples": examples}
-            try:
-                return trial(execution, request["batch"], _tell)
-            finally:
-                del execution
-                keras.backend.clear_session()
-                gc.collect()
+    def _tried(self, request: dict[str, Any]) -> dict[str, Any]:
+        _forget_peak()
+        with self._execution(request) as execution:
+            if execution.built.solve is not None:
+                return {"solved": True}
+            self._last = trial = prepared(execution, request["batch"])
+            _tell({"started": True})
+            if request["batch"] == "largest":
+                answer = timed(trial, execution)
+                weigh(trial)
+                self._last = None
+                return {**answer, "peak": _peak()}
+            return {**timed(trial, execution), **({"beside": by_turns(trial, self._best)} if self._best else {})}
 
-    def _execution(self, task: str, settings: dict[str, Any], scratch: Path) -> Execution:
+    @contextlib.contextmanager
+    def _execution(self, request: dict[str, Any]) -> Iterator[Execution]:
         """As the run will be, in a folder that is thrown away."""
-        config = load_config(task, options=settings).config
-        runtime = devices.start(config)
-        run = Run(scratch)
-        run.write_json("manifest.json", {"task": task})
-        execution = Execution(run, task, config, runtime, Silent(), Interrupts())
-        execution.decide(self._data)
-        self._data = execution.data
-        return execution
+        with TemporaryDirectory(prefix="sixfold-") as scratch:
+            task = request["task"]
+            config = load_config(task, options=request["settings"]).config
+            runtime = devices.start(config)
+            run = Run(Path(scratch))
+            run.write_json("manifest.json", {"task": task})
+            execution = Execution(run, task, config, runtime, Silent(), Interrupts())
+            execution.decide(self._data)
+            self._data = execution.data
+            yield execution
 
 
-def trial(execution: Execution, batch: Batch, tell: Tell) -> dict[str, Any]:
-    """Train some steps of the last stage; see Outcome.
-
-    Args:
-        execution: with settings that nothing is open in.
-        batch: which batches.
-        tell: told when the first step begins.
-    """
+def prepared(execution: Execution, batch: Batch) -> Trial:
+    """The last stage of a training whose settings leave nothing open, and its batches of one shape."""
     from pipelines.fitting import Fitting
 
-    _forget_peak()
-    try:
-        if execution.built.solve is not None:
-            return {"solved": True}
-        stage = plan(execution.config)[-1]
-        trainer = Fitting(execution, caches=False)._trainer(stage, Unsaved(execution.run))
-        blocks = _blocks(trainer, batch)
-        tell({"started": True})
-        seconds, losses = _timed(trainer, blocks)
-        if batch == "largest":
-            # What else a training holds at a time: a copy of its state, and the steps of validation.
-            held = trainer.steps.state()
-            trainer.steps.evaluate(blocks[0][1])
-            del held
-    except OutOfMemory:
-        return {"reason": "out of memory"}
-    order, config = trainer.train.order, execution.config
-    call, length = statistics.median(seconds[1:]), int(blocks[0][1][2].shape[0])
-    steps = stage.last_epoch * order.steps
+    stage = plan(execution.config)[-1]
+    trainer = Fitting(execution, caches=False)._trainer(stage, Unsaved(execution.run))
+    return Trial(trainer, _blocks(trainer, batch))
+
+
+def timed(trial: Trial, execution: Execution) -> dict[str, Any]:
+    """The first steps: see Outcome."""
+    seconds, losses = list[float](), list[float]()
+    for took, loss in islice(trial.calls(), _MOST_CALLS):
+        seconds.append(took)
+        losses.append(loss)
+        if len(seconds) >= LOSS_CALLS and sum(seconds[1:]) > _SECONDS:
+            break
+    call, order = statistics.median(seconds[1:]), trial.trainer.train.order
+    steps = trial.trainer.stage.last_epoch * order.steps
     return {
         "first": seconds[0],
         "call": call,
-        "step": call / length,
-        "loss": float(np.mean(losses)),
-        "steps": min(steps, config.stop_step or steps),
+        "step": call / trial.length,
+        "loss": statistics.fmean(losses[:LOSS_CALLS]),
+        "steps": min(steps, execution.config.stop_step or steps),
         "shapes": order.shapes,
-        "peak": _peak(),
     }
 
 
-def _timed(trainer: "Trainer", blocks: list[tuple[int, Any]]) -> tuple[list[float], list[float]]:
-    """Seconds of each call, and the losses of the first."""
-    seconds, losses = list[float](), list[float]()
-    began = time.perf_counter()
-    for start, block in islice(cycle(blocks), _MOST_CALLS):
-        before = time.perf_counter()
-        sums = trainer.steps.train(block, trainer.rates(start, int(block[2].shape[0]), 1.0))
-        seconds.append(time.perf_counter() - before)
-        if len(losses) < LOSS_CALLS:
-            losses.append(float(sums[0] / max(sums[1], 1e-12)))
-        if len(seconds) >= LOSS_CALLS and time.perf_counter() - began - seconds[0] > _SECONDS:
+def by_turns(trial: Trial, best: Trial) -> float:
+    """How much longer a step takes than one of the best so far, both by turns, so that other work on the machine slows
+    them alike; the medians."""
+    ours, theirs = list[float](), list[float]()
+    for (mine, _), (other, _) in islice(zip(trial.calls(), best.calls(), strict=True), _MOST_CALLS):
+        ours.append(mine)
+        theirs.append(other)
+        if len(ours) >= _LEAST_TURNS and sum(ours) + sum(theirs) > 2 * _SECONDS:
             break
-    return seconds, losses
+    return (statistics.median(ours) / trial.length) / (statistics.median(theirs) / best.length)
+
+
+def weigh(trial: Trial) -> None:
+    """What else a training holds in memory at a time: a copy of its state, and the steps of validation."""
+    held = trial.trainer.steps.state()
+    trial.trainer.steps.evaluate(trial.blocks[0][1])
+    del held
 
 
 def _blocks(trainer: "Trainer", batch: Batch) -> list[tuple[int, Any]]:
