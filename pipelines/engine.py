@@ -232,7 +232,7 @@ def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     config, chosen_by = asked, None
     if not run.is_new:
         config, changes = continued(run, command.task, asked, command.wished)
-    elif workers.is_chief:
+    else:
         config, chosen_by = choose(command.task, asked, console, workers)
     if workers.count > 1:
         console.say(f"workers: waiting for all {workers.count}")

@@ -118,6 +118,14 @@ def test_the_candidates(settings: dict[str, str], told: dict[str, Any], expected
     assert (len(found) if isinstance(expected, int) else found) == expected
 
 
+def test_what_leaves_no_choice_is_not_measured() -> None:
+    config = RunConfig(jit="auto", backend="jax")
+    assert candidates.choose(config, CPU, lambda *asked: pytest.fail("measured"), lambda text: None) == (
+        {"jit": "on"},
+        [],
+    )
+
+
 def test_nothing_is_measured_of_what_is_solved() -> None:
     found = candidates.choose(BOTH, CPU, lambda *asked: Outcome(solved=True), lambda text: None)
     assert found == ({"precision": "float32", "jit": "off"}, [])
@@ -260,9 +268,11 @@ def test_a_memory_that_cannot_be_written_is_said(
 
 
 def test_several_workers(bench: type[FakeBench]) -> None:
-    with pytest.raises(ConfigError, match="batch_size auto: several workers may share a machine and its memory"):
-        choices.choose("image-classification", configured(), Console(), Workers(0, 2))
+    for rank in (0, 1):
+        with pytest.raises(ConfigError, match="batch_size auto: several workers may share a machine and its memory"):
+            choices.choose("image-classification", configured(), Console(), Workers(rank, 2))
     config = configured(batch_size=64)
+    assert choices.choose("image-classification", config, Console(), Workers(1, 2)) == (config, None)
     assert choices.choose("image-classification", config, Console(), Workers(0, 2))[0].precision == "mixed_bfloat16"
     assert {one["batch_size"] for one in bench.asked} == {32}
 

@@ -19,7 +19,7 @@ from pipelines.workers import Workers
 
 def choose(task: str, config: RunConfig, console: Console, workers: Workers) -> tuple[Any, dict[str, Any] | None]:
     """The config with a value for each setting that is `auto`, and what it was chosen by, for the manifest; None where
-    there is none.
+    there is none. Of several workers the chief chooses, and tells the others before they train.
 
     Called before the devices are started: what is tried, in a process of its own, has them for itself.
 
@@ -35,6 +35,8 @@ def choose(task: str, config: RunConfig, console: Console, workers: Workers) -> 
             "batch_size auto: several workers may share a machine and its memory, which none of them can try out "
             "alone: name a number, for instance what auto finds for one worker times their number."
         )
+    if not workers.is_chief:
+        return config, None
     memory = Memory(task, config, workers.count)
     found = memory.recall(console)
     if found is None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -68,7 +69,9 @@ class Bench:
         self._task = task
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115  # of its standard error, closed with the bench
+        self._scratch = tempfile.TemporaryDirectory(prefix="sixfold-")
+        self._words = Path(self._scratch.name) / "words"
+        """Of its standard error."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +80,7 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
-        self._words.close()
+        self._scratch.cleanup()
 
     def about(self, settings: dict[str, Any]) -> dict[str, Any]:
         """{"device": cpu, gpu or tpu; "replicas"; "examples" to train on}.
@@ -112,7 +115,7 @@ class Bench:
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({**request, "task": self._task}) + "\n")
+            self._process.stdin.write(json.dumps({**request, "task": self._task, "scratch": self._scratch.name}) + "\n")
             self._process.stdin.flush()
         wait: float | None = None  # reading the data takes as long as it does in the run
         while True:
@@ -135,16 +138,17 @@ class Bench:
         """Alone, whoever trains with the run: it takes no part in that."""
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
         self._lines = queue.Queue()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, json.dumps(sys.path)],
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        with self._words.open("w") as words:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CODE, json.dumps(sys.path)],
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
 
     def _ending(self) -> str:
@@ -156,8 +160,7 @@ class Bench:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 return f"it dies of {name}" + (", as where memory runs out" if name == "SIGKILL" else "")
-        self._words.seek(0)
-        lines = [line for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in self._words.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip() if lines else f"it ends with exit {code} and no word"
 
     def _end(self) -> None:

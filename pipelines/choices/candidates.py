@@ -62,8 +62,11 @@ def choose(
         RunError: none could be measured.
     """
     rows: list[Row] = []
-    steps = 0
-    for settings in listed(config, machine):
+    steps, open_ones = 0, listed(config, machine)
+    if len(open_ones) == 1:
+        say(f"choosing: nothing to measure, as there is nothing but jit {open_ones[0]['jit']} here")
+        return open_ones[0], []
+    for settings in open_ones:
         best = min((row.seconds for row in rows if row.seconds is not None), default=None)
         limit = FIRST_LIMIT if best is None else min(max(best, LEAST_LIMIT), MOST_LIMIT)
         outcome = attempt(settings, limit, bool(rows) and fastest(rows) is rows[-1])

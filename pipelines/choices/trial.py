@@ -137,7 +137,7 @@ class _Told:
     @contextlib.contextmanager
     def _execution(self, request: dict[str, Any]) -> Iterator[Execution]:
         """As the run will be, in a folder that is thrown away."""
-        with TemporaryDirectory(prefix="sixfold-") as scratch:
+        with TemporaryDirectory(dir=request["scratch"]) as scratch:
             task = request["task"]
             config = load_config(task, options=request["settings"]).config
             runtime = devices.start(config)
