@@ -151,7 +151,7 @@ class JaxSteps:
             trainable, optimizer, average = (
                 [jax.numpy.where(finite, new, old) for new, old in zip(*pair, strict=True)] for pair in changed
             )
-            scale = next_scale(*scale, finite)
+            scale = next_scale(scale[0], scale[1], finite)
         return (trainable, others, optimizer, average, scale), sums
 
     def _gradients(

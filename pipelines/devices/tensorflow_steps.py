@@ -199,7 +199,8 @@ class TensorFlowSteps:
         for variable, old in zip(changed, before, strict=True):
             variable.assign(tf.where(finite, variable.value, old))
         if self._scale:
-            for variable, new in zip(self._scale, next_scale(*(v.value for v in self._scale), finite), strict=True):
+            scale, since = self._scale
+            for variable, new in zip(self._scale, next_scale(scale.value, since.value, finite), strict=True):
                 variable.assign(new)
 
     def _apply(self, gradients: list[Any]) -> None:
