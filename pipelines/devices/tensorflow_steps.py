@@ -26,6 +26,7 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
+from pipelines.devices.tensorflow_shapes import at, in_parts, of_any_length
 from pipelines.errors import OutOfMemory, WorkerLost
 from pipelines.task import Built
 from pipelines.workers import ALONE, Workers
@@ -66,7 +67,7 @@ class TensorFlowSteps:
         fused = settings.fused and not jit and self._replicas == 1
         self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
         # Replicas share a batch, and must know into how many rows.
-        opened = partial(_of_any_length, rows=settings.rows and self._here == 1)
+        opened = partial(of_any_length, rows=settings.rows and self._here == 1)
         compiled = opened if settings.lengths else tf.function
         self._jit = jit
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
@@ -138,11 +139,11 @@ class TensorFlowSteps:
 
     def _train_block(self, block: Any, rates: tf.Tensor) -> tf.Tensor:
         with self._known_shapes():
-            return self._over(block, lambda place: (self._train_replica, (_at(block, place), rates[place])))
+            return self._over(block, lambda place: (self._train_replica, (at(block, place), rates[place])))
 
     def _evaluate_block(self, block: Any) -> tf.Tensor:
         with self._known_shapes():
-            return self._over(block, lambda place: (self._evaluate_replica, (_at(block, place),)))
+            return self._over(block, lambda place: (self._evaluate_replica, (at(block, place),)))
 
     @contextlib.contextmanager
     def _known_shapes(self) -> Iterator[None]:
@@ -217,16 +218,16 @@ class TensorFlowSteps:
         parts = self._settings.accumulate
         if parts == 1:
             return self._gradient((x, y, weight), share, 1.0)
-        split = tf.nest.map_structure(lambda t: _split(t, parts), (x, y, weight))
+        split = tf.nest.map_structure(lambda t: in_parts(t, parts), (x, y, weight))
 
         def add(place: Any, total: Any, sums: Any) -> Any:
-            more, values = self._gradient(_at(split, place), share, 1.0 / parts)
+            more, values = self._gradient(at(split, place), share, 1.0 / parts)
             return place + 1, [a + b for a, b in zip(total, more, strict=True)], sums + values
 
         variables = self._model.trainable_variables
         if self._replicas > 1:
             # Synchronized norms talk between replicas, which no loop inside a replica allows (keras#20582).
-            each = [self._gradient(_at(split, place), share, 1.0 / parts) for place in range(parts)]
+            each = [self._gradient(at(split, place), share, 1.0 / parts) for place in range(parts)]
             return [tf.add_n(list(column)) for column in zip(*(g for g, _ in each), strict=True)], sum(
                 s for _, s in each
             )
@@ -400,40 +401,3 @@ def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
         return np.asarray(tf.cast(tape.gradient(chosen, x), tf.float32))
 
     return compute
-
-
-def _of_any_length(
-    function: Callable[..., tf.Tensor], *, rows: bool = False, **settings: Any
-) -> Callable[..., tf.Tensor]:
-    """tf.function that is traced once for each number of steps, and of rows unless these too are of any number,
-    whatever stands behind them.
-
-    Which length comes first decides nothing then, as it would with reduce_retracing: a run that goes on has other
-    batches first, and must compute the same bits.
-    """
-    traced: dict[Any, Callable[..., tf.Tensor]] = {}
-
-    def call(*arguments: Any) -> tf.Tensor:
-        specs = tf.nest.map_structure(partial(_open, known=1 if rows else 2), arguments)
-        key = tuple((*spec.shape, spec.dtype) for spec in tf.nest.flatten(specs))
-        if key not in traced:
-            traced[key] = tf.function(function, input_signature=specs, **settings)
-        return traced[key](*arguments)
-
-    return call
-
-
-def _open(tensor: Any, known: int) -> tf.TensorSpec:
-    """Of any length but for its first sides: [steps, any, ...], or [steps, batch, any, ...]."""
-    return tf.TensorSpec([*tensor.shape[:known], *[None] * (len(tensor.shape) - known)], tensor.dtype)
-
-
-def _split(tensor: tf.Tensor, parts: int) -> tf.Tensor:
-    """[batch, ...] -> [parts, batch / parts, ...]."""
-    shape = [side if side is not None else tf.shape(tensor)[place] for place, side in enumerate(tensor.shape)]
-    split = tf.reshape(tensor, [parts, shape[0] // parts, *shape[1:]])
-    return tf.ensure_shape(split, [parts, None, *tensor.shape[1:]])
-
-
-def _at(block: Any, place: Any) -> Any:
-    return tf.nest.map_structure(lambda tensor: tensor[place], block)
