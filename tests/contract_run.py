@@ -2,7 +2,7 @@
 
 python contract_run.py losses TASK FOLDER DEVICES     20 steps of SGD without dropout on so many logical CPUs,
 losses into FOLDER/losses-DEVICES.json
-python contract_run.py workers TASKS FOLDER           the same of several tasks (a,b) as one of the workers that
+python contract_run.py workers TASKS FOLDER BACKEND   the same of several tasks (a,b) as one of the workers that
 TF_CONFIG names, or alone, into FOLDER/TASK-RANK-of-COUNT.json
 python contract_run.py run TASK FOLDER                a small run into FOLDER
 """
@@ -41,21 +41,21 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     (folder / f"losses-{logical}.json").write_text(json.dumps(followed(task_name, config, runtime)))
 
 
-def workers(task_names: str, folder: Path) -> None:
+def workers(task_names: str, folder: Path, backend: str) -> None:
     """The same, of several tasks."""
     from pipelines import devices
     from pipelines.workers import place
 
     runtime, here = None, place()
     for task_name in task_names.split(","):
-        config = plain(task_name)
+        config = plain(task_name, backend)
         runtime = runtime or devices.start(config, here)
         assert runtime.replicas == here.count
         found = followed(task_name, config, runtime)
         (folder / f"{task_name}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
 
 
-def plain(task_name: str) -> Any:
+def plain(task_name: str, backend: str = "tensorflow") -> Any:
     """Its settings: 5 steps an epoch, the last of each partial."""
     from pipelines import registry
     from pipelines.config import load_config
@@ -69,6 +69,7 @@ def plain(task_name: str) -> Any:
         "warmup": 0,
         "device": "cpu",
         "epochs": 4,
+        "backend": backend,
     }
     known = registry.config_class(task_name).model_fields
     options |= {name: 0.0 for name in ("dropout", "word_dropout") if name in known}
@@ -96,9 +97,10 @@ def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
     steps = runtime.steps(built, optimizer, StepSettings())
     encoder, batching = task.encode(config, data.assets, True), task.batching(config)
     share = Share(runtime.workers.rank, runtime.workers.count, replicas=runtime.shares)
-    stream = Stream(data.splits["train"], encoder, batching, 0, training=True, share=share)
+    split = data.splits["train"]
+    stream = Stream(split, encoder, batching, 0, training=True, share=share, alike=runtime.alike)
     found = []
-    for block in stream.blocks(0, 20, 4):
+    for block in stream.iterate(0, 20, 4):
         each = [tf.nest.map_structure(lambda part, i=i: part[i : i + 1], block) for i in range(block[1].shape[0])]
         sums = [steps.train(one, np.array([0.01], np.float32)) for one in each]
         found += [float(one[0] / one[1]) for one in sums]
@@ -122,6 +124,6 @@ if __name__ == "__main__":
     if verb == "losses":
         losses(name, Path(place), int(rest[0]))
     elif verb == "workers":
-        workers(name, Path(place))
+        workers(name, Path(place), *rest)
     else:
         run(name, Path(place), *rest)
