@@ -188,7 +188,8 @@ class Stream:
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(found, [None, 2]))
 
         starts = epochs.flat_map(_graph(rows))
-        return starts.map(_graph(partial(self._block, self.share)), num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
+        blocks = starts.map(_graph(partial(self._block, self.share)), num_parallel_calls=tf.data.AUTOTUNE)
+        return blocks.prefetch(2).with_options(options)
 
     def iterate(self, first: int, last: int, longest: int) -> Iterator[Any]:
         """The same blocks, one by one.
@@ -243,7 +244,8 @@ class Stream:
         start, length = row[0], row[1]
         names = ["_key", "_weight", *self._columns]
         specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32), *self._columns.values()]
-        columns = tf.numpy_function(partial(self._fetch, share), [start, length], [spec.dtype for spec in specs], stateful=False)
+        types, fetch = [spec.dtype for spec in specs], partial(self._fetch, share)
+        columns = tf.numpy_function(fetch, [start, length], types, stateful=False)
         for column, spec in zip(columns, specs, strict=True):
             column.set_shape(spec.shape)
         raw = dict(zip(names, columns, strict=True))

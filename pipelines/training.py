@@ -194,7 +194,8 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
         done = trainer.train.rows(start, progress.step) if progress.step > start else 0
         while progress.step < end:
             trainer.interrupts.check()
-            if trainer.workers.largest(clock.is_due(progress)):  # all save at once, as each may have a part of the state
+            # All at once: each may have a part of the state.
+            if trainer.workers.largest(clock.is_due(progress)):
                 save(trainer, progress, clock)
             began, before = time.perf_counter(), progress.step
             loss = _train_block(trainer, progress, next(blocks))

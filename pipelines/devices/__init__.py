@@ -342,9 +342,7 @@ def _runtime(
         parts.append(f"kernels split over {config.model_parallel}")
     together = f"{workers.count} workers, each " if workers.count > 1 else ""
     splits = config.shard_tables or config.model_parallel > 1
-    return Runtime(
-        config.backend, kind, together + ", ".join(parts), replicas, tuple(found), strategy, splits, workers
-    )
+    return Runtime(config.backend, kind, together + ", ".join(parts), replicas, tuple(found), strategy, splits, workers)
 
 
 def check_divisible(config: RunConfig, replicas: int) -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from pipelines.devices.jax_parallel import kernels
 from pipelines.devices.settings import StepSettings
 from pipelines.errors import ConfigError
 from pipelines.workers import ALONE, Workers
@@ -124,8 +125,16 @@ def _constrained(value: Any, sharding: NamedSharding) -> Any:
 
 
 def split(model: keras.Model, settings: StepSettings) -> dict[tuple[int, ...], Spec]:
-    """Shapes of the arrays that the settings split over the devices, and how."""
-    return dict.fromkeys(tables(model), ROWS) if settings.shard_tables else {}
+    """Shapes of the arrays that the settings split over the devices, and how.
+
+    Raises:
+        ConfigError: there are none to split.
+    """
+    found: dict[tuple[int, ...], Spec] = {}
+    if settings.model_parallel > 1:
+        sides = kernels(model, settings.model_parallel)
+        found = {shape: (*[None] * side, MODEL) for shape, side in sides.items()}
+    return found | dict.fromkeys(tables(model) if settings.shard_tables else (), ROWS)
 
 
 def tables(model: keras.Model) -> set[tuple[int, ...]]:

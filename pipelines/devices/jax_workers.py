@@ -1,4 +1,4 @@
-"""Several processes on the JAX backend: how they find each other, what they ask, and how one ends without the others."""
+"""Several processes on the JAX backend: how they find each other, what they ask, how one ends without the others."""
 
 import contextlib
 import ctypes
