@@ -4,6 +4,8 @@ python contract_run.py losses TASK FOLDER DEVICES     20 steps of SGD without dr
 losses into FOLDER/losses-DEVICES.json
 python contract_run.py workers TASKS FOLDER BACKEND   the same of several tasks (a,b) as one of the workers that
 TF_CONFIG names, or alone, into FOLDER/TASK-RANK-of-COUNT.json
+python contract_run.py parallel FOLDER DEVICES        the same of two transformers on JAX, each computed by so many
+devices, into FOLDER/TASK-DEVICES.json
 python contract_run.py run TASK FOLDER                a small run into FOLDER
 """
 
@@ -15,6 +17,11 @@ from typing import Any
 SMALL = {"limit": 80, "epochs": 2, "batch_size": 16}
 SHALLOW = {"layers": 1}
 """Where a task has it: what two layers do, one shows in half the time."""
+PARALLEL: dict[str, dict[str, Any]] = {
+    "translation": {},
+    "text-sentiment": {"backbone": "transformer", "embedding": 32, "optimizer": "adam", "average": 0.9},
+}
+"""Of layers of our own, and of Keras' attention."""
 
 
 def small(task_name: str) -> dict[str, Any]:
@@ -53,6 +60,27 @@ def workers(task_names: str, folder: Path, backend: str) -> None:
         assert runtime.replicas == here.count
         found = followed(task_name, config, runtime)
         (folder / f"{task_name}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
+
+
+def parallel(folder: Path, count: int) -> None:
+    """The same, the kernels split; of those each device has its part."""
+    from pipelines import devices
+
+    for task_name, options in PARALLEL.items():
+        config = plain(task_name, "jax").model_copy(update={"model_parallel": count, "accumulate": 2, **options})
+        runtime = devices.start(config)
+        assert runtime.replicas == 1
+        (folder / f"{task_name}-{count}.json").write_text(json.dumps(followed(task_name, config, runtime)))
+
+
+def check_split(steps: Any, count: int) -> None:
+    """Of everything that has the shape of a split kernel."""
+    import jax
+
+    shapes, every = set(steps._layout._split), jax.tree_util.tree_leaves(steps._state)
+    found = [one for one in every if one.shape in shapes]
+    assert len(found) >= len(shapes) > 2
+    assert all(count * one.addressable_shards[0].data.size == one.size for one in found)
 
 
 def plain(task_name: str, backend: str = "tensorflow") -> Any:
@@ -94,9 +122,11 @@ def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
     with runtime.scope():
         built = task.build_model(config, data.assets)
         optimizer = make_optimizer(config, built.model)
-    steps = runtime.steps(built, optimizer, StepSettings())
+    steps = runtime.steps(
+        built, optimizer, StepSettings(config.accumulate, average=config.average, model_parallel=config.model_parallel)
+    )
     encoder, batching = task.encode(config, data.assets, True), task.batching(config)
-    share = Share(runtime.workers.rank, runtime.workers.count, replicas=runtime.shares)
+    share = Share(runtime.workers.rank, runtime.workers.count, config.accumulate, runtime.shares)
     split = data.splits["train"]
     stream = Stream(split, encoder, batching, 0, training=True, share=share, alike=runtime.alike)
     found = []
@@ -104,6 +134,8 @@ def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
         each = [tf.nest.map_structure(lambda part, i=i: part[i : i + 1], block) for i in range(block[1].shape[0])]
         sums = [steps.train(one, np.array([0.01], np.float32)) for one in each]
         found += [float(one[0] / one[1]) for one in sums]
+    if config.model_parallel > 1:
+        check_split(steps, config.model_parallel)
     return found
 
 
@@ -121,7 +153,9 @@ def run(task_name: str, folder: Path, backend: str = "tensorflow") -> None:
 
 if __name__ == "__main__":
     verb, name, place, *rest = sys.argv[1:]
-    if verb == "losses":
+    if verb == "parallel":
+        parallel(Path(name), int(place))
+    elif verb == "losses":
         losses(name, Path(place), int(rest[0]))
     elif verb == "workers":
         workers(name, Path(place), *rest)
