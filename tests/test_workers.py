@@ -288,6 +288,33 @@ def test_another_number_of_workers_goes_on_within_the_tolerance(
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whatever_else_a_run_does(tmp_path: Path, backend: str) -> None:
+    """Parts of a batch, pretraining, features computed once, a teacher, an end by the clock: as one process has it."""
+    needs, source = environment(backend), tmp_path / "source"
+    begin = ["run", "image-classification", "--limit", "80", "--batch-size", "16", "--optimizer", "sgd"]
+    begin += ["--dropout", "0", "--epochs", "2", "--augment", "none", "--backend", backend]
+    ended([start("-m", "pipelines.cli", *begin, "--backbone", "cnn", "--width", "4", "--run-dir", source, **needs)])
+    cases: dict[str, list[object]] = {
+        "pretrained": ["--backbone", "mlp", "--pretrain-on", "sample", "--pretrain-epochs", "2", "--accumulate", "2"],
+        "frozen": ["--backbone", "cnn", "--width", "4", "--pretrained", source, "--unfreeze", "none"],
+        "taught": ["--backbone", "mlp", "--teacher", source],
+        "stopped": ["--backbone", "mlp", "--max-minutes", "0.0001"],
+    }
+    for name, words in cases.items():
+        one, two = tmp_path / f"{name}-1", tmp_path / f"{name}-2"
+        ended([start("-m", "pipelines.cli", *begin, *words, "--run-dir", one, **needs)])
+        ended([launched(*begin, *words, "--run-dir", two, **needs)])
+        losses = [
+            [event["train"]["loss"] for kind in ("pretraining", "epoch") for event in Run(run).events(kind)]
+            for run in (one, two)
+        ]
+        assert len(losses[0]) == {"pretrained": 4, "stopped": 1}.get(name, 2)
+        np.testing.assert_allclose(losses[1], losses[0], rtol=TOLERANCE, err_msg=name)
+        assert Run(two).events("trained")[-1]["status"] == Run(one).events("trained")[-1]["status"]
+
+
 def test_an_error_of_all_is_the_error_of_launch(tmp_path: Path) -> None:
     """Of a wrong setting, found before TensorFlow is loaded."""
     worker = launched("run", QUICK[0], "--epochs", "0", "--run-dir", tmp_path / "run")
