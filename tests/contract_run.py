@@ -5,7 +5,7 @@ losses into FOLDER/losses-DEVICES.json
 python contract_run.py workers TASKS FOLDER BACKEND   the same of several tasks (a,b) as one of the workers that
 TF_CONFIG names, or alone, into FOLDER/TASK-RANK-of-COUNT.json
 python contract_run.py parallel FOLDER DEVICES        the same of two transformers on JAX, each computed by so many
-devices, into FOLDER/TASK-DEVICES.json
+devices, tables split over all, alone or as one of the workers, into FOLDER/TASK-DEVICES-RANK-of-COUNT.json
 python contract_run.py run TASK FOLDER                a small run into FOLDER
 """
 
@@ -63,22 +63,26 @@ def workers(task_names: str, folder: Path, backend: str) -> None:
 
 
 def parallel(folder: Path, count: int) -> None:
-    """The same, the kernels split; of those each device has its part."""
+    """The same, kernels and tables split; and what is saved in the end."""
     from pipelines import devices
+    from pipelines.workers import place
 
+    runtime, here = None, place()
     for task_name, options in PARALLEL.items():
-        config = plain(task_name, "jax").model_copy(update={"model_parallel": count, "accumulate": 2, **options})
-        runtime = devices.start(config)
-        assert runtime.replicas == 1
-        (folder / f"{task_name}-{count}.json").write_text(json.dumps(followed(task_name, config, runtime)))
+        split = {"model_parallel": count, "shard_tables": True, "accumulate": 2}
+        config = plain(task_name, "jax").model_copy(update={**split, **options})
+        runtime = runtime or devices.start(config, here)
+        assert runtime.replicas == here.count
+        found = followed(task_name, config, runtime)
+        (folder / f"{task_name}-{count}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
 
 
 def check_split(steps: Any, count: int) -> None:
     """Of everything that has the shape of a split kernel."""
     import jax
 
-    shapes, every = set(steps._layout._split), jax.tree_util.tree_leaves(steps._state)
-    found = [one for one in every if one.shape in shapes]
+    shapes = {shape for shape, spec in steps._layout._split.items() if "model" in spec}
+    found = [one for one in jax.tree_util.tree_leaves(steps._state) if one.shape in shapes]
     assert len(found) >= len(shapes) > 2
     assert all(count * one.addressable_shards[0].data.size == one.size for one in found)
 
@@ -122,13 +126,12 @@ def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
     with runtime.scope():
         built = task.build_model(config, data.assets)
         optimizer = make_optimizer(config, built.model)
-    steps = runtime.steps(
-        built, optimizer, StepSettings(config.accumulate, average=config.average, model_parallel=config.model_parallel)
-    )
+    split = {"shard_tables": config.shard_tables, "model_parallel": config.model_parallel}
+    steps = runtime.steps(built, optimizer, StepSettings(config.accumulate, average=config.average, **split))
     encoder, batching = task.encode(config, data.assets, True), task.batching(config)
     share = Share(runtime.workers.rank, runtime.workers.count, config.accumulate, runtime.shares)
-    split = data.splits["train"]
-    stream = Stream(split, encoder, batching, 0, training=True, share=share, alike=runtime.alike)
+    store = data.splits["train"]
+    stream = Stream(store, encoder, batching, 0, training=True, share=share, alike=runtime.alike)
     found = []
     for block in stream.iterate(0, 20, 4):
         each = [tf.nest.map_structure(lambda part, i=i: part[i : i + 1], block) for i in range(block[1].shape[0])]
@@ -136,7 +139,7 @@ def followed(task_name: str, config: Any, runtime: Any) -> list[float]:
         found += [float(one[0] / one[1]) for one in sums]
     if config.model_parallel > 1:
         check_split(steps, config.model_parallel)
-    return found
+    return found + [float(np.abs(one).sum()) for one in steps.state().values()] if config.shard_tables else found
 
 
 def run(task_name: str, folder: Path, backend: str = "tensorflow") -> None:

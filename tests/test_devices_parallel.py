@@ -14,7 +14,9 @@ import pytest
 from pipelines.config import load_config
 from pipelines.devices.jax_parallel import kernels, split_side
 from pipelines.errors import ConfigError
-from tests.conftest import QUICK_TO_COMPILE
+from pipelines.launching import _free_ports
+from pipelines.workers import VARIABLE
+from tests.conftest import QUICK_TO_COMPILE, told
 
 ROOT = Path(__file__).parent.parent
 TASKS = ("translation", "text-sentiment")
@@ -62,17 +64,48 @@ def test_what_cannot_be_split_is_a_sentence() -> None:
         load_config("translation", options={"model_parallel": 2})
 
 
-def test_a_transformer_on_two_devices_follows_one(tmp_path: Path) -> None:
-    """Each of them has half of every kernel of attention and of the dense layers, of its slots and of its average."""
+def started(folder: Path, count: int, **environment: str) -> subprocess.Popen[str]:
+    flags = f"{QUICK_TO_COMPILE['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+    words = [Path(__file__).parent / "contract_run.py", "parallel", folder, count]
+    command, outputs = [sys.executable, *map(str, words)], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.Popen(command, env=environment, text=True, **outputs)  # type: ignore[call-overload,no-any-return]
+
+
+def ended(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        said, _ = process.communicate(timeout=280)
+        assert process.returncode == 0, said[-3000:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With what one device does."""
     pytest.importorskip("jax", reason="the JAX backend is an extra")
-    for count in (1, 2):
-        flags = f"{QUICK_TO_COMPILE['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
-        words = [Path(__file__).parent / "contract_run.py", "parallel", tmp_path, count]
-        environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
-        assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path_factory.mktemp("parallel")
+    ended([started(folder, 1)])
+    return folder
+
+
+def compare(folder: Path, name: str) -> None:
+    """The losses of 20 steps, and the sums of everything that is saved then."""
     for task in TASKS:
-        one, two = (json.loads((tmp_path / f"{task}-{count}.json").read_text()) for count in (1, 2))
-        assert len(one) == 20
-        np.testing.assert_allclose(two, one, rtol=1e-4, err_msg=task)
+        one, other = (json.loads((folder / f"{task}-{each}.json").read_text()) for each in ("1-0-of-1", name))
+        assert len(one) == len(other) > 20
+        np.testing.assert_allclose(other[:20], one[:20], rtol=1e-4, err_msg=task)
+        np.testing.assert_allclose(other[20:], one[20:], rtol=1e-3, atol=1e-6, err_msg=task)
+
+
+def test_a_transformer_on_two_devices_follows_one(folder: Path) -> None:
+    """Each has half of every kernel of attention and of the dense layers, of its slots and of its average."""
+    ended([started(folder, 2)])
+    compare(folder, "2-0-of-1")
+
+
+@pytest.mark.slow
+def test_two_workers_of_two_devices_each_follow_one(folder: Path) -> None:
+    """Tables are split over all four, and put together again for what is saved."""
+    ports = _free_ports(2)
+    ended([started(folder, 2, **{VARIABLE: told(rank, ports)}) for rank in range(2)])
+    for rank in range(2):
+        compare(folder, f"2-{rank}-of-2")

@@ -22,7 +22,7 @@ from pipelines.launching import _free_ports
 from pipelines.runs import Run
 from pipelines.stream import Share
 from pipelines.workers import VARIABLE, Workers, place
-from tests.conftest import QUICK_TO_COMPILE
+from tests.conftest import QUICK_TO_COMPILE, told
 
 RNG = np.random.default_rng(0)
 ROOT = Path(__file__).parent.parent
@@ -33,11 +33,6 @@ TOLERANCE = 1e-4
 BOUND_SECONDS = 60.0
 SMALL = ["run", "image-classification", "--backbone", "mlp", "--limit", "80", "--batch-size", "16", "--epochs", "20"]
 SMALL += ["--save-every", "1", "--steps-per-execution", "1", "--optimizer", "sgd", "--dropout", "0", "--average", "0.9"]
-
-
-def told(rank: int, ports: list[int]) -> str:
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}})
 
 
 def start(*words: object, **environment: str) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from pipelines.workers import Workers
 
 _LOST = re.compile(r"gloo|nccl|coordination service|heartbeat|connection (reset|closed|refused)", re.IGNORECASE)
 """What the errors of XLA say where it cannot reach a worker; they have no type of their own."""
-_HEARTBEAT_SECONDS = 20
+_HEARTBEAT_SECONDS = 60
 _JOIN_SECONDS = 300
 _WAIT_SECONDS = 7 * 24 * 3600
 """How long one may wait for another that is alive: for data to be read, or weights to be solved for."""
