@@ -19,7 +19,7 @@ SHALLOW = {"layers": 1}
 """Where a task has it: what two layers do, one shows in half the time."""
 PARALLEL: dict[str, dict[str, Any]] = {
     "translation": {},
-    "text-sentiment": {"backbone": "transformer", "embedding": 32, "optimizer": "adam", "average": 0.9},
+    "text-sentiment": {"backbone": "transformer", "embedding": 32, "momentum": 0.9, "average": 0.9},
 }
 """Of layers of our own, and of Keras' attention."""
 
