@@ -74,8 +74,8 @@ class Layout:
     def _gathered(self, value: jax.Array) -> np.ndarray:
         """An array that lies on devices of several workers, put together on the host, which may hold more than a
         device."""
-        owners = dict[str, int]()
-        for device, place in value.sharding.devices_indices_map(value.shape).items():
+        owners, places = dict[str, int](), dict[Any, Any](value.sharding.devices_indices_map(value.shape))
+        for device, place in places.items():
             owners.setdefault(str(place), device.process_index)
         parts = {str(shard.index): shard for shard in value.addressable_shards}
         alone, whole = parts.keys() == owners.keys(), np.zeros(value.shape, value.dtype)
