@@ -52,8 +52,9 @@ class Fitting:
             with self.of.interrupts.postponed(workers.largest):
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
+        last = self._keep_last(trainer, progress)
         if workers.is_chief:
-            self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+            self._record_trained(progress, checkpoints, last)
             earlier.remove()
 
     def _checkpoints(self, kind: Kind = "train") -> Checkpoints:
@@ -97,7 +98,10 @@ class Fitting:
             return None
         file = self.of.run.path / "state" / LAST
         about = {"epoch": progress.epoch, "step": progress.step}
-        digest = save_arrays(file, trainer.steps.weights(averaged=False), about)
+        weights = trainer.steps.weights(averaged=False)
+        if not self.of.runtime.workers.is_chief:
+            return None
+        digest = save_arrays(file, weights, about)
         return {"epoch": progress.epoch, "file": LAST, "sha256": digest}
 
     def _pretrain(self, checkpoints: Checkpoints) -> float:
@@ -119,13 +123,9 @@ class Fitting:
         config = self._chosen(config, built.model, stream)
         lengths = stream.order.shapes > 1
         norms = config.accumulate, config.clip_norm
-        settings = StepSettings(
-            *norms,
-            jit=config.jit == "on",
-            lengths=lengths,
-            shard_tables=config.shard_tables,
-            scaled=config.precision == "mixed_float16",
-        )
+        split = {"shard_tables": config.shard_tables, "model_parallel": config.model_parallel}
+        scaled = config.precision == "mixed_float16"
+        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, **split, scaled=scaled)
         steps = self.of.runtime.steps(built, optimizer, settings)
         places = self.of.run, config, built, steps, stream, None, self.of.console, self.of.task.unit
         workers = self.of.runtime.workers
@@ -171,8 +171,8 @@ class Fitting:
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.of.runtime.device)
         rows = len(set(streams["train"].batching.batch_sizes)) > 1
-        tables, scaled = config.shard_tables, config.precision == "mixed_float16"
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, tables, rows, scaled)
+        split = config.shard_tables, rows, config.model_parallel, config.precision == "mixed_float16"
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, *split)
         steps = self.of.runtime.steps(built, optimizer, settings)
         run, console, unit = self.of.run, self.of.console, self.of.task.unit
         places = run, config, built, steps, streams["train"], streams["valid"], console, unit
@@ -211,7 +211,9 @@ class Fitting:
         batching = replace(batching, partners=batching.partners and partners)
         workers, parts = self.of.runtime.workers, self.of.config.accumulate if training else 1
         share = Share(workers.rank, workers.count, parts, self.of.runtime.shares)
-        return Stream(store, encoder, batching, self.of.config.seed, training=training, share=share)
+        return Stream(
+            store, encoder, batching, self.of.config.seed, training=training, share=share, alike=self.of.runtime.alike
+        )
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is

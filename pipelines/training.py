@@ -126,7 +126,7 @@ def train(
         raise RunError(_too_large(trainer, progress)) from error
     finally:
         trainer.checkpoints.close()
-        trainer.steps.release()
+    trainer.steps.release()
     return progress
 
 
@@ -198,7 +198,8 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
         done = trainer.train.rows(start, progress.step) if progress.step > start else 0
         while progress.step < end:
             trainer.interrupts.check()
-            if clock.is_due(progress):
+            # All at once: each may have a part of the state.
+            if trainer.workers.largest(clock.is_due(progress)):
                 save(trainer, progress, clock)
             began, before = time.perf_counter(), progress.step
             loss = _train_block(trainer, progress, next(blocks))

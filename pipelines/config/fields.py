@@ -239,6 +239,14 @@ class RunConfig(BaseModel):
         group="runtime",
         resuming="free",
     )
+    model_parallel: int = setting(
+        1,
+        "Devices that share the kernels of attention and of the dense layers behind it, split by heads and by columns "
+        "(JAX). The other devices share the batch.",
+        group="runtime",
+        resuming="free",
+        ge=1,
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
         "float32",
         "Number format of the layers; auto: the fastest by a few steps of each, measured once (docs/devices.md).",
@@ -348,10 +356,11 @@ class RunConfig(BaseModel):
             )
         if self.require is not None and self.device not in ("auto", required_devices(self.require)[0]):
             raise ValueError(f"require {self.require} contradicts device {self.device}: drop one of the two")
-        if self.shard_tables and self.backend != "jax":
+        split = "shard_tables" if self.shard_tables else "model_parallel" if self.model_parallel > 1 else None
+        if split and self.backend != "jax":
             raise ValueError(
-                f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend "
-                "jax, or leave shard_tables out"
+                f"{split} is of the JAX backend alone, and this run computes on {self.backend}: add --backend jax, or "
+                f"leave {split} out"
             )
         if self.lora_rank and self.unfreeze in ("none", "staged"):
             raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")

@@ -9,7 +9,8 @@ import jax
 import keras
 import numpy as np
 
-from pipelines.devices.jax_layout import Layout, tables
+from pipelines.devices.jax_layout import Layout, split
+from pipelines.devices.jax_workers import together
 from pipelines.devices.loss_scale import count_overflown, new_scale, next_scale, scaled, told, unscaled
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
@@ -26,6 +27,7 @@ from pipelines.devices.steps import (
 )
 from pipelines.errors import OutOfMemory
 from pipelines.task import Built
+from pipelines.workers import ALONE, Workers
 
 State = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
 """Values of the trainable, the other, the optimizer's and the averaged variables, and of the loss' scale."""
@@ -34,27 +36,35 @@ State = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
 class JaxSteps:
     """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date in the end."""
 
-    def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings) -> None:
+    def __init__(
+        self,
+        built: Built,
+        optimizer: keras.optimizers.Optimizer,
+        settings: StepSettings,
+        workers: Workers = ALONE,
+    ) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
         followed = {id(v) for v in averaged_variables(self._model)}
         others = [*self._model.trainable_variables, *self._model.non_trainable_variables]
         self._followed = [place for place, v in enumerate(others) if id(v) in followed and settings.average is not None]
         self._rate = next(i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate)
-        self._layout = Layout(tables(self._model) if settings.shard_tables else set())
+        self._others = workers.count > 1
+        self._layout = Layout(split(self._model, settings), settings.model_parallel, workers)
         self._like, self._state = self._read()
         shardings = _map(self._layout.sharding, self._like)
-        self._train = jax.jit(self._train_block, donate_argnums=0, out_shardings=(shardings, None))
-        self._evaluate = jax.jit(self._evaluate_block)
+        self._train = jax.jit(self._train_block, donate_argnums=0, out_shardings=(shardings, self._layout.whole))
+        self._evaluate = jax.jit(self._evaluate_block, out_shardings=self._layout.whole)
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        with _within_memory():
-            self._state, sums = self._train(self._state, self._layout.batches(block), rates)
+        with _within_memory(), together(self._others):
+            given = self._layout.batches(block, self._settings.accumulate)
+            self._state, sums = self._train(self._state, given, rates)
             return np.asarray(sums)
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        with _within_memory():
+        with _within_memory(), together(self._others):
             return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
 
     def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
@@ -157,10 +167,8 @@ class JaxSteps:
     def _gradients(
         self, trainable: list[Any], others: list[Any], batch: Any, scale: list[Any]
     ) -> tuple[list[Any], list[Any], Any]:
-        parts = self._settings.accumulate
         total = batch[2].sum()
         share = jax.numpy.where(total > 0, 1.0 / jax.numpy.maximum(total, 1e-30), 0.0)
-        split = jax.tree_util.tree_map(lambda t: self._layout.share(t.reshape(parts, -1, *t.shape[1:])), batch)
 
         def part(held: Any, piece: Any) -> tuple[Any, Any]:
             gradients, others = held
@@ -170,7 +178,7 @@ class JaxSteps:
             return (jax.tree_util.tree_map(jax.numpy.add, gradients, more), others), sums
 
         start = (jax.tree_util.tree_map(jax.numpy.zeros_like, trainable), others)
-        (gradients, others), sums = jax.lax.scan(part, start, split)
+        (gradients, others), sums = jax.lax.scan(part, start, batch)
         return gradients, others, sums.sum(0)
 
     def _loss(
@@ -195,7 +203,7 @@ class JaxSteps:
 
     def _evaluate_block(self, state: tuple[list[Any], list[Any]], block: Any) -> Any:
         def step(total: Any, batch: Any) -> tuple[Any, None]:
-            x, y, weight = batch
+            x, y, weight = jax.tree_util.tree_map(lambda tensor: tensor[0], batch)
             outputs, _ = self._model.stateless_call(*state, x, training=False)
             return total + weighted_sums(self._built, y, outputs, weight), None
 
