@@ -41,7 +41,9 @@ class Outcome:
     steps: int = 0
     """Of the whole run."""
     shapes: int = 1
-    """Of batches, each of which is compiled."""
+    """Of batches, each of which XLA compiles."""
+    jit: str = "off"
+    """Whether it does: on or off."""
     beside: float | None = None
     """Seconds of a step as a multiple of those of the best so far, by turns with it."""
     peak: int | None = None
@@ -50,12 +52,6 @@ class Outcome:
     """The weights are not trained."""
     reason: str = ""
     """Why there are no numbers."""
-
-    def total(self) -> float | None:
-        """Seconds of the whole run's steps: a compilation for each shape, then the steps."""
-        if self.first is None or self.call is None or self.step is None:
-            return None
-        return max(self.first - self.call, 0.0) * self.shapes + self.steps * self.step
 
 
 class Bench:

@@ -39,6 +39,12 @@ class Row:
     loss: float | None = None
     reason: str = ""
     """Why it is left out."""
+    made: float = 0.0
+    """Seconds that the first call took besides computing."""
+    makes: int = 0
+    """How often XLA does that: for each shape; 0: it is not there."""
+    steps: int = 0
+    """Of the whole run."""
 
 
 def plainest(config: RunConfig) -> Settings:
@@ -74,7 +80,7 @@ def choose(
             say("choosing: nothing to measure, as the weights are solved for in closed form")
             return plainest(config), []
         steps = outcome.steps or steps
-        rows.append(_row(settings, outcome, rows, limit))
+        rows = estimated([*rows, _row(settings, outcome, rows, limit)])
     taken = fastest(rows)
     if taken is None:
         raise RunError(
@@ -108,12 +114,24 @@ def _row(settings: Settings, outcome: Outcome, before: Sequence[Row], limit: flo
     if outcome.beside is not None and best is not None and best.step is not None:
         # Other work on the machine slows both down that take turns: what differs is the candidates' own.
         outcome = replace(outcome, step=best.step * outcome.beside)
-    numbers = outcome.total(), outcome.first, outcome.step, outcome.loss
     reference = next((row.loss for row in before if row.loss is not None), outcome.loss)
     assert reference is not None
     assert outcome.loss is not None
     agrees = abs(outcome.loss - reference) <= TOLERANCE * max(abs(reference), 0.1)
-    return Row(settings, *numbers, reason="" if agrees else f"its loss is more than {TOLERANCE:.0%} off")
+    reason = "" if agrees else f"its loss is more than {TOLERANCE:.0%} off"
+    made = max((outcome.first or 0.0) - (outcome.call or 0.0), 0.0)
+    makes = outcome.shapes if outcome.jit == "on" else 0
+    return Row(settings, None, outcome.first, outcome.step, outcome.loss, reason, made, makes, outcome.steps)
+
+
+def estimated(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the seconds of the whole run's steps. Without XLA a graph is traced once, which takes as long in
+    every format: the least counts for all, as the first to be tried pays for the start of the process."""
+    traced = min((row.made for row in rows if row.step is not None and not row.makes), default=0.0)
+    return [
+        replace(row, seconds=(row.makes * row.made or traced) + row.steps * row.step) if row.step is not None else row
+        for row in rows
+    ]
 
 
 def fastest(rows: Sequence[Row]) -> Row | None:

@@ -175,6 +175,7 @@ def timed(trial: Trial, execution: Execution) -> dict[str, Any]:
         "loss": statistics.fmean(losses[:LOSS_CALLS]),
         "steps": min(steps, execution.config.stop_step or steps),
         "shapes": order.shapes,
+        "jit": trial.trainer.config.jit,
     }
 
 
