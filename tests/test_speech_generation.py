@@ -43,7 +43,7 @@ pytestmark = [
 RATE = 16_000
 SHAPE: dict[str, Any] = {
     **{"filter_dim": 16, "hidden_dim": 16, "intermediate_dim": 16, "encoder_num_layers": 2, "decoder_num_layers": 2},
-    **{"encoder_num_heads": 2, "decoder_num_heads": 2},
+    **{"encoder_num_heads": 2, "decoder_num_heads": 2, "pad_head_dim_to_multiple_of": 3},
 }
 SPARE = 6
 """Rows of the embeddings that stand for no piece, as the real ones have them."""

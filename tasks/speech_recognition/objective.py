@@ -29,7 +29,7 @@ class Objective(keras.layers.Layer):
     ones. Weighed by that number, their means are those of all labels."""
 
     def __init__(self, network: keras.Model, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{**settings, "dtype": "float32"})  # or a mixed precision would round the sound first
         self.network = network
         self._features, self._rest = behind_the_features(network)
 
@@ -59,7 +59,7 @@ class WritingObjective(keras.layers.Layer):
     the share of the places where the likeliest piece is the right one."""
 
     def __init__(self, network: keras.Model, ids: Ids, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{**settings, "dtype": "float32"})
         self.network, self._ids = network, ids
         self._features, self._writer = network.get_layer(MELS), encoder_in(network)
         self._table = self._writer.get_layer(PIECES)

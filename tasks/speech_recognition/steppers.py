@@ -24,23 +24,21 @@ class PresetStepper:
 
     def begin(self, source: Any) -> Tensors:
         """Of `audio` and `samples`."""
-        encoded, heard = self._encoder(list(self._features({name: source[name] for name in SOUND})))
-        known = {"encoded": encoded, "heard": heard}
-        for number, block in enumerate(self._blocks):
-            attention = block.cross_attention
-            pair = attention._key_dense(encoded), attention._value_dense(encoded)
-            known[f"sound_{number}"] = keras.ops.stack(pair, axis=1)
-        return known
+        features = list(self._features({name: source[name] for name in SOUND}))
+        encoded, heard = self._encoder(features, training=False)
+        return {"encoded": encoded, "heard": heard}
 
     def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
         """Of one beam none ever changes its place, and nothing need be moved."""
-        sound = {name: _each_beam(one, beams) for name, one in known.items() if name != "limits"}
+        encoded = known["encoded"]
+        sound = {name: _each_beam(known[name], beams) for name in ("encoded", "heard")}
         written: Tensors = {}
-        for number in range(len(self._blocks)):
-            _, _, _, heads, width = known[f"sound_{number}"].shape
-            rows = keras.ops.shape(known["heard"])[0]
-            empty = keras.ops.zeros((rows, beams, 2, places, heads, width), known["encoded"].dtype)
-            written[f"written_{number}"] = empty
+        for number, block in enumerate(self._blocks):
+            attention = block.cross_attention
+            pair = attention._key_dense(encoded), attention._value_dense(encoded)
+            sound[f"sound_{number}"] = _each_beam(keras.ops.stack(pair, axis=1), beams)
+            shape = (keras.ops.shape(encoded)[0], beams, 2, places, *pair[0].shape[2:])
+            written[f"written_{number}"] = keras.ops.zeros(shape, encoded.dtype)
         return ({}, {**sound, **written}) if beams == 1 else (written, sound)
 
     def step(self, known: Tensors, moving: Tensors, staying: Tensors, front: Front) -> tuple[Any, Tensors, Tensors]:
@@ -61,9 +59,7 @@ class PresetStepper:
                 cross_attention_cache=flat[f"sound_{number}"],
                 training=False,
             )
-            before = staying | moving
-            shape = (-1, *before[f"written_{number}"].shape[1:3], *keras.ops.shape(written)[2:])
-            after[f"written_{number}"] = keras.ops.reshape(written, shape)
+            after[f"written_{number}"] = keras.ops.reshape(written, (-1, beams, *keras.ops.shape(written)[1:]))
         logits = keras.ops.cast(self._table(self._norm(x), reverse=True), "float32")
         # A table of embeddings may have more rows than there are pieces.
         logits = keras.ops.reshape(logits, (-1, beams, logits.shape[-1]))[..., : self._size]
