@@ -2,13 +2,13 @@
 
 import click
 
-from pipelines.launching import launch as start
-
 
 def _launch(workers: int, words: tuple[str, ...]) -> None:
     context = click.get_current_context()
     if words[0] not in ("run", "resume"):
         raise click.UsageError(f"launch {words[0]!r}: only run and resume take several workers", context)
+    from pipelines.launching import launch as start
+
     code = start(workers, list(words))
     if code:
         context.exit(code)
