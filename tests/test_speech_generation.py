@@ -26,7 +26,7 @@ from pipelines.text.ids import Ids
 from pipelines.text.preset_pieces import PresetPieces
 from pipelines.transfer import prepare, unfreeze
 from pipelines.transfer.loading import take_weights
-from pipelines.transfer.sound_writers import sound_tokenizer
+from pipelines.transfer.sound_writers import sound_tokenizer, writer_of
 from pipelines.verification import verify
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.generation import Generator
@@ -67,20 +67,21 @@ def tokenizer() -> Any:
     return hub.models.MoonshineTokenizer(proto=model.getvalue())
 
 
-def backbone(**more: Any) -> Any:
+def backbone(seed: int = 0, deviation: float = 0.3, **more: Any) -> Any:
     """With weights that tell answers apart."""
     import keras_hub
 
     size = tokenizer().vocabulary_size() + SPARE
     network = keras_hub.models.MoonshineBackbone(vocabulary_size=size, **{**SHAPE, **more})
-    random = np.random.default_rng(0)
-    for variable in network.weights:
+    random, writer = np.random.default_rng(seed), writer_of(network)
+    for variable in writer.weights:
         if variable.name != "inv_freq":
-            variable.assign(random.normal(0, 0.3, variable.shape))
-    # What is no text is never the likeliest: KerasHub would write it.
-    table = np.array(network.token_embedding.embeddings)
-    table[[0, 1, *range(size - SPARE, size)]] = 0
-    network.token_embedding.embeddings.assign(table)
+            value = random.normal(0, deviation, variable.shape)
+            if variable is network.token_embedding.embeddings:
+                # What is no text is never the likeliest: KerasHub would write it.
+                value[[0, 1, *range(size - SPARE, size)]] = 0
+            variable.assign(value)
+    network.group_norm.set_weights(writer.get_layer("encoder").get_layer("norm_over_sound").norm.get_weights())
     return network
 
 
@@ -136,7 +137,7 @@ def test_the_forward_pass_is_kerashub_s(tmp_path: Path) -> None:
 
 
 def test_it_writes_what_kerashub_generates(tmp_path: Path) -> None:
-    folder = preset(tmp_path / "preset")
+    folder = preset(tmp_path / "preset", seed=11, deviation=0.5)
     built, config, assets = built_from(folder)
     import keras_hub
 
@@ -148,12 +149,11 @@ def test_it_writes_what_kerashub_generates(tmp_path: Path) -> None:
     # Without a prompt KerasHub 0.32 puts two starts, with an empty one, as in training, a single one.
     wanted = theirs.generate({"audio": x["audio"], "text": ["", ""]}, max_length=13)
     ids, pieces = Ids.of(assets), PresetPieces(assets["tokenizer"], lowercase=False)
-    # Twelve pieces and the end.
+    # Twelve pieces at most.
     config = config.model_copy(update={"pieces_per_second": 2.0 / 1.2})
     found = Generator(built.whole, config, ids, RATE).generate(**x)
-    assert [len(one.pieces) for one in found] == [12, 12]
     assert pieces.decode([one.pieces for one in found]) == list(wanted)
-    assert wanted[0] != wanted[1]
+    assert [len(one.pieces) for one in found] == [7, 12]  # one found its end
 
     mixed = sounds([19_200, 9_600, 0], 19_200 + 1_920)
     together = Generator(built.whole, config, ids, RATE).generate(**mixed)
