@@ -122,7 +122,7 @@ def test_files_are_read_and_broken_ones_say_so(network: keras.Model, tmp_path: P
     assert [record.error is None for record in found] == [False, True, False, False, True, False]
     assert transcripts(iter([found[1], found[4]])) == ["ab ba" * 9] * 2
     assert "no such file" in str(found[2].error)
-    assert "holds fractions up to 655, where 1 is full scale" in str(found[5].error)
+    assert "holds fractions up to 983, where 1 is full scale" in str(found[5].error)
 
 
 def test_the_memory_of_a_long_file_is_that_of_a_window(network: keras.Model, tmp_path: Path) -> None:
