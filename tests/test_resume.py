@@ -670,13 +670,15 @@ def test_a_process_that_is_ended_where_it_is_leaves_no_folder_that_is_no_run(tmp
     for name, existed, settings in [("new", False, False), ("given", True, False), ("begun", False, True)]:
         begun = Run(tmp_path / name)
         begun.path.mkdir()
-        Lock(begun.path).acquire()
+        lock = Lock(begun.path)
+        lock.acquire()
         if settings:
             begun.write_settings("seed: 0\n")
         said = _last_words(begun, existed)
         assert begun.path.exists() == (name != "new")
         assert ("sixfold resume" in said) == settings
         assert ("give the same command again" in said) == (not settings)
+        lock.release()
 
 
 def test_a_second_signal_does_not_cut_the_end_of_the_first_short() -> None:
