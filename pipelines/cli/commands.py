@@ -114,7 +114,7 @@ class TaskCommand(PairsCommand):
             record = param.get_help_record(ctx)
             if record is not None:
                 sections.setdefault(getattr(param, "group", "options"), []).append(record)
-        for group in sorted(sections, key=[*ALL_GROUPS, "options"].index):
+        for group in sorted(sections, key=[*ALL_GROUPS, "job", "options"].index):
             with formatter.section(group.capitalize()):
                 formatter.write_dl(sections[group])
 

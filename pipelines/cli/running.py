@@ -175,9 +175,12 @@ def _predict(
     format: str,
     output: Path | None,
     max_bad: float,
+    shard: str | None,
+    merge: bool,
     **options: Any,
 ) -> None:
     from pipelines.config.options import further_inputs
+    from pipelines.shards import Shard
 
     context = click.get_current_context()
     if input and data:
@@ -187,14 +190,45 @@ def _predict(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if not input and not data and not further_inputs(given):
         raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
+    output = None if output == Path("-") else output
+    part = None if shard is None else Shard.parse(shard)
+    if part is None and merge:
+        raise click.UsageError("--merge is for a prediction in parts: give --shard too.", context)
+    if part is not None and (output is None or "-" in (*input, *data)):
+        raise click.UsageError("--shard takes an --output, of which it is a part, and no standard input.", context)
     from pipelines.prediction import predict
 
-    output = None if output == Path("-") else output
-    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad)
+    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad, shard=part)
+    if part is not None and output is not None:
+        _say_part(part, output, counts.records, merge=merge)
+        return
     where = f" in {output}" if output else ""
     bad = f", {counts.bad:,} of them errors" if counts.bad else ""
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
 
+
+def _say_part(shard: Any, output: Path, records: int, *, merge: bool) -> None:
+    from pipelines.shards import missing
+
+    click.echo(f"shard {shard}: {records:,} records" if records else f"shard {shard}: nothing to do", err=True)
+    if merge and not missing(output):
+        _merge(output)
+
+
+def _merge(output: Path) -> None:
+    from pipelines.shards import merge as put_together
+
+    records, bad = put_together(output)
+    click.echo(f"{records:,} records in {output}{f', {bad:,} of them errors' if bad else ''}", err=True)
+
+
+merge = click.Command(
+    "merge",
+    callback=_merge,
+    params=[click.Argument(["output"], type=click.Path(path_type=Path), metavar="OUTPUT")],
+    help="Put the parts of a prediction together, in order, into OUTPUT: those of `predict --output OUTPUT --shard …`.\n\n"
+    "Exit 78 where a part is missing or of another prediction, 3 where too many inputs were bad. The parts stay.",
+)
 
 predict = PredictCommand(
     "predict",
@@ -259,5 +293,11 @@ predict = PredictCommand(
             metavar="INTEGER",
             help="Inputs computed at a time; default: as the run.",
         ),
+        click.Option(
+            ["--shard"],
+            metavar="INDEX/COUNT",
+            help="Predict one part only, 0/4 to 3/4, into OUTPUT.parts, where it is not there yet; see sixfold merge.",
+        ),
+        click.Option(["--merge"], is_flag=True, help="Of a shard: merge all parts if it was the last."),
     ],
 )
