@@ -63,7 +63,7 @@ def predict(
     inputs = [*inputs, *further_inputs(options)]
     if shard is not None:
         assert output is not None
-        of = made_of(run_dir, find_run(run_dir).identity(), inputs, options, format)
+        of = made_of(find_run(run_dir).identity(), inputs, options, format)
         return _predict_part(shard, output, of, lambda: load_predictor(run_dir, options), inputs, max_bad)
     loaded = load_predictor(run_dir, options)
     with _opened(output) as file:

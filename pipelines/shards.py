@@ -1,4 +1,4 @@
-"""A prediction in parts that are computed independently of each other, and put together in order. Imports no TensorFlow.
+"""A prediction in parts that are computed independently, and put together in order. Imports no TensorFlow.
 
 The parts of OUTPUT lie in OUTPUT.parts: for each a file of records and, once that is whole, a JSON file that says so.
 """
@@ -50,13 +50,13 @@ def parts_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def made_of(run_dir: Path, run: str, inputs: Sequence[str], options: Mapping[str, Any], format: str) -> dict[str, Any]:
-    """What tells one prediction from another: the run, the inputs as they are now, the options."""
+def made_of(run: str, inputs: Sequence[str], options: Mapping[str, Any], format: str) -> dict[str, Any]:
+    """What tells one prediction from another: the run's identity, the inputs as they are now, the options."""
     files = []
     for path in inputs:
         about = os.stat(path) if os.path.isfile(path) else None
         files.append([path, about.st_size, about.st_mtime_ns] if about else [path])
-    told = {"run": [str(run_dir), run], "inputs": files, "options": dict(options), "format": format}
+    told = {"run": run, "inputs": files, "options": dict(options), "format": format}
     return dict(json.loads(json.dumps(told, default=str)))
 
 
@@ -105,8 +105,8 @@ def merge(output: Path) -> tuple[int, int]:
     if gone := missing(output):
         more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
         raise StateError(
-            f"{parts_of(output)} has {len(found)} of {found[0]['shards']} parts: predict --shard {', '.join(gone[:5])}{more} "
-            "is missing."
+            f"{parts_of(output)} has {len(found)} of {found[0]['shards']} parts: predict --shard "
+            f"{', '.join(gone[:5])}{more} first."
         )
     if any((one["of"], one["batches"]) != (found[0]["of"], found[0]["batches"]) for one in found):
         raise StateError(f"{parts_of(output)} holds parts of several predictions: remove the folder and predict again.")
@@ -118,8 +118,8 @@ def merge(output: Path) -> tuple[int, int]:
     most = found[0]["max_bad"]
     if records and bad / records > most:
         raise DataError(
-            f"{bad} of {records} inputs could not be read, more than --max-bad {most:g} allows: their records in {output} "
-            "say why."
+            f"{bad} of {records} inputs could not be read, more than --max-bad {most:g} allows: their records in "
+            f"{output} say why."
         )
     return records, bad
 

@@ -41,6 +41,8 @@ CHEAP = [
     "report --help",
     "doctor --help",
     "launch --help",
+    "jobs",
+    f"submit {TASK} --to slurm --dry-run",
 ]
 Fake = Callable[..., list[dict[str, Any]]]
 

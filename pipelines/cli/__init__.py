@@ -18,7 +18,8 @@ from pipelines.cli.doctor import doctor
 from pipelines.cli.folders import report, resume, verify
 from pipelines.cli.jobs import cancel, jobs, logs, submit
 from pipelines.cli.launching import launch
-from pipelines.cli.running import evaluate, merge, predict, run
+from pipelines.cli.predicting import merge
+from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
 from pipelines.errors import Preempted, SixfoldError
 

@@ -29,10 +29,8 @@ class JobOption(click.Option):
         rule = allowed(field)
         several = name in _METAVARS
         metavar = _METAVARS.get(name) or (f"[{'|'.join(rule.choices)}]" if rule.choices else _KINDS[rule.kind])
-        help = f"{field.description}{'' if several else '  ' + remark(field)}"
-        super().__init__(
-            [name, option_name(name)], type=str, metavar=metavar, multiple=several, default=None, help=help
-        )
+        help = f"{field.description}{'' if field.default in (None, ()) else '  ' + remark(field)}"
+        super().__init__([name, option_name(name)], type=str, metavar=metavar, multiple=several, help=help)
 
 
 FILE = click.Option(

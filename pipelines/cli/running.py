@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
-from pipelines.cli.predicting import PredictCommand
+from pipelines.cli.predicting import PredictCommand, say_part
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -175,13 +175,12 @@ def _predict(
     format: str,
     output: Path | None,
     max_bad: float,
-    shard: str | None,
-    merge: bool,
     **options: Any,
 ) -> None:
     from pipelines.config.options import further_inputs
     from pipelines.shards import Shard
 
+    shard, merge = options.pop("shard"), options.pop("merge")
     context = click.get_current_context()
     if input and data:
         raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
@@ -200,35 +199,12 @@ def _predict(
 
     counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad, shard=part)
     if part is not None and output is not None:
-        _say_part(part, output, counts.records, merge=merge)
+        say_part(part, output, counts.records, together=merge)
         return
     where = f" in {output}" if output else ""
     bad = f", {counts.bad:,} of them errors" if counts.bad else ""
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
 
-
-def _say_part(shard: Any, output: Path, records: int, *, merge: bool) -> None:
-    from pipelines.shards import missing
-
-    click.echo(f"shard {shard}: {records:,} records" if records else f"shard {shard}: nothing to do", err=True)
-    if merge and not missing(output):
-        _merge(output)
-
-
-def _merge(output: Path) -> None:
-    from pipelines.shards import merge as put_together
-
-    records, bad = put_together(output)
-    click.echo(f"{records:,} records in {output}{f', {bad:,} of them errors' if bad else ''}", err=True)
-
-
-merge = click.Command(
-    "merge",
-    callback=_merge,
-    params=[click.Argument(["output"], type=click.Path(path_type=Path), metavar="OUTPUT")],
-    help="Put the parts of a prediction together, in order, into OUTPUT: those of `predict --output OUTPUT --shard …`.\n\n"
-    "Exit 78 where a part is missing or of another prediction, 3 where too many inputs were bad. The parts stay.",
-)
 
 predict = PredictCommand(
     "predict",

@@ -79,7 +79,7 @@ def load_config(
 
 
 def load_settings(kind: type[Kind], *, file: str | Path | None, options: Mapping[str, Any]) -> Kind:
-    """Settings that are not a task's, of a file and typed options; what an option says wins. Errors as `load_config`."""
+    """Settings that are not a task's, of a file and typed options, which win. Errors as those of `load_config`."""
     layers = [] if file is None else [_from_file(Path(file), str(file), None, kind)]
     layers.append(_from_options(options, kind, True))
     given = {name: entry for layer in layers for name, entry in layer.given.items()}

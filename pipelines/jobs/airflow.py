@@ -35,7 +35,7 @@ def job():
     def check(code: str) -> None:
         """What would end in the same way again fails at once."""
         if code.strip() != "0":
-            raise AirflowFailException(f"exit {{code}}: see the log of the task before; 2 is settings, 3 data, 4 devices.")
+            raise AirflowFailException(f"exit {{code}}: see the log of the task before (2 settings, 3 data, 4 devices)")
 
 '''
 
@@ -70,10 +70,8 @@ def check(job: Job) -> None:
     for name, asked in (("image", settings.image), ("mount", settings.mount), ("memory", settings.memory)):
         if asked:
             raise ConfigError(f"--{name}: a task of this DAG has what its Airflow worker has; leave it out.")
-    if job.shards and settings.schedule:
-        raise ConfigError(
-            f"--schedule {settings.schedule}: parts that are there are not predicted again; leave it out."
-        )
+    if job.shards and settings.cron:
+        raise ConfigError(f"--cron {settings.cron}: parts that are there are not predicted again; leave it out.")
     if settings.nodes > 1:
         raise ConfigError(f"--nodes {settings.nodes}: a task of Airflow runs on one machine; use --workers there.")
 
@@ -93,13 +91,13 @@ def render(job: Job) -> str:
     operator = (_SHARDS if job.shards else _OPERATOR).format(**told)
     checked = "check.expand(code=work.output)" if job.shards else "check(work.output)"
     body = f"    work = {operator}\n    {checked}\n\n\njob()\n"
-    return _HEAD.format(name=job.name, schedule=settings.schedule, script=_script(job)) + body
+    return _HEAD.format(name=job.name, schedule=settings.cron, script=_script(job)) + body
 
 
 def _script(job: Job) -> str:
     settings = job.settings
     by = ("launch", "--workers", str(settings.all_workers)) if settings.all_workers > 1 else ()
-    words = [word + _EACH_TIME if settings.schedule and word == job.output else word for word in job.words]
+    words = [word + _EACH_TIME if settings.cron and word == job.output else word for word in job.words]
     last = shard_words(job, "$SHARD") if job.shards else shell([*job.program, *by, *words])
     lines = [f"cd {shell([str(job.directory)])}", *settings.setup, last]
     return "\n".join(lines).replace('"""', "'''")

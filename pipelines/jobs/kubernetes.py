@@ -1,7 +1,7 @@
 """Kubernetes: a job as an Indexed Job, or a JobSet, with the run file in a ConfigMap; and what kubectl says.
 
-Exit 75 and a node that goes away start a pod again and count as nothing; what cannot be better the second time fails the
-job at once; anything else, as a kill for memory, counts among the retries.
+Exit 75 and a node that goes away start a pod again and count as nothing; what cannot be better the second time fails
+the job at once; anything else, as a kill for memory, counts among the retries.
 """
 
 import json
@@ -44,9 +44,7 @@ def check(job: Job) -> None:
     if not any(PurePosixPath(job.output).is_relative_to(path) for path in kept):
         where = f"{kept[0]}/NAME" if kept else "/runs/NAME and --mount pvc:CLAIM=/runs"
         option = "--output" if job.shards else "--run-dir"
-        raise ConfigError(
-            f"{option} {job.output} lies on no mount, and would be lost with its pod: give it as {where}."
-        )
+        raise ConfigError(f"{option} {job.output} lies on no mount and would be lost with its pod: give it as {where}.")
 
 
 def render(job: Job) -> str:

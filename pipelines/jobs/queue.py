@@ -1,7 +1,8 @@
 """The queue of this machine: a process in the background that runs one job after another, and again what was cut off.
 
-`python -m pipelines.jobs.queue` is that process; it ends when nothing is left to do. Everything it knows lies in the
-entries of the ledger, so that where it is killed another goes on, with the job that still runs.
+`python -m pipelines.jobs.queue LOCK` is that process, which inherits its lock as an open file; it ends when nothing is
+left to do. Everything it knows lies in the entries of the ledger, so that where it is killed another goes on, with the
+job that still runs.
 """
 
 import datetime
@@ -85,31 +86,28 @@ def ensure_runner() -> None:
     """Start the process in the background, where something is left to do and it does not run."""
     if not _open_entries():
         return
-    with suppress(BlockingIOError):
-        _lock().close()
+    with suppress(BlockingIOError), _lock() as lock, (ledger.home() / "queue.log").open("ab") as log:
         paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with (ledger.home() / "queue.log").open("ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipelines.jobs.queue"],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(paths),
-                    "SIXFOLD_JOBS": os.path.abspath(ledger.home()),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        own = {"SIXFOLD_JOBS": os.path.abspath(ledger.home()), "PYTHONPATH": os.pathsep.join(paths)}
+        words = [sys.executable, "-P", "-m", "pipelines.jobs.queue", str(lock.fileno())]
+        # By a shell that ends at once, as who asks is not to be its parent. It inherits the lock: there is never a
+        # moment in which a second one could be started.
+        subprocess.run(
+            ["bash", "-c", '"$@" &', "sixfold-queue", *words],
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+            check=True,
+        )
 
 
-def main() -> int:
-    """Run what waits until nothing does."""
-    try:
-        lock = _lock()
-    except BlockingIOError:
-        return 0
+def main(lock: int) -> int:
+    """Run what waits until nothing does, with the lock that was taken for it."""
     children: dict[str, subprocess.Popen[bytes]] = {}
+    (ledger.home() / "queue-lock").write_text(f"{os.getpid()}\n")
     while True:
         for entry in _open_entries():
             if entry["queue"]["state"] == "running":
@@ -118,7 +116,7 @@ def main() -> int:
         with ledger.locked():
             # Whoever submits now waits for us to be gone, and starts another.
             if not _open_entries():
-                lock.close()
+                os.close(lock)
                 return 0
         time.sleep(_POLL_SECONDS)
 
@@ -228,4 +226,4 @@ def _signal(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))

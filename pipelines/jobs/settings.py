@@ -133,7 +133,7 @@ class JobSettings(Settings):
     kind: Literal["job", "jobset"] = job_setting(
         "job", "Of Kubernetes: an Indexed Job, or a JobSet, whose workers are restarted together."
     )
-    schedule: str | None = job_setting(None, "Of Airflow: when it runs, as @weekly; by default when triggered.")
+    cron: str | None = job_setting(None, "Of Airflow: when it runs, as @weekly; by default when it is triggered.")
 
     @property
     def all_workers(self) -> int:

@@ -125,7 +125,7 @@ def preamble(job: Job) -> list[str]:
 def check_secret_files(job: Job) -> None:
     """Where secrets are files: they are there."""
     for name, file in job.settings.secrets.items():
-        if not Path(file).is_file():
+        if not Path(file).exists():
             raise ConfigError(f"--secret {name}={file}: there is no such file, and its content is the secret.")
 
 

@@ -1,5 +1,6 @@
 """Where jobs can run: for each place how a job is checked, written and submitted, and how its scheduler is asked."""
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def write(job: Job, text: str) -> Path:
         write_bytes(file, text.encode())
     except OSError as error:
         raise ConfigError(
-            f"{job.folder} cannot be written ({error.strerror}): the texts and logs of a job lie beside what comes out of "
-            "it; choose another place for that."
+            f"{job.folder} cannot be written ({error.strerror}): the texts and logs of a job lie beside what comes out "
+            "of it; choose another place for that."
         ) from error
     return file
 
@@ -155,7 +156,7 @@ def _refuse_twice(job: Job) -> None:
     """Two jobs cannot work on one folder."""
     here = str(job.directory / job.output)
     for entry, state in states():
-        if entry.output == here and state.startswith(("queued", "running")):
+        if entry.output == here and re.search(r"\b(queued|running)\b", state):
             raise ConfigError(f"{job.output} is the folder of the job {entry.id}, which is {state}: cancel it first.")
 
 
