@@ -43,7 +43,7 @@ test-faults: .venv/test.stamp
 	$(BIN)/python tests/faults.py
 
 test-slurm: .venv/test.stamp
-	$(BIN)/pytest -q -m slurm -rs
+	$(BIN)/pytest -q -m slurm -rs -o faulthandler_timeout=1800
 
 test-airflow: .venv-airflow/stamp
 	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__CORE__LOAD_EXAMPLES=False \

@@ -115,9 +115,9 @@ def test_a_job_that_is_cancelled_or_out_of_time_may_save_first(home: Path) -> No
     ledger.change(number, lambda one: {**one, "queue": {**one["queue"], "since": one["queue"]["since"] - 60}})
     eventually(lambda: told(home, "two")[:3] == ["began", "saved", "began"])
     assert state(number) == "running (attempt 2)"
+    second = Job(JobSettings(to="local"), "two", (), (), str(home / "two"), home / "two.job", home)
     with pytest.raises(ConfigError, match="is the folder of the job"):
-        put_again = Job(JobSettings(to="local"), "two", (), (), str(home / "two"), home / "two.job", home)
-        targets.submit(put_again, "")
+        targets.submit(second, "")
 
 
 def test_the_queue_and_what_it_runs_are_killed(home: Path) -> None:

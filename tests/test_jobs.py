@@ -198,10 +198,13 @@ def test_a_jobset_restarts_all_workers_together() -> None:
 @pytest.mark.parametrize("name", [name for name in SHAPES if name.endswith(".yaml")])
 def test_manifests_hold_what_kubernetes_knows(name: str, version: str) -> None:
     validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is in the extra [dev]")
-    for one in yaml.safe_load_all(rendered(name)):
-        if one["kind"] == "JobSet":
-            (group,) = one["spec"]["replicatedJobs"]
-            one = {"apiVersion": "batch/v1", "kind": "Job", "metadata": one["metadata"], **group["template"]}
+    found = documents(name)
+    if "JobSet" in found:
+        job_set = found.pop("JobSet")
+        (group,) = job_set["spec"]["replicatedJobs"]
+        about = {"apiVersion": "batch/v1", "kind": "Job", "metadata": job_set["metadata"]}
+        found["Job"] = {**about, **group["template"]}
+    for one in found.values():
         assert validator.validate(one, version, strict=True)
         broken = {**one, "mistake": 1}
         with pytest.raises(validator.ValidationError):
@@ -376,7 +379,8 @@ def test_kubectl_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     status = json.dumps({"status": {"active": 1}})
-    program.write_text(f"#!/bin/bash\necho \"$@\" >> {tmp_path}/asked\n[ $1 = get ] && echo '{status}'\nexit 0\n")
+    answer = f"[ $1 = get ] && [ -e {tmp_path}/there ] && echo '{status}'"
+    program.write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/asked\n{answer}\nexit 0\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SIXFOLD_JOBS", str(tmp_path / "state"))
@@ -384,6 +388,7 @@ def test_kubectl_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     words = ["--to", "kubernetes", "--image", "x", "--mount", "pvc:runs=/runs", "--run-dir", "/runs/a", "--name", "a"]
     assert main(["submit", TASK, *words, "--namespace", "team"]) == 0
     assert capsys.readouterr().out == "team/job/a\n"
+    (tmp_path / "there").touch()
     assert main(["jobs"]) == 0
     assert "running" in capsys.readouterr().out
     assert main(["submit", TASK, *words]) == 2
@@ -391,8 +396,24 @@ def test_kubectl_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["cancel", "a"]) == 0
     file = tmp_path / "jobs" / "a.job" / "job.yaml"
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[:2] == [f"apply --dry-run=server -f {file}", f"apply -f {file}"]
+    assert asked[0].startswith("get job a --namespace=team")
+    assert asked[1:3] == [f"apply --dry-run=server -f {file}", f"apply -f {file}"]
     assert asked[-1] == "delete job a --namespace=team --wait=false"
+    (tmp_path / "asked").unlink()
+    program.write_text(
+        program.read_text().replace('"active": 1', '"conditions": [{"type": "Failed", "status": "True"}]')
+    )
+    assert main(["submit", TASK, *words, "--namespace", "team"]) == 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-2:] == ["delete job a --namespace=team", f"apply -f {file}"]  # or the old one would be taken for it
+    for _ in range(2):
+        assert main(["jobs"]) == 0
+        assert "failed (no reason given)" in capsys.readouterr().out
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-1].startswith("get job a")
+    assert (
+        len([one for one in asked if one.startswith("get")]) == 3
+    )  # before submitting, twice; then once, as it has ended
 
 
 def test_without_a_scheduler_it_is_a_sentence(

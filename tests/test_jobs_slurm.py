@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipelines.cli import main
 from pipelines.jobs import ledger, slurm
@@ -18,6 +19,7 @@ from pipelines.runs import Run
 ROOT = Path(__file__).parent.parent
 TASK = ["image-classification", "--backbone", "mlp", "--limit", "80", "--batch-size", "16"]
 TRAINING = [*TASK, "--save-every", "1", "--steps-per-execution", "1"]
+WORDS = [*TRAINING, "--epochs", "30", "--average-epochs", "3", "--average-which", "last"]
 PATIENCE_SECONDS = 400.0
 
 
@@ -83,30 +85,39 @@ def sixfold(*words: object) -> None:
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
-def test_a_preempted_run_ends_as_one_that_was_left_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And a prediction in shards as one in a single process."""
-    words = [*TRAINING, "--epochs", 60, "--average-epochs", 3, "--average-which", "last"]
-    number = submitted(capsys, *words, "--run-dir", home / "run")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody stops."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    sixfold("run", *WORDS, "--run-dir", folder)
+    return folder
+
+
+def test_a_preempted_run_ends_as_one_that_was_left_alone(
+    whole: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = submitted(capsys, *WORDS, "--run-dir", home / "run")
     run = Run(home / "run")
     eventually(lambda: len(run.checkpoints()) > 3)
     subprocess.run(["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"], check=True)
     eventually(lambda: "DUE TO JOB REQUEUE" in log(number))
     assert "stopped by SIGTERM after step" in log(number)
-    assert 0 < run.checkpoints()[-1]["step"] < 300
+    assert 0 < run.checkpoints()[-1]["step"] < 150
     ended(number)
     assert run.finished
-    sixfold("run", *words, "--run-dir", home / "whole")
-    weights = [Run(one).events("trained")[-1]["weights"] for one in (home / "whole", home / "run")]
-    assert len(weights[0]) == 3
+    weights = [Run(one).events("trained")[-1]["weights"] for one in (whole, run.path)]
+    assert [one["epoch"] for one in weights[0]] == [28, 29, 30]
     assert weights[0] == weights[1]
 
+
+def test_shards_are_merged_into_what_one_process_predicts(
+    whole: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pictures = home / "pictures"
     pictures.mkdir()
-    from PIL import Image
-
     for index in range(23):
         Image.new("L", (8, 8), 10 * index).save(pictures / f"{index:02}.png")
-    options = [run.path, pictures, "--batch-size", 4]
+    options = [whole, pictures, "--batch-size", 4]
     number = submitted(capsys, "predict", *options, "--output", home / "shards.jsonl", "--shards", 3)
     ended(number)
     sixfold("predict", *options, "--output", home / "one.jsonl")

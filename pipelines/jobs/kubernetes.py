@@ -213,10 +213,15 @@ _Dumper.add_representer(str, _text)
 
 def submit(job: Job) -> str:
     """Apply the manifests, which lie in the job's folder, once the server has found nothing wrong with them."""
-    file = str(job.folder / FILE)
+    file, number = str(job.folder / FILE), _id(job.settings.namespace, job.settings.kind, job.name)
+    known = states([number]).get(number)
+    if known in ("queued", "running"):
+        raise ConfigError(f"{number} is {known} already: cancel it first, or choose another --name.")
     _asked(["apply", "--dry-run=server", "-f", file])
+    if known:
+        _asked(["delete", *_target(number)])  # one that has ended would be taken for this one
     _asked(["apply", "-f", file])
-    return _id(job.settings.namespace, job.settings.kind, job.name)
+    return number
 
 
 def _id(namespace: str | None, kind: str, name: str) -> str:

@@ -113,19 +113,23 @@ def submit(job: Job, text: str) -> str:
 
 
 def states() -> list[tuple[ledger.Entry, str]]:
-    """Every job that was submitted from here, with its state."""
-    entries = [ledger.entry_of(one) for one in ledger.every()]
-    found: dict[tuple[str, str], str] = {}
+    """Every job that was submitted from here, with its state. Of one that has ended nobody is asked twice."""
+    every = ledger.every()
+    found: dict[str, str] = {one["id"]: one["ended"] for one in every if "ended" in one}
     for name, target in TARGETS.items():
-        numbers = [entry.id for entry in entries if entry.target == name]
+        numbers = [one["id"] for one in every if one["target"] == name and one["id"] not in found]
         if not numbers or target.client is None:
             continue
         try:
-            told = target.client.states(numbers)
+            found |= target.client.states(numbers)
         except ConfigError as error:
-            told = dict.fromkeys(numbers, f"unknown ({error})")
-        found |= {(name, number): state for number, state in told.items()}
-    return [(entry, found.get((entry.target, entry.id)) or _by_its_output(entry)) for entry in entries]
+            found |= dict.fromkeys(numbers, f"unknown ({error})")
+    entries = [ledger.entry_of(one) for one in every]
+    told = [(entry, found.get(entry.id) or _by_its_output(entry)) for entry in entries]
+    for one, (entry, state) in zip(every, told, strict=True):
+        if "ended" not in one and re.fullmatch(r"finished|cancelled|failed( \(.*\))?", state):
+            ledger.change(entry.id, lambda now, state=state: {**now, "ended": state})  # type: ignore[misc]
+    return told
 
 
 def client_of(entry: ledger.Entry) -> Client:
