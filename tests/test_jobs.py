@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,15 @@ def test_manifests_hold_what_kubernetes_knows(name: str, version: str) -> None:
         broken = {**one, "mistake": 1}
         with pytest.raises(validator.ValidationError):
             validator.validate(broken, version, strict=True)
+
+
+def test_a_folder_of_any_name() -> None:
+    """Blanks, and what sbatch would take for a number of the job."""
+    one = job(to="slurm")
+    one = replace(one, folder=Path("/home/me/my runs/100%j.job"), directory=Path("/home/me/my runs"))
+    text = slurm.render(one)
+    assert "#SBATCH --output='/home/me/my runs/100%%j.job/logs/%j.log'\n" in text
+    assert "\ncd '/home/me/my runs'\n" in text
 
 
 def test_a_secret_stands_in_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The verbs of jobs elsewhere: submit, jobs, logs, cancel."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def logs(job: str, follow: bool) -> None:
     from pipelines.jobs import ledger, targets
 
     words = targets.log_command(ledger.find(job), follow=follow)
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
     try:
         os.execvp(words[0], words)
     except FileNotFoundError:

@@ -60,7 +60,7 @@ def render(job: Job) -> str:
     log = "%A_%a.log" if job.shards else "%j.log"
     asked = {
         "job-name": job.name,
-        "output": str(job.log / log),
+        "output": f"{job.log}/".replace("%", "%%") + log,
         "open-mode": "append",
         "requeue": "",
         "nodes": settings.nodes,
@@ -76,7 +76,9 @@ def render(job: Job) -> str:
         "account": settings.account,
     }
     options = [
-        f"--{name}={value}" if value != "" else f"--{name}" for name, value in asked.items() if value is not None
+        f"--{name}={shlex.quote(str(value))}" if value != "" else f"--{name}"
+        for name, value in asked.items()
+        if value is not None
     ]
     lines = [
         "#!/bin/bash",
