@@ -6,7 +6,6 @@ from typing import Any
 
 from pipelines.errors import ConfigError
 from pipelines.result import Result
-from pipelines.workers import place
 
 __all__ = ["Result", "evaluate", "predict", "resume", "run"]
 
@@ -55,6 +54,8 @@ def resume(folder: str | Path, **changes: Any) -> Result:
 
 
 def _check_chief() -> None:
+    from pipelines.workers import place
+
     if not place().is_chief:
         raise ConfigError(
             "TF_CONFIG: of several workers only the chief has a result to return: start them all by the command, "

@@ -5,7 +5,6 @@ import difflib
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from pipelines.config import RunConfig
     from pipelines.config.options import Options
     from pipelines.task import Task
@@ -122,6 +123,8 @@ def _check_ours() -> None:
 
 @cache
 def _guests() -> dict[str, Guest]:
+    from importlib.metadata import entry_points
+
     found: dict[str, Guest] = {}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         guest = _guest(point)
@@ -134,7 +137,7 @@ def _guests() -> dict[str, Guest]:
     return found
 
 
-def _guest(point: EntryPoint) -> Guest:
+def _guest(point: "EntryPoint") -> Guest:
     assert point.dist is not None  # as all that were found installed
     about = point.dist.metadata.json
     return Guest(point.value, point.dist.name, str(about.get("summary", point.dist.name)))

@@ -93,6 +93,20 @@ def test_cheap_verbs_load_nothing_heavy(words: str) -> None:
     assert not set(HEAVY) & set(done.stderr.split())
 
 
+@pytest.mark.parametrize("words", ["--help", "tasks", "run --help", "launch --help", "doctor --help"])
+def test_what_knows_no_settings_does_not_load_them(words: str) -> None:
+    code = f"import sys\nfrom pipelines.cli import main\nmain({words.split()!r})\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert not {"numpy", "pydantic"} & set(done.stderr.split())
+
+
 def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     without = capsys.readouterr().out

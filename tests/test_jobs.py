@@ -17,7 +17,7 @@ import yaml
 
 from pipelines import registry
 from pipelines.cli import main
-from pipelines.cli.jobs import SWITCHES
+from pipelines.cli.jobs import switches
 from pipelines.clusters import await_names, expand_counts, expand_nodes, told_by
 from pipelines.config import load_settings
 from pipelines.errors import ConfigError, Preempted
@@ -292,7 +292,7 @@ def test_a_job_file_and_options(tmp_path: Path) -> None:
 
 
 def test_options_of_jobs_and_settings_of_tasks_have_names_of_their_own() -> None:
-    ours = {str(option.name) for option in SWITCHES}
+    ours = {str(option.name) for option in switches()}
     for task in registry.TASKS:
         assert not ours & registry.config_class(task).model_fields.keys()
 

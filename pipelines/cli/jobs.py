@@ -3,51 +3,46 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic.fields import FieldInfo
 
 from pipelines.cli.commands import Chosen, TaskGroup
-from pipelines.cli.options import remark
 from pipelines.cli.predicting import PredictCommand
-from pipelines.cli.running import predict
-from pipelines.config import allowed, load_settings, option_name
 from pipelines.console import text_table
 from pipelines.errors import ConfigError
-from pipelines.jobs.settings import JobSettings
+
+if TYPE_CHECKING:
+    from pipelines.jobs.settings import JobSettings
+    from pipelines.jobs.spec import Job
 
 _METAVARS = {"env": "NAME=VALUE", "secret": "NAME=WHERE", "mount": "SOURCE=/PATH", "setup": "LINE", "sbatch": "OPTION"}
 _KINDS = {"whole": "INTEGER", "text": "TEXT"}
 
 
 class JobOption(click.Option):
-    """The option of a field of JobSettings."""
+    """An option of the job; `group` is the section of the help it is listed in."""
 
     group = "job"
 
-    def __init__(self, name: str, field: FieldInfo) -> None:
+
+def switches() -> list[click.Parameter]:
+    """An option for each field of JobSettings, and where they are read from and whether anything is done."""
+    from pipelines.cli.options import remark
+    from pipelines.config import allowed, option_name
+    from pipelines.jobs.settings import JobSettings
+
+    found: list[click.Parameter] = []
+    for name, field in JobSettings.model_fields.items():
         rule = allowed(field)
-        several = name in _METAVARS
         metavar = _METAVARS.get(name) or (f"[{'|'.join(rule.choices)}]" if rule.choices else _KINDS[rule.kind])
         help = f"{field.description}{'' if field.default in (None, ()) else '  ' + remark(field)}"
-        super().__init__([name, option_name(name)], type=str, metavar=metavar, multiple=several, help=help)
-
-
-FILE = click.Option(
-    ["job_file", "--job"],
-    type=click.Path(),
-    metavar="FILE",
-    help="Take what this YAML file says of the job, `gpus: 1`; options win over it.",
-)
-DRY = click.Option(["dry_run", "--dry-run"], is_flag=True, help="Print the job's text, and write and submit nothing.")
-for _option in (FILE, DRY):
-    _option.group = "job"  # type: ignore[attr-defined]
-SWITCHES = [*(JobOption(name, field) for name, field in JobSettings.model_fields.items()), FILE, DRY]
-SHARDS = click.Option(
-    ["shards", "--shards"], type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="INTEGER",
-    help="Parts that are predicted independently of each other, and merged in order."
-)  # fmt: skip
+        option = JobOption([name, option_name(name)], type=str, metavar=metavar, multiple=name in _METAVARS, help=help)
+        found.append(option)
+    words = "Take what this YAML file says of the job, `gpus: 1`; options win over it."
+    file = JobOption(["job_file", "--job"], type=click.Path(), metavar="FILE", help=words)
+    words = "Print the job's text, and write and submit nothing."
+    return [*found, file, JobOption(["dry_run", "--dry-run"], is_flag=True, help=words)]
 
 
 class SubmitGroup(TaskGroup):
@@ -58,11 +53,33 @@ class SubmitGroup(TaskGroup):
         return [*super().list_commands(ctx), "predict"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Of predict: with all its options."""
-        return submit_predict if cmd_name == "predict" else super().get_command(ctx, cmd_name)
+        """Of predict: with all its options, but those by which a job calls it."""
+        if cmd_name != "predict":
+            return super().get_command(ctx, cmd_name)
+        from pipelines.cli.running import predict
+
+        shards = click.Option(
+            ["--shards"],
+            type=click.IntRange(1, 10_000),
+            default=1,
+            show_default=True,
+            metavar="INTEGER",
+            help="Parts that are predicted independently of each other, and merged in order.",
+        )
+        own = [param for param in predict.params if param.name not in ("shard", "merge")]
+        return PredictCommand(
+            "predict",
+            callback=_submit_predict,
+            params=[*own, shards, *self.switches],
+            help="Predict in parts as a job elsewhere, and merge them in order into --output.",
+            short_help="Predict in parts, and merge them in order.",
+        )
 
 
-def _settings(values: dict[str, Any]) -> JobSettings:
+def _settings(values: dict[str, Any]) -> "JobSettings":
+    from pipelines.config import load_settings
+    from pipelines.jobs.settings import JobSettings
+
     file = values["job_file"]
     if file is not None and not Path(file).is_file():
         raise ConfigError(f"--job {file}: there is no such file; it takes a YAML file of what the job is to get.")
@@ -82,7 +99,7 @@ def _submit(chosen: Chosen) -> None:
 submit = SubmitGroup(
     "submit",
     _submit,
-    switches=SWITCHES,
+    switches=switches,
     help="Run a task, or predict, as a job elsewhere: on this machine's queue, Slurm, Kubernetes or Airflow.\n\n"
     "The settings are checked first. The resolved run file, the job's text and its logs lie beside the run, in "
     "RUN.job. A job that was cut off is started again and goes on. `sixfold submit predict RUN --data FILE --output "
@@ -106,7 +123,7 @@ def _submit_predict(run: Path, shards: int, dry_run: bool, **values: Any) -> Non
         for path in (*values["input"], *values["data"]):
             if not os.path.lexists(path):
                 raise ConfigError(f"{path}: there is no such file to predict for.")
-    words = _typed(context, {"run", "shards", "dry_run", "job_file", "output", *JobSettings.model_fields})
+    words = _typed(context, {"run", "shards", "output"})
     _hand_over(of_prediction([str(run), *words], output, shards, settings), dry_run=dry_run)
 
 
@@ -115,7 +132,7 @@ def _typed(context: click.Context, own: set[str]) -> list[str]:
     words: list[str] = []
     for param in context.command.get_params(context):
         source = context.get_parameter_source(str(param.name))
-        if param.name in own or source != click.core.ParameterSource.COMMANDLINE:
+        if param.name in own or isinstance(param, JobOption) or source != click.core.ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(param.name)]
         if isinstance(param, click.Argument):
@@ -128,16 +145,7 @@ def _typed(context: click.Context, own: set[str]) -> list[str]:
     return words
 
 
-submit_predict = PredictCommand(
-    "predict",
-    callback=_submit_predict,
-    params=[*(param for param in predict.params if param.name not in ("shard", "merge")), SHARDS, *SWITCHES],
-    help="Predict in parts as a job elsewhere, and merge them in order into --output.",
-    short_help="Predict in parts, and merge them in order.",
-)
-
-
-def _hand_over(job: Any, *, dry_run: bool) -> None:
+def _hand_over(job: "Job", *, dry_run: bool) -> None:
     from pipelines.jobs import targets
 
     target = targets.target_of(job)

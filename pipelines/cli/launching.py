@@ -7,8 +7,6 @@ import sys
 import click
 
 from pipelines.clusters import SCHEDULERS, await_names, told_by
-from pipelines.launching import launch as start
-from pipelines.workers import VARIABLE
 
 
 def _launch(workers: int | None, by: str | None, words: tuple[str, ...]) -> None:
@@ -20,6 +18,8 @@ def _launch(workers: int | None, by: str | None, words: tuple[str, ...]) -> None
     if by is not None:
         _become_worker(by, words)
     assert workers is not None
+    from pipelines.launching import launch as start
+
     code = start(workers, list(words))
     if code:
         context.exit(code)
@@ -27,6 +27,8 @@ def _launch(workers: int | None, by: str | None, words: tuple[str, ...]) -> None
 
 def _become_worker(scheduler: str, words: tuple[str, ...]) -> None:
     """The same process goes on as the worker, so that the scheduler's signals reach it."""
+    from pipelines.workers import VARIABLE
+
     told = told_by("slurm" if scheduler == "slurm" else "kubernetes", os.environ)
     await_names(told["cluster"]["worker"])
     os.environ[VARIABLE] = json.dumps(told)

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import PairsCommand
-from pipelines.config import option_name
 
 _METAVARS = {"input": "FILE", "names": "FILE", "number": "NUMBER"}
 
@@ -15,6 +14,8 @@ class TaskOption(click.Option):
     """An option that some tasks declare; `tasks` is the section of the help it is listed in."""
 
     def __init__(self, one: Any) -> None:
+        from pipelines.config import option_name  # with pydantic, which help and tasks do without
+
         self.tasks = " and ".join(one.tasks)
         settings: dict[str, Any] = {"help": one.help, "default": None}
         declaration = option_name(one.name)
