@@ -6,6 +6,7 @@ The files in golden/jobs are the texts as a person reviews them; a missing one i
 import ast
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -279,6 +280,28 @@ def test_a_dry_run_writes_nothing(
     assert "#SBATCH --gpus-per-task=1" in text
     assert "--require gpu:1" in text  # or the run would go on without one
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_of_predict_is_said_again_by_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.yaml").touch()
+    (tmp_path / "a b.csv").touch()
+    words = ["submit", "predict", "run", "--data", "a b.csv", "--columns", "image=a", "text=b", "-k", "3", "--format"]
+    words += ["csv", "--output", "out.csv", "--shards", "5", "--to", "slurm", "--gpus", "1", "--dry-run"]
+    assert main(words) == 0
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("srun"))
+    said = shlex.split(line)
+    assert said[said.index("predict") :] == [
+        *("predict", "run", "--data", "a b.csv", "--format", "csv", "--top-k", "3", "--columns", "image=a"),
+        *("--columns", "text=b", "--output", "out.csv", "--merge", "--shard", "$SLURM_ARRAY_TASK_ID/5"),
+    ]
+    for wrong in (["run", "no.csv", "--output", "o"], ["run", "a b.csv"], ["run", "-", "--output", "o"]):
+        assert main(["submit", "predict", *wrong, "--to", "slurm", "--dry-run"]) == 2
+    assert main(["submit", "predict", "none", "a b.csv", "--output", "o", "--to", "slurm", "--dry-run"]) == 78
+    assert capsys.readouterr().err.count("error: ") == 4
 
 
 def test_a_job_file_and_options(tmp_path: Path) -> None:
