@@ -8,6 +8,7 @@ from pipelines.config.allowed import Allowed, allowed
 from pipelines.config.fields import (
     GROUPS,
     RunConfig,
+    Settings,
     aliases_of,
     group_of,
     parse_columns,
@@ -16,7 +17,7 @@ from pipelines.config.fields import (
     save_interval,
     setting,
 )
-from pipelines.config.loading import Loaded, load_config, option_name
+from pipelines.config.loading import Loaded, load_config, load_settings, option_name
 from pipelines.config.recipes import Recipe, list_recipes
 from pipelines.config.writing import schema, shown, write_config
 
@@ -26,11 +27,13 @@ __all__ = [
     "Loaded",
     "Recipe",
     "RunConfig",
+    "Settings",
     "aliases_of",
     "allowed",
     "group_of",
     "list_recipes",
     "load_config",
+    "load_settings",
     "option_name",
     "parse_columns",
     "required_devices",
