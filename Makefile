@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types unit test-slow test-faults docs fix clean
+.PHONY: help demo test lint types unit test-slow test-faults test-slurm test-airflow docs fix clean
 .NOTPARALLEL:
 
 help:
@@ -14,6 +14,8 @@ help:
 	@echo "make test       everything CI checks: lint, types, unit"
 	@echo "make test-slow  the tests too slow for every change"
 	@echo "make test-faults  kill runs at more than a hundred places and compare what comes back (about half an hour)"
+	@echo "make test-slurm   the tests of jobs that need Slurm; tests/slurm/one_node.sh starts one"
+	@echo "make test-airflow the DAGs that submit writes, in an environment with Airflow (.venv-airflow)"
 	@echo "make docs       write docs/cli.md anew"
 	@echo "make fix        sort imports and apply the linter's safe fixes"
 	@echo "make clean      remove the environment (also needed to change PYTHON), caches and build outputs"
@@ -40,6 +42,13 @@ test-slow: .venv/test.stamp
 test-faults: .venv/test.stamp
 	$(BIN)/python tests/faults.py
 
+test-slurm: .venv/test.stamp
+	$(BIN)/pytest -q -m slurm -rs -o faulthandler_timeout=1800
+
+test-airflow: .venv-airflow/stamp
+	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__CORE__LOAD_EXAMPLES=False \
+		.venv-airflow/bin/python -W error::DeprecationWarning tests/airflow_dags.py tests/golden/jobs
+
 docs: .venv/test.stamp
 	$(BIN)/python -m pipelines.cli.docs
 
@@ -47,11 +56,16 @@ fix: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-airflow build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d; Sixfold needs 3.11 to 3.13: name one, as in make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv-airflow/stamp:
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip --disable-pip-version-check --no-input --quiet install apache-airflow==3.3.2
 	@touch $@
 
 .venv/demo.stamp: .venv/venv.stamp $(PINS)

@@ -171,8 +171,9 @@ class Fitting:
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.of.runtime.device)
         rows = len(set(streams["train"].batching.batch_sizes)) > 1
-        split = config.shard_tables, rows, config.model_parallel, config.precision == "mixed_float16"
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, *split)
+        tables, parallel = config.shard_tables, config.model_parallel
+        more = tables, rows, parallel, config.precision == "mixed_float16"
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, *more)
         steps = self.of.runtime.steps(built, optimizer, settings)
         run, console, unit = self.of.run, self.of.console, self.of.task.unit
         places = run, config, built, steps, streams["train"], streams["valid"], console, unit

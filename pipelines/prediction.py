@@ -12,13 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import numpy as np
 
 from pipelines.errors import ConfigError, DataError
 from pipelines.raw import count_of, rows_of
+from pipelines.runs import find_run
+from pipelines.shards import Shard, finish, is_there, made_of
 from pipelines.task import Encoder, Predictor, Raw, Record, Table
+
+if TYPE_CHECKING:
+    from pipelines.artefact import Loaded
 
 Output = TypeVar("Output")
 _AHEAD = 4
@@ -36,9 +41,17 @@ class Counts:
 
 
 def predict(
-    run_dir: Path, inputs: list[str], *, output: Path | None, format: str, options: dict[str, Any], max_bad: float
+    run_dir: Path,
+    inputs: list[str],
+    *,
+    output: Path | None,
+    format: str,
+    options: dict[str, Any],
+    max_bad: float,
+    shard: Shard | None = None,
 ) -> Counts:
-    """Write a record for each input to a file or standard output.
+    """Write a record for each input to a file or standard output; of a shard, for its part of them to a part of the
+    file, where that is not there yet.
 
     Raises:
         StateError: the run folder holds no usable model.
@@ -47,21 +60,49 @@ def predict(
     from pipelines.artefact import load_predictor
     from pipelines.config.options import further_inputs
 
-    loaded = load_predictor(run_dir, options)
     inputs = [*inputs, *further_inputs(options)]
+    if shard is not None:
+        assert output is not None
+        of = made_of(find_run(run_dir).identity(), inputs, options, format)
+        return _predict_part(shard, output, of, lambda: load_predictor(run_dir, options), inputs, max_bad)
+    loaded = load_predictor(run_dir, options)
     with _opened(output) as file:
-        records = loaded.predictor(loaded.task.inputs(inputs, loaded.config, loaded.assets))
-        counts = (
-            write_table(records, file, loaded.task.table(loaded.config, loaded.assets))
-            if format == "csv"
-            else write_records(records, file)
-        )
+        counts = _write(loaded, loaded.task.inputs(inputs, loaded.config, loaded.assets), file, format)
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(
             f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: "
             "their records say why."
         )
     return counts
+
+
+def _predict_part(
+    shard: Shard, output: Path, of: dict[str, Any], load: Callable[[], "Loaded"], inputs: list[str], max_bad: float
+) -> Counts:
+    """The inputs are read twice: whole batches are shared out, so that the records are those of one process."""
+    if is_there(shard, output, of):
+        return Counts(0, 0)
+    loaded = load()
+    batches = sum(1 for _ in loaded.task.inputs(inputs, loaded.config, loaded.assets))
+    first, end = shard.span(batches)
+    own = itertools.islice(loaded.task.inputs(inputs, loaded.config, loaded.assets), first, end)
+    part = shard.part(output)
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output: {part.parent} cannot be written ({error.strerror}): choose another.") from error
+    with _opened(part) as file:
+        counts = _write(loaded, own, file, of["format"], header=shard.index == 0)
+    about = {"batches": batches, "records": counts.records, "bad": counts.bad, "max_bad": max_bad, "of": of}
+    finish(shard, output, about)
+    return counts
+
+
+def _write(loaded: "Loaded", batches: Iterable[Any], file: TextIO, format: str, *, header: bool = True) -> Counts:
+    records = loaded.predictor(batches)
+    if format == "csv":
+        return write_table(records, file, loaded.task.table(loaded.config, loaded.assets), header=header)
+    return write_records(records, file)
 
 
 def write_records(records: Iterable[Record], file: TextIO, targets: Sequence[Any] | None = None) -> Counts:
@@ -75,11 +116,12 @@ def write_records(records: Iterable[Record], file: TextIO, targets: Sequence[Any
     return Counts(total, bad)
 
 
-def write_table(records: Iterable[Record], file: TextIO, table: Table) -> Counts:
+def write_table(records: Iterable[Record], file: TextIO, table: Table, *, header: bool = True) -> Counts:
     """CSV with the columns id, the table's, and error; a record with an error is a row with nothing else."""
     total = bad = 0
     writer = csv.DictWriter(file, ["id", *table.columns, "error"], restval="")
-    writer.writeheader()
+    if header:
+        writer.writeheader()
     for record in records:
         total, bad = total + 1, bad + (record.error is not None)
         rows = table.rows(record) if record.error is None else [{"error": record.error}]

@@ -20,6 +20,7 @@ from pipelines.cli.commands import spread_columns
 from pipelines.cli.data import SHOWN
 from pipelines.cli.docs import PAGE, page
 from pipelines.errors import DataError, RunError
+from pipelines.shards import Shard
 from pipelines.task import CheckReport, Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ CHEAP = [
     "report --help",
     "doctor --help",
     "launch --help",
+    f"submit {TASK} --to slurm --dry-run",
 ]
 Fake = Callable[..., list[dict[str, Any]]]
 
@@ -143,7 +145,7 @@ def test_help_lists_every_field_with_its_default_in_groups(task: str, capsys: py
         ("rn", "unknown command 'rn': did you mean run?; see `sixfold --help`."),
         ("config sho", "unknown command 'sho': did you mean show?; see `sixfold config --help`."),
         ("xyz", "unknown command 'xyz': there are: tasks, run, resume, launch, recipes, config, data, evaluate, "
-         "predict, report, verify, doctor; see `sixfold --help`."),
+         "predict, report, verify, doctor, merge, submit, jobs, logs, cancel; see `sixfold --help`."),
         ("run image-clasification", "unknown task 'image-clasification': did you mean image-classification?"),
         ("recipes image_classification", "unknown task 'image_classification': did you mean image-classification?"),
         (f"run {TASK} --epoch 3", "unknown option --epoch: did you mean --epochs?"),
@@ -433,6 +435,7 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
             "format": "csv",
             "options": {"top_k": 3, "columns": {"image": "a"}, "encoding": "utf-8"},
             "max_bad": 0.5,
+            "shard": None,
         }
     ]
     assert capsys.readouterr() == ("", "3 records in out.csv, 1 of them errors\n")
@@ -445,6 +448,11 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["predict", "runs/a", "texts.csv", "--encoding", "rot13"]) == 2
     assert capsys.readouterr().err.startswith("error: --encoding: 'rot13' is no encoding of text")
+    for words in ("a.csv --shard 0/3", "- --shard 0/3 --output out", "a.csv --merge", "a.csv --output out --shard 3/3"):
+        assert main(["predict", "runs/a", *words.split()]) == 2
+    assert main(["predict", "runs/a", "a.csv", "--output", "out", "--shard", "2/3"]) == 0
+    assert (calls[4]["output"], calls[4]["shard"]) == (Path("out"), Shard(2, 3))
+    assert capsys.readouterr().err.endswith("shard 2/3: 3 records\n")
 
 
 def test_report(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:

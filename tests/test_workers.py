@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,21 @@ def test_what_names_no_worker_is_refused(monkeypatch: pytest.MonkeyPatch, text: 
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(ConfigError, match="names no worker of a cluster"):
         place()
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """JAX itself would crash."""
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+    from pipelines.devices.jax_workers import _check_port
+
+    with (
+        socket.create_server(("", 0)) as taken,
+        pytest.raises(ConfigError, match="the chief cannot listen at the port"),
+    ):
+        _check_port(f"127.0.0.1:{taken.getsockname()[1]}")
+    with pytest.raises(ConfigError, match="the chief cannot listen at the port of its address here:none"):
+        _check_port("here:none")
+    _check_port(f"127.0.0.1:{_free_ports(1)[0]}")
 
 
 def test_what_workers_ask_each_other() -> None:

@@ -16,7 +16,9 @@ from pipelines.cli.commands import COMPLETION, Verbs
 from pipelines.cli.data import data
 from pipelines.cli.doctor import doctor
 from pipelines.cli.folders import report, resume, verify
+from pipelines.cli.jobs import cancel, jobs, logs, submit
 from pipelines.cli.launching import launch
+from pipelines.cli.predicting import merge
 from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
 from pipelines.errors import Preempted, SixfoldError
@@ -39,7 +41,10 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (tasks, run, resume, launch, recipes, config, data, evaluate, predict, report, verify, doctor):
+for command in (
+    *(tasks, run, resume, launch, recipes, config, data, evaluate, predict, report, verify, doctor),
+    *(merge, submit, jobs, logs, cancel),
+):
     cli.add_command(command)
 
 

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,7 +115,7 @@ class TaskCommand(PairsCommand):
             record = param.get_help_record(ctx)
             if record is not None:
                 sections.setdefault(getattr(param, "group", "options"), []).append(record)
-        for group in sorted(sections, key=[*ALL_GROUPS, "options"].index):
+        for group in sorted(sections, key=[*ALL_GROUPS, "job", "options"].index):
             with formatter.section(group.capitalize()):
                 formatter.write_dl(sections[group])
 
@@ -128,12 +129,17 @@ class TaskGroup(Verbs):
         action: Callable[[Chosen], None],
         *,
         groups: Sequence[str] = ALL_GROUPS,
-        switches: Sequence[click.Parameter] = (),
+        switches: Sequence[click.Parameter] | Callable[[], Sequence[click.Parameter]] = (),
         help: str,
     ) -> None:
         metavar = "TASK [OPTIONS]" if groups or switches else "TASK"
         super().__init__(name, help=help, subcommand_metavar=metavar, options_metavar="", no_args_is_help=True)
-        self._action, self.groups, self.switches = action, groups, list(switches)
+        self._action, self.groups, self._switches = action, groups, switches
+
+    @cached_property
+    def switches(self) -> list[click.Parameter]:
+        """What the verb itself takes; where it is a function that makes them, they are made when first asked for."""
+        return list(self._switches() if callable(self._switches) else self._switches)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The tasks."""

@@ -1,5 +1,6 @@
-"""What predict takes besides its own options: those that tasks declare."""
+"""What predict takes besides its own options: those that tasks declare. Merging what it made in parts."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,3 +52,28 @@ class PredictCommand(PairsCommand):
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def say_part(shard: Any, output: Path, records: int, *, together: bool) -> None:
+    """What one part came to; together: merge them all where none is missing any more."""
+    from pipelines.shards import missing
+
+    click.echo(f"shard {shard}: {records:,} records" if records else f"shard {shard}: nothing to do", err=True)
+    if together and not missing(output):
+        _merge(output)
+
+
+def _merge(output: Path) -> None:
+    from pipelines.shards import merge as put_together
+
+    records, bad = put_together(output)
+    click.echo(f"{records:,} records in {output}{f', {bad:,} of them errors' if bad else ''}", err=True)
+
+
+merge = click.Command(
+    "merge",
+    callback=_merge,
+    params=[click.Argument(["output"], type=click.Path(path_type=Path), metavar="OUTPUT")],
+    help="Put the parts of a prediction together, in order, into OUTPUT: those of `predict --output OUTPUT --shard "
+    "…`.\n\nExit 78 where a part is missing or of another prediction, 3 where too many inputs were bad.",
+)

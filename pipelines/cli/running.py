@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
-from pipelines.cli.predicting import PredictCommand
+from pipelines.cli.predicting import PredictCommand, say_part
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -27,7 +27,7 @@ COLUMNS = click.Option(
 def stoppable() -> Iterator[Interrupts]:
     """The signals are ours from here on, before the slow imports: a run that has not begun ends as one that has."""
     with Interrupts(hard=True) as interrupts:
-        interrupts.last_words = "give the same command again"
+        interrupts.last_words = lambda: "give the same command again"
         try:
             yield interrupts
         except KeyboardInterrupt:
@@ -178,7 +178,9 @@ def _predict(
     **options: Any,
 ) -> None:
     from pipelines.config.options import further_inputs
+    from pipelines.shards import Shard
 
+    shard, merge = options.pop("shard"), options.pop("merge")
     context = click.get_current_context()
     if input and data:
         raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
@@ -187,10 +189,18 @@ def _predict(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if not input and not data and not further_inputs(given):
         raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
+    output = None if output == Path("-") else output
+    part = None if shard is None else Shard.parse(shard)
+    if part is None and merge:
+        raise click.UsageError("--merge is for a prediction in parts: give --shard too.", context)
+    if part is not None and (output is None or "-" in (*input, *data)):
+        raise click.UsageError("--shard takes an --output, of which it is a part, and no standard input.", context)
     from pipelines.prediction import predict
 
-    output = None if output == Path("-") else output
-    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad)
+    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad, shard=part)
+    if part is not None and output is not None:
+        say_part(part, output, counts.records, together=merge)
+        return
     where = f" in {output}" if output else ""
     bad = f", {counts.bad:,} of them errors" if counts.bad else ""
     click.echo(f"{counts.records:,} {'record' if counts.records == 1 else 'records'}{where}{bad}", err=True)
@@ -259,5 +269,11 @@ predict = PredictCommand(
             metavar="INTEGER",
             help="Inputs computed at a time; default: as the run.",
         ),
+        click.Option(
+            ["--shard"],
+            metavar="INDEX/COUNT",
+            help="Predict one part only, 0/4 to 3/4, into OUTPUT.parts, where it is not there yet; see sixfold merge.",
+        ),
+        click.Option(["--merge"], is_flag=True, help="Of a shard: merge all parts if it was the last."),
     ],
 )

@@ -9,12 +9,13 @@ from pipelines.config.allowed import Allowed, allowed
 from pipelines.config.fields import (
     GROUPS,
     RunConfig,
+    Settings,
     aliases_of,
     group_of,
     resuming_of,
     setting,
 )
-from pipelines.config.loading import Loaded, load_config, option_name
+from pipelines.config.loading import Loaded, load_config, load_settings, option_name
 from pipelines.config.recipes import Recipe, list_recipes
 from pipelines.config.values import parse_columns, required_devices, save_interval
 from pipelines.config.writing import schema, shown, write_config
@@ -25,11 +26,13 @@ __all__ = [
     "Loaded",
     "Recipe",
     "RunConfig",
+    "Settings",
     "aliases_of",
     "allowed",
     "group_of",
     "list_recipes",
     "load_config",
+    "load_settings",
     "option_name",
     "parse_columns",
     "required_devices",

@@ -65,10 +65,20 @@ def aliases_of(field: FieldInfo) -> tuple[str, ...]:
 _MOST_EPOCHS = 1_000_000
 
 
-class RunConfig(BaseModel):
-    """The settings that every task shares. A task's Config inherits them and adds its own."""
+class Settings(BaseModel):
+    """Flat settings as a person writes them: as options, or as the lines of a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        return read_value(value, allowed(cls.model_fields[info.field_name]))
+
+
+class RunConfig(Settings):
+    """The settings that every task shares. A task's Config inherits them and adds its own."""
 
     data: str = setting(
         "sample",
@@ -327,12 +337,6 @@ class RunConfig(BaseModel):
             )
         object.__setattr__(self, "average", None)  # and not counted as set
         return self
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
-        assert info.field_name is not None
-        return read_value(value, allowed(cls.model_fields[info.field_name]))
 
     @field_validator("run_dir")
     @classmethod

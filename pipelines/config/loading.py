@@ -5,17 +5,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from pipelines import registry
 from pipelines.config.allowed import Allowed, allowed
-from pipelines.config.fields import GROUPS, RunConfig
+from pipelines.config.fields import GROUPS, RunConfig, Settings
 from pipelines.config.file import read_entries
 from pipelines.config.recipes import find_recipe
 from pipelines.config.writing import shown
 from pipelines.errors import ConfigError
+
+Kind = TypeVar("Kind", bound=Settings)
 
 LISTED = 20
 """Faults that an error lists; the rest is counted."""
@@ -76,6 +78,14 @@ def load_config(
     return Loaded(config, origins)
 
 
+def load_settings(kind: type[Kind], *, file: str | Path | None, options: Mapping[str, Any]) -> Kind:
+    """Settings that are not a task's, of a file and typed options, which win. Errors as those of `load_config`."""
+    layers = [] if file is None else [_from_file(Path(file), str(file), None, kind)]
+    layers.append(_from_options(options, kind, True))
+    given = {name: entry for layer in layers for name, entry in layer.given.items()}
+    return _check(kind, given, [sentence for layer in layers for sentence in layer.wrong])
+
+
 def option_name(field: str, value: Any = None) -> str:
     """The field's option: batch_size -> --batch-size; a switch that is off -> --no-overwrite."""
     return ("--no-" if value is False else "--") + field.replace("_", "-")
@@ -87,7 +97,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig]) -> Layer:
+def _from_file(path: Path, label: str, task: str | None, config_class: type[Settings]) -> Layer:
     """What a recipe or a --config file sets; errors and origins call it by its label."""
     given: dict[str, Given] = {}
     wrong: list[str] = []
@@ -96,7 +106,7 @@ def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig])
         where = f"{label} line {entry.line}"
         if entry.key in seen:
             wrong.append(f"{where}: {entry.key} is set twice, first in line {seen[entry.key]}: keep one.")
-        elif entry.key == "task":
+        elif entry.key == "task" and task is not None:
             if entry.value != task:
                 wrong.append(f"{where}: this file is for the task {shown(entry.value)}, not {task}.")
         elif entry.key not in config_class.model_fields:
@@ -114,14 +124,14 @@ def _from_file(path: Path, label: str, task: str, config_class: type[RunConfig])
     return Layer(given, wrong)
 
 
-def _unknown_key(key: str, value: Any, config_class: type[RunConfig]) -> str:
+def _unknown_key(key: str, value: Any, config_class: type[Settings]) -> str:
     if key in GROUPS and isinstance(value, dict):
         return f"{key!r} is a group, and settings are flat: write its fields without it, each in its own line."
     near = nearest(key, config_class.model_fields)
     return f"unknown setting {key!r}{near or '; `sixfold config show TASK` lists those there are.'}"
 
 
-def _from_options(options: Mapping[str, Any], config_class: type[RunConfig], typed: bool) -> Layer:
+def _from_options(options: Mapping[str, Any], config_class: type[Settings], typed: bool) -> Layer:
     given: dict[str, Given] = {}
     wrong: list[str] = []
     for name, value in options.items():
@@ -136,7 +146,7 @@ def _from_options(options: Mapping[str, Any], config_class: type[RunConfig], typ
     return Layer(given, wrong)
 
 
-def _unknown_option(name: str, config_class: type[RunConfig]) -> str:
+def _unknown_option(name: str, config_class: type[Settings]) -> str:
     near = nearest(name, config_class.model_fields)
     hint = re.sub(r"mean (\w+)", lambda match: f"mean {option_name(match[1])}", near)
     return f"unknown option {option_name(name)}{hint or '; --help lists those there are.'}"
@@ -148,7 +158,7 @@ def _is_none(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in {"none", "null", "~", ""})
 
 
-def _check(config_class: type[RunConfig], given: dict[str, Given], wrong: list[str]) -> RunConfig:
+def _check(config_class: type[Kind], given: dict[str, Given], wrong: list[str]) -> Kind:
     """The config, or a ConfigError that lists everything wrong in the order it was given."""
     try:
         config = config_class.model_validate({name: entry.value for name, entry in given.items()})

@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,8 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pipelines.errors import DeviceError, WorkerLost
-from pipelines.workers import Workers
+from pipelines.errors import ConfigError, DeviceError, WorkerLost
+from pipelines.workers import VARIABLE, Workers
 
 _LOST = re.compile(r"gloo|nccl|coordination service|heartbeat|connection (reset|closed|refused)", re.IGNORECASE)
 """What the errors of XLA say where it cannot reach a worker; they have no type of their own."""
@@ -28,17 +29,20 @@ _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
 
 def join(workers: Workers) -> Workers:
-    """Wait for the others; what they can be asked then.
+    """Wait for the others; what they can be asked then. Where they do not come, the process ends with 75.
 
     Raises:
+        ConfigError: the chief's port is taken.
         DeviceError: JAX has started already.
-        WorkerLost: they did not come.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
     # It would take over SIGTERM, which has its meaning here.
     jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     longest = f"--xla_cpu_collective_timeout_seconds={_WAIT_SECONDS}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {longest}".strip()
+    if workers.is_chief:
+        _check_port(workers.coordinator)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), _ABORTED)
     try:
         jax.distributed.initialize(
             workers.coordinator,
@@ -50,12 +54,11 @@ def join(workers: Workers) -> Workers:
             shutdown_timeout_seconds=_WAIT_SECONDS,
         )
     except RuntimeError as error:
-        if "before" in str(error) or "once" in str(error):
-            raise DeviceError(
-                "JAX was started in this process before, and several workers must be its first: use another process."
-            ) from error
-        raise WorkerLost(f"the other workers did not come to {workers.coordinator}") from error
-    ctypes.CDLL(None).signal(int(signal.SIGABRT), _ABORTED)
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        raise DeviceError(
+            f"JAX does not start with several workers ({str(error).partition(chr(10))[0]}): use a process in which it "
+            "was not started before, and see the chief's address in TF_CONFIG."
+        ) from error
     with together():
         found = replace(workers, add=_adder(workers.count))
         found.largest(0)  # connects them
@@ -99,8 +102,19 @@ def _adder(count: int) -> Callable[[np.ndarray], np.ndarray]:
     return add
 
 
+def _check_port(address: str) -> None:
+    """JAX's coordinator crashes where it cannot listen."""
+    port = address.rpartition(":")[2]
+    try:
+        socket.create_server(("", int(port))).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{VARIABLE}: the chief cannot listen at the port of its address {address} ({error}): name a free one."
+        ) from error
+
+
 def _aborted(_: int) -> None:
-    """JAX's coordination service ends a process by abort() where it misses another's heartbeats, or its own chief."""
+    """JAX's coordination service ends a process by abort() where it misses another's heartbeats, or the chief."""
     time.sleep(_GRACE_SECONDS)
     os.write(2, b"stopped, as another worker is gone: what was saved stands; give the same command again.\n")
     os._exit(WorkerLost.exit_code)

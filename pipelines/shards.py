@@ -1,0 +1,147 @@
+"""A prediction in parts that are computed independently, and put together in order. Imports no TensorFlow.
+
+The parts of OUTPUT lie in OUTPUT.parts: for each a file of records and, once that is whole, a JSON file that says so.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pipelines.errors import ConfigError, DataError, StateError
+from pipelines.state import replacing, write_bytes
+
+_KEYS = {"shard", "shards", "batches", "records", "bad", "bytes", "max_bad", "of"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts; the first is 0."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """'3/64'. Raises ConfigError."""
+        found = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text)
+        if not found or not int(found[1]) < int(found[2]):
+            raise ConfigError(f"--shard takes INDEX/COUNT, from 0/64 to 63/64 where there are 64, not {text!r}.")
+        return cls(int(found[1]), int(found[2]))
+
+    def span(self, batches: int) -> tuple[int, int]:
+        """Its batches: from the first, to before the second."""
+        return self.index * batches // self.count, (self.index + 1) * batches // self.count
+
+    def part(self, output: Path) -> Path:
+        """Where its records lie."""
+        return parts_of(output) / f"part-{self.index:05}-of-{self.count:05}"
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def parts_of(output: Path) -> Path:
+    """The folder of the parts of a file."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def made_of(run: str, inputs: Sequence[str], options: Mapping[str, Any], format: str) -> dict[str, Any]:
+    """What tells one prediction from another: the run's identity, the inputs as they are now, the options."""
+    files = []
+    for path in inputs:
+        about = os.stat(path) if os.path.isfile(path) else None
+        files.append([path, about.st_size, about.st_mtime_ns] if about else [path])
+    told = {"run": run, "inputs": files, "options": dict(options), "format": format}
+    return dict(json.loads(json.dumps(told, default=str)))
+
+
+def is_there(shard: Shard, output: Path, of: Mapping[str, Any]) -> bool:
+    """Whether a part is whole already.
+
+    Raises:
+        ConfigError: it is one of another prediction.
+    """
+    about = _about(shard.part(output))
+    if about is None:
+        return False
+    if about["of"] != of:
+        changed = ", ".join(name for name in of if about["of"].get(name) != of[name])
+        raise ConfigError(
+            f"{parts_of(output)} holds parts of another prediction ({changed} differ): remove the folder."
+        )
+    return True
+
+
+def finish(shard: Shard, output: Path, about: Mapping[str, Any]) -> None:
+    """Say that a part, whose records are written, is whole."""
+    part = shard.part(output)
+    told = {"shard": shard.index, "shards": shard.count, "bytes": part.stat().st_size, **about}
+    write_bytes(part.with_name(f"{part.name}.json"), json.dumps(told).encode())
+
+
+def missing(output: Path) -> list[str]:
+    """The parts that are not there yet, as 'INDEX/COUNT'."""
+    found = _parts(output)
+    count = found[0]["shards"]
+    there = {one["shard"] for one in found}
+    return [f"{index}/{count}" for index in range(count) if index not in there]
+
+
+def merge(output: Path) -> tuple[int, int]:
+    """Put all parts together, in order, in one step.
+
+    Returns: how many records there are, and how many of them are errors.
+
+    Raises:
+        StateError: parts are missing, damaged, or of several predictions.
+        DataError: the share of bad inputs is above what --max-bad allows; the records are merged all the same.
+    """
+    found = sorted(_parts(output), key=lambda one: one["shard"])
+    if gone := missing(output):
+        more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+        raise StateError(
+            f"{parts_of(output)} has {len(found)} of {found[0]['shards']} parts: predict --shard "
+            f"{', '.join(gone[:5])}{more} first."
+        )
+    if any((one["of"], one["batches"]) != (found[0]["of"], found[0]["batches"]) for one in found):
+        raise StateError(f"{parts_of(output)} holds parts of several predictions: remove the folder and predict again.")
+    with replacing(output) as aside, aside.open("wb") as whole:
+        for one in found:
+            with Shard(one["shard"], one["shards"]).part(output).open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+    records, bad = (sum(one[name] for one in found) for name in ("records", "bad"))
+    most = found[0]["max_bad"]
+    if records and bad / records > most:
+        raise DataError(
+            f"{bad} of {records} inputs could not be read, more than --max-bad {most:g} allows: their records in "
+            f"{output} say why."
+        )
+    return records, bad
+
+
+def _parts(output: Path) -> list[dict[str, Any]]:
+    folder = parts_of(output)
+    files = [file.with_suffix("") for file in sorted(folder.glob("part-*-of-*.json"))]
+    if not files:
+        raise StateError(f"there are no parts in {folder}: predict with --output {output} and --shard first.")
+    found = [about for file in files if (about := _about(file)) is not None]
+    damaged = [file.name for file in files if _about(file) is None]
+    if damaged:
+        raise StateError(f"{folder / damaged[0]} is damaged: remove it and its .json, and predict that shard again.")
+    if len({one["shards"] for one in found}) > 1:
+        raise StateError(f"{folder} holds parts of several numbers of shards: remove those that are not wanted.")
+    return found
+
+
+def _about(part: Path) -> dict[str, Any] | None:
+    """What is known of a part; None where it is not whole."""
+    try:
+        about = json.loads(part.with_name(f"{part.name}.json").read_text("utf-8"))
+        return about if about.keys() >= _KEYS and part.stat().st_size == about["bytes"] else None
+    except (OSError, ValueError, AttributeError):
+        return None
