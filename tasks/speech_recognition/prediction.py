@@ -24,6 +24,8 @@ from tasks.speech_recognition.windows import Window
 _SECONDS_AT_ONCE = 160.0
 _WORTH_SAYING = 30.0
 """Seconds of sound from which on it is said how fast they were recognised."""
+_SAID = set[float]()
+"""Of splits, which a run predicts more than once: how many seconds each had of which it was said."""
 _BLOCK_SECONDS = 10.0
 """Of a file that are decoded at once."""
 
@@ -48,8 +50,8 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
         for ids, raw in batches:
             by_path = by_path or "path" in raw
             yield from recogniser.records(ids, raw)
-        # Of splits, which a run predicts more than once, nothing is said.
-        if by_path and recogniser.heard >= _WORTH_SAYING:
+        if recogniser.heard >= _WORTH_SAYING and (by_path or recogniser.heard not in _SAID):
+            _SAID.add(recogniser.heard)
             factor = recogniser.spent / recogniser.heard
             Console().say(f"recognised {recogniser.heard:,.0f} s of sound, real-time factor {factor:.4f}")
 
