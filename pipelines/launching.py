@@ -20,6 +20,8 @@ from pipelines.workers import VARIABLE
 _MEASURES = ((20.0, signal.SIGTERM), (45.0, signal.SIGKILL))
 """Seconds after one has failed, and what the others get then: what computes together notices by itself, in about ten,
 and says what it saved."""
+_LAUNCHED = "SIXFOLD_LAUNCHED"
+"""Set for a worker that is to stop when its launcher is gone."""
 _POLL_SECONDS = 0.1
 _LINES = threading.Lock()
 
@@ -42,6 +44,19 @@ def launch(count: int, words: Sequence[str]) -> int:
     codes = [worker.returncode for worker in workers if worker.returncode]
     own = [code for code in codes if code > 0 and code != Preempted.exit_code]
     return own[0] if own else Preempted.exit_code if codes else 0
+
+
+def stop_with_the_launcher() -> None:
+    """In a worker: where what launched it is killed, a signal as it would have passed on, that no worker is left to
+    hold the run folder."""
+    if os.environ.pop(_LAUNCHED, None):
+        threading.Thread(target=_outlive, daemon=True).start()
+
+
+def _outlive() -> None:
+    while os.read(0, 1):  # not by sys.stdin, whose lock would be held when this process ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
@@ -73,8 +88,8 @@ def _start(words: Sequence[str], told: dict[str, Any]) -> subprocess.Popen[str]:
     paths = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pipelines.cli", *words],
-        env={**os.environ, VARIABLE: json.dumps(told), "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
+        env={**os.environ, VARIABLE: json.dumps(told), _LAUNCHED: "1", "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.PIPE,  # nothing is written there: it ends when this process does
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -333,3 +333,21 @@ def test_an_error_of_all_is_the_error_of_launch(tmp_path: Path) -> None:
     assert worker.returncode == 2, said
     assert "[0] error: " in said
     assert not (tmp_path / "run").exists()
+
+
+def test_workers_do_not_outlive_their_launcher(tmp_path: Path) -> None:
+    launcher = launched(*SMALL, "--run-dir", tmp_path / "run")
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    workers: list[str] = []
+    deadline = time.monotonic() + BOUND_SECONDS
+    while len(workers) < 2 and time.monotonic() < deadline:
+        workers = children.read_text().split()
+        time.sleep(0.1)
+    assert len(workers) == 2
+    time.sleep(2)  # they read their settings
+    launcher.kill()
+    launcher.communicate()
+    deadline = time.monotonic() + BOUND_SECONDS
+    while any(Path("/proc", worker).exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [worker for worker in workers if Path("/proc", worker).exists()]

@@ -26,8 +26,11 @@ COLUMNS = click.Option(
 @contextmanager
 def stoppable() -> Iterator[Interrupts]:
     """The signals are ours from here on, before the slow imports: a run that has not begun ends as one that has."""
+    from pipelines.launching import stop_with_the_launcher
+
     with Interrupts(hard=True) as interrupts:
         interrupts.last_words = lambda: "give the same command again"
+        stop_with_the_launcher()
         try:
             yield interrupts
         except KeyboardInterrupt:
