@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import ConfigError, DataError, StateError
-from pipelines.shards import Shard, finish, is_there, made_of, merge, missing, parts_of
+from pipelines.shards import Shard, bad_of, finish, is_there, made_of, merge, missing, parts_of
 
 OF = {"run": "2026", "inputs": [["a.csv", 3, 1]], "options": {"top_k": 2}, "format": "jsonl"}
 
@@ -16,6 +16,7 @@ def put(output: Path, index: int, count: int = 3, **about: Any) -> None:
     part = shard.part(output)
     part.parent.mkdir(exist_ok=True)
     part.write_text(f"{index}\n" * 2)
+    bad_of(part).write_text("bad\n" * about.get("bad", 0))
     finish(shard, output, {"batches": 6, "records": 2, "bad": 0, "max_bad": 0.25, "of": OF, **about})
 
 
