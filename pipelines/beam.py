@@ -6,6 +6,7 @@ which they and this process see.
 
 import io
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner as DirectRunner
 from apache_beam.utils.shared import Shared
 
 from pipelines import errors
@@ -20,6 +22,9 @@ from pipelines.errors import ConfigError, SixfoldError
 from pipelines.prediction import Parts
 from pipelines.shards import Shard, make_folder, parts_of, wanted
 from pipelines.state import write_bytes
+
+_QUIET = "--default_sdk_harness_log_level=WARNING"
+"""What workers say in passing is left out, unless the options ask for it."""
 
 
 class PredictPart(beam.DoFn):
@@ -92,14 +97,19 @@ def _pipeline(given: Sequence[str]) -> Any:
     Raises:
         ConfigError: Beam does not take them.
     """
+    logging.basicConfig()  # Beam would do it below, and write to what is redirected there
     said = io.StringIO()
     try:
         with redirect_stderr(said):
             # Without triggers none is unsafe. But with this the DirectRunner computes here and now, where it would
             # first try to download a runner: https://github.com/apache/beam/issues/33623
-            options = PipelineOptions(list(given), allow_unsafe_triggers=True)
-            options.get_all_options()
-            return beam.Pipeline(options=options)
+            options = PipelineOptions([_QUIET, *given], allow_unsafe_triggers=True)
+            unknown = options.get_all_options(retain_unknown_options=True).keys() - options.get_all_options().keys()
+            pipeline = beam.Pipeline(options=options)
+            # Others learn their options from a job server.
+            if unknown and isinstance(pipeline.runner, DirectRunner):
+                raise ValueError(f"the DirectRunner has no {', '.join(sorted(unknown))}")
+            return pipeline
     except (Exception, SystemExit) as error:
         lines = said.getvalue().strip().splitlines() or str(error).splitlines() or [type(error).__name__]
         raise ConfigError(f"--beam {' '.join(given)}: Beam refuses that ({lines[-1]}).") from error

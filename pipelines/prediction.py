@@ -143,9 +143,7 @@ def _bad_beside(records: Iterable[Record], file: TextIO) -> Iterator[Record]:
         yield record
 
 
-def _write(
-    loaded: "Loaded", records: Iterable[Record], file: TextIO, format: str, *, header: bool = True
-) -> Counts:
+def _write(loaded: "Loaded", records: Iterable[Record], file: TextIO, format: str, *, header: bool = True) -> Counts:
     if format == "csv":
         return write_table(records, file, loaded.task.table(loaded.config, loaded.assets), header=header)
     return write_records(records, file)

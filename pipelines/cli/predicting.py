@@ -80,7 +80,8 @@ def predict_by_beam(about: dict[str, Any], shards: int, options: Sequence[str]) 
             "pip install '.[beam]' in an environment of its own (see docs/jobs.md)."
         ) from error
     done = beam.predict(about, shards=shards, options=options)
-    click.echo(f"{shards - done:,} of {shards:,} parts were there already", err=True)
+    if done < shards:
+        click.echo(f"{shards - done:,} of {shards:,} parts were there already", err=True)
     _merge(about["output"])
 
 
