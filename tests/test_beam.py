@@ -124,16 +124,19 @@ def test_what_a_kill_left_is_not_done_again(folder: Path) -> None:
 
 
 def test_what_a_worker_refuses_is_a_sentence(folder: Path) -> None:
-    for _ in range(2):  # that it was refused before is no reason
-        done = predicted(folder, "refused.jsonl", f"--horizon 3 {BEAM}")
-        assert done.returncode == 2
-        assert done.stderr.splitlines()[-1] == (
-            "error: image-classification has no horizon, so there is nothing to set: leave it out."
-        )
+    old = folder / "refused.jsonl.parts" / "refused-00002.json"
+    old.parent.mkdir()
+    old.write_text('["DataError", "what was refused before is no reason."]')
+    done = predicted(folder, "refused.jsonl", f"--horizon 3 {BEAM}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: image-classification has no horizon, so there is nothing to set: leave it out."
+    )
+    assert not old.exists()
     assert not (folder / "refused.jsonl").exists()
 
 
-@pytest.mark.parametrize("option", ["--direct_num_workers=x", "--runner=NoSuchRunner", "--direct_num_worker=2"])
+@pytest.mark.parametrize("option", ["--direct_num_workers=x", "--direct_num_worker=2"])
 def test_what_beam_refuses_is_a_sentence(folder: Path, option: str) -> None:
     done = predicted(folder, "none.jsonl", f"--runner beam --beam={option}")
     assert done.returncode == 2

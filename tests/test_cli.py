@@ -458,6 +458,7 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
 def predict_by_beam(*words: str) -> int:
     """A run and an input that are there, or main would say so."""
     Path("runs/a/model").mkdir(parents=True, exist_ok=True)
+    Path("runs/a/run.yaml").touch()
     Path("runs/a/manifest.json").write_text(f'{{"task": "{TASK}"}}', encoding="utf-8")
     Path("a.csv").write_text("image\n")
     return main(["predict", "runs/a", "a.csv", "--output", "out", *words])
