@@ -258,13 +258,18 @@ def test_a_secret_stands_in_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("--to slurm --job nowhere.yaml", "--job nowhere.yaml: there is no such file"),
         ("--to kubernetes", "--image: a pod is made from an image"),
         ("--to kubernetes --image x", "lies on no mount and would be lost with its pod"),
+        ("--to kubernetes --image x --mount pvc:a=/runs --run-dir /runs/../a", "lies on no mount"),
+        ("--to local --run-dir tests", "tests is not empty and no run folder"),
         ("--to kubernetes --image x --mount gs://b=/runs", "files in a bucket cannot be locked or renamed; add :ro"),
         ("--to kubernetes --image x --mount /a=/runs", "on Kubernetes it is pvc:CLAIM=/PATH"),
         ("--to kubernetes --image x --secret A=b", "on Kubernetes it is SECRET/KEY"),
         ("--to airflow --memory 1G", "--memory: a task of this DAG has what its Airflow worker has"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence(asked: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_is_said_in_a_sentence(
+    asked: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     assert main(["submit", TASK, *asked.split(), "--dry-run"]) == 2
     err = capsys.readouterr().err
     assert said in err

@@ -5,6 +5,7 @@ the job at once; anything else, as a kill for memory, counts among the retries.
 """
 
 import json
+import posixpath
 import subprocess
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -41,7 +42,8 @@ def check(job: Job) -> None:
         if source.startswith("gs://") and not fixed:
             raise ConfigError(f"--mount {source}={path}: files in a bucket cannot be locked or renamed; add :ro.")
     kept = [path for source, path, fixed in settings.mounts if not fixed]
-    if not any(PurePosixPath(job.output).is_relative_to(path) for path in kept):
+    output = PurePosixPath(posixpath.normpath(job.output))
+    if not any(output.is_relative_to(path) for path in kept):
         where = f"{kept[0]}/NAME" if kept else "/runs/NAME and --mount pvc:CLAIM=/runs"
         option = "--output" if job.shards else "--run-dir"
         raise ConfigError(f"{option} {job.output} lies on no mount and would be lost with its pod: give it as {where}.")

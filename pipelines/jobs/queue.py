@@ -191,8 +191,10 @@ def _ended(entry: dict[str, Any]) -> None:
     try:
         code = int(_code_file(one).read_text())
     except (OSError, ValueError):
-        code = _LOST
-        _signal(entry["queue"]["pid"], signal.SIGKILL)  # its shell is gone; what it started may not be
+        code, group = _LOST, entry["queue"]["pid"]
+        _signal(group, signal.SIGKILL)  # its shell is gone; what it started may not be
+        if _is_alive(group):
+            return  # and may still hold the folder of the run
 
     def end(now: dict[str, Any]) -> dict[str, Any]:
         queue = now["queue"]
@@ -214,10 +216,23 @@ def _code_file(entry: ledger.Entry) -> Path:
 
 def _born(pid: int) -> str | None:
     """When a process was started, in ticks since the machine was; None where it has ended."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
-    return None
+    about = _about(pid)
+    return about[19] if about else None
+
+
+def _is_alive(group: int) -> bool:
+    """Whether any process of a group is left."""
+    processes = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return any(about[2] == str(group) for about in map(_about, processes) if about)
+
+
+def _about(pid: int) -> list[str] | None:
+    """What /proc/PID/stat has behind the name: state, parent, group, ...; None where it has ended."""
+    try:
+        about = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if about[0] == "Z" else about
 
 
 def _signal(group: int, number: int) -> None:

@@ -151,8 +151,8 @@ def _name(settings: JobSettings, output: Path) -> str:
 def _check_folder(run_dir: Path, task: str, asked: RunConfig) -> None:
     """It is new, or holds a run that is to go on and has these settings."""
     run = Run(run_dir)
-    if run.settings.is_file():
-        if run.finished:
+    if run_dir.is_dir() and not run.is_new:
+        if run.settings.is_file() and run.finished:
             raise ConfigError(f"run_dir: the run in {run_dir} is finished: choose another with --run-dir.")
         from pipelines.resuming import continued
 

@@ -138,11 +138,7 @@ class Config(RunConfig):
         0.2, "Most of the bands that each of mel_masks hides, as a share of them.", group="training", gt=0, le=0.5
     )
     speed: float = setting(
-        0.1,
-        "Of the training clips a third each is played slower by this share, as it is, and faster.",
-        group="training",
-        ge=0,
-        le=0.3,
+        0.1, "Training clips are played slower or faster by up to this share.", group="training", ge=0, le=0.3
     )
     noise: float = setting(
         0.3, "Share of the training clips that white noise is mixed into.", group="training", ge=0, le=1

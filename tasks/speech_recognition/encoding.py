@@ -11,10 +11,9 @@ from pipelines.task import Assets, Encoder
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.ctc import BLANK
 from tasks.speech_recognition.lengths import bounds, label_bounds, window_and_hop
-from tasks.speech_recognition.speeds import fitting, perturbed
 
-_STRETCHES, _STRETCH = 1 << 13, 16
-"""Of noise, and the samples of each, of which every clip gets those from one of them on."""
+_NOISE = 1 << 17
+"""Samples of noise, of which each clip gets a stretch that begins elsewhere."""
 _SPEED, _NOISY, _LOUDNESS, _OFFSET, _MASKS = range(5)
 """Which of an example's random numbers decides what; the masks' are those from the last on."""
 
@@ -25,7 +24,7 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     x: audio float32 [rows, samples], from -1 to 1, zeros behind the end; samples int32 [rows], how many there are;
     labels int32 [rows, length], the transcript; time_masks, mel_masks int32 [rows, any, 2], what SpecAugment hides in
     training. y int32 [rows], the number of labels; weight float32 [rows], the same, at least 1, and 0 where the
-    transcript does not fit into so short a clip. In training some clips are played slower or faster, some get noise.
+    transcript does not fit into so short a clip. In training clips are played slower or faster, and some get noise.
     """
     rate = int(assets["rate"])
     allowed = tf.constant(bounds(config, rate), tf.int64)
@@ -56,8 +55,9 @@ def _fits(labels: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
 
 def _padded(rows: tf.RaggedTensor, allowed: tf.Tensor) -> tf.Tensor:
     """To the smallest of the lengths that holds all rows; what is longer than the last is cut off."""
-    length = fitting(rows.row_lengths(), allowed)
-    return tf.ensure_shape(rows.to_tensor(0, shape=tf.stack([-1, length])), [None, None])
+    longest = tf.reduce_max(rows.row_lengths())
+    place = tf.minimum(tf.searchsorted(allowed, [longest])[0], tf.size(allowed) - 1)
+    return tf.ensure_shape(rows.to_tensor(0, shape=tf.stack([-1, tf.gather(allowed, place)])), [None, None])
 
 
 def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,25 +67,40 @@ def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Te
     if not speed:
         samples = tf.minimum(rows.row_lengths(), allowed[-1])
         return tf.cast(_padded(rows, allowed), tf.float32) / FULL, tf.cast(samples, tf.int32)
+    faster = 1.0 + speed * (2.0 * uniform(keys, _SPEED) - 1.0)
+    lengths = tf.cast(rows.row_lengths(), tf.float32)
+    faster = tf.maximum(faster, lengths / tf.cast(allowed[-1], tf.float32))
+    samples = tf.cast(tf.math.ceil(lengths / faster), tf.int64)
+    place = tf.minimum(tf.searchsorted(allowed, [tf.reduce_max(samples)])[0], tf.size(allowed) - 1)
+    longest = tf.gather(allowed, place)
     sound = tf.cast(rows.to_tensor(0), tf.float32) / FULL
-    audio, samples = perturbed(sound, rows.row_lengths(), keys, _SPEED, speed, allowed)
-    return audio, tf.cast(samples, tf.int32)
+    nothing, one = tf.zeros_like(faster), tf.ones_like(faster)
+    # Each clip as a picture one pixel high, its samples read at multiples of how much faster it is; zeros behind them.
+    audio = tf.raw_ops.ImageProjectiveTransformV3(
+        images=sound[:, None, :, None],
+        transforms=tf.stack([faster, *[nothing] * 3, one, *[nothing] * 3], axis=1),
+        output_shape=tf.stack([1, tf.cast(longest, tf.int32)]),
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+        fill_value=0.0,
+    )
+    audio = tf.ensure_shape(audio[:, 0, :, 0], [None, None])
+    return audio, tf.cast(tf.minimum(samples, longest), tf.int32)
 
 
 def _with_noise(audio: tf.Tensor, samples: tf.Tensor, keys: Any, config: Config) -> tf.Tensor:
     """White noise on some clips, so much softer than the clip is on the whole."""
-    table = tf.constant(np.random.default_rng(0).standard_normal((_STRETCHES, _STRETCH), np.float32))
+    table = tf.constant(np.random.default_rng(0).standard_normal(_NOISE, np.float32))
     low, high = config.noise_snr
     decibels = low + (high - low) * uniform(keys, _LOUDNESS)
     power = tf.reduce_sum(tf.square(audio), axis=1) / tf.cast(tf.maximum(samples, 1), tf.float32)
     loudness = tf.sqrt(power) * tf.pow(10.0, -decibels / 20.0)
-    noisy = tf.where(uniform(keys, _NOISY) < config.noise)[:, 0]
-    longest = tf.shape(audio)[1]
-    offset = tf.cast(tf.gather(uniform(keys, _OFFSET), noisy) * _STRETCHES, tf.int32)
-    place = (offset[:, None] + tf.range(-(-longest // _STRETCH))[None]) % _STRETCHES
-    noise = tf.reshape(tf.gather(table, place), [tf.size(noisy), tf.shape(place)[1] * _STRETCH])[:, :longest]
-    there = tf.sequence_mask(tf.gather(samples, noisy), longest, tf.float32)
-    noise *= there * tf.gather(loudness, noisy)[:, None]
+    loudness *= tf.cast(uniform(keys, _NOISY) < config.noise, tf.float32)
+    noisy = tf.where(loudness > 0)[:, 0]
+    offset = tf.cast(tf.gather(uniform(keys, _OFFSET), noisy) * _NOISE, tf.int32)
+    place = (offset[:, None] + tf.range(tf.shape(audio)[1])[None]) % _NOISE
+    there = tf.sequence_mask(tf.gather(samples, noisy), tf.shape(audio)[1], tf.float32)
+    noise = tf.gather(table, place) * there * tf.gather(loudness, noisy)[:, None]
     return tf.tensor_scatter_nd_add(audio, noisy[:, None], noise)
 
 
