@@ -103,12 +103,17 @@ class _Lines:
             return
         self._last = now
         rate = done / (now - self._started)
-        parts = [f"{self._label}: {done:,} {self._unit}", f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"]
+        parts = [f"{self._label}: {done:,} {self._unit}", f"{speed(rate)}/s"]
         if self._total:
             parts[0] = f"{self._label}: {done:,} of {self._total:,} {self._unit}"
             if rate:
                 parts.append(f"{_minutes((self._total - done) / rate)} left")
         self._say(", ".join([*parts, note] if note else parts))
+
+
+def speed(rate: float) -> str:
+    """Of so many a second: a whole number, or where that says little two digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _minutes(seconds: float) -> str:
@@ -126,7 +131,7 @@ def _rich_bar(label: str, total: int | None, unit: str) -> Iterator[Advance]:
         def advance(done: int, note: str = "", *, total: int | None = None) -> None:
             rate = done / max(time.monotonic() - started, 1e-9)
             values: dict[str, Any] = {"total": total} if total else {}
-            progress.update(task, completed=done, note=note, rate=f"{rate:,.0f} {unit}/s", **values)
+            progress.update(task, completed=done, note=note, rate=f"{speed(rate)} {unit}/s", **values)
 
         yield advance
 

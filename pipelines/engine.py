@@ -7,8 +7,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,7 +90,7 @@ def execute(
     lock.acquire()
     try:
         with nullcontext(interrupts) if interrupts else Interrupts() as signals:
-            signals.last_words = f"what was saved stands; {_how_to_go_on(run)}"
+            signals.last_words = partial(_last_words, run, existed)
             _work(run, command, signals, lock, existed=existed)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -97,6 +98,8 @@ def execute(
         raise cannot_write(run.path, error) from error
     finally:
         lock.release()
+        if not existed:
+            _remove_empty(run)
     return _said(run)
 
 
@@ -203,6 +206,23 @@ def _stopped(run: Run, what: str, *, again: bool, **about: str) -> Preempted:
         where = f"in the stage {stage}, which begins again"
     run.record("preempted", **about, stage=stage)
     return Preempted(f"{what} {where}: {_how_to_go_on(run)}")
+
+
+def _last_words(run: Run, existed: bool) -> str:
+    """Where the deadline ends the process. What only holds the lock is no run yet, and is not left behind."""
+    if run.settings.exists():
+        return f"what was saved stands; {_how_to_go_on(run)}"
+    if not existed:
+        with suppress(OSError):
+            (run.path / "lock").unlink()
+        _remove_empty(run)
+    return "nothing was done yet: give the same command again."
+
+
+def _remove_empty(run: Run) -> None:
+    """The folder, if there is nothing in it."""
+    with suppress(OSError):
+        run.path.rmdir()
 
 
 def _how_to_go_on(run: Run) -> str:

@@ -30,8 +30,8 @@ class Interrupts:
 
     def __init__(self, *, hard: bool = False) -> None:
         self.received: signal.Signals | None = None
-        self.last_words = ""
-        """What a process that is ended by the deadline says."""
+        self.last_words: Callable[[], str] = str
+        """What a process that is ended where it is does last, and says."""
         self._hard, self.is_guest = hard, not hard
         self._postponed = self._waiting = False
         self._ask: Callable[[int], int] = int
@@ -108,6 +108,7 @@ class Interrupts:
             for number in numbers:
                 if number == signal.SIGINT and first is not None and seen_interrupt:
                     _show_cursor()
+                    self.last_words()
                     os._exit(130)
                 seen_interrupt = seen_interrupt or number == signal.SIGINT
                 if number in SIGNALS and first is None:
@@ -123,7 +124,7 @@ class Interrupts:
             time.sleep(0.1)
         if self._handlers and signal.getsignal(number) == self._handle:
             _show_cursor()
-            _tell(f"stopped by {number.name} in the middle of a long call: {self.last_words}")
+            _tell(f"stopped by {number.name} in the middle of a long call: {self.last_words()}")
             os._exit(75)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.checkpoints import Checkpoints, State
 from pipelines.config import RunConfig
-from pipelines.console import Console
+from pipelines.console import Console, speed
 from pipelines.devices.steps import Steps
 from pipelines.errors import ConfigError, RunError, StateError
 from pipelines.interrupts import Interrupted, Interrupts
@@ -233,7 +233,7 @@ def validate(trainer: Trainer, progress: Progress) -> None:
         trainer.event: progress.epoch,
         "step": progress.step,
         **values,
-        "examples_per_second": round(rate, 1),
+        "examples_per_second": float(f"{rate:.3g}") if rate < 10 else round(rate, 1),
         "seconds": round(seconds, 3),
         **({} if valid is None else {"best": better}),
     }
@@ -336,5 +336,5 @@ def _epoch_line(trainer: Trainer, progress: Progress, values: dict[str, Any], ra
     for split in ("train", "valid"):
         if split in values:
             parts.append(f"{split} {' '.join(f'{name} {value:.4f}' for name, value in values[split].items())}")
-    parts.append(f"{rate:,.0f} {trainer.unit}s/s")
+    parts.append(f"{speed(rate)} {trainer.unit}s/s")
     return "  ".join([*parts, "best"] if better else parts)

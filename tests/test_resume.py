@@ -20,7 +20,7 @@ from pipelines.checkpoints import Checkpoints, State
 from pipelines.cli import main
 from pipelines.config import RunConfig, load_config, resuming_of, save_interval
 from pipelines.console import Console
-from pipelines.engine import resume
+from pipelines.engine import _last_words, resume
 from pipelines.errors import ConfigError, Preempted, RunError, StateError
 from pipelines.execution import Execution
 from pipelines.interrupts import Interrupts
@@ -664,6 +664,21 @@ def test_a_signal_before_the_run_begins_is_exit_75_too(tmp_path: Path) -> None:
     assert child.returncode == 75
     assert "stopped by SIGTERM before anything was done: give the same command again" in told
     assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_is_ended_where_it_is_leaves_no_folder_that_is_no_run(tmp_path: Path) -> None:
+    for name, existed, settings in [("new", False, False), ("given", True, False), ("begun", False, True)]:
+        begun = Run(tmp_path / name)
+        begun.path.mkdir()
+        lock = Lock(begun.path)
+        lock.acquire()
+        if settings:
+            begun.write_settings("seed: 0\n")
+        said = _last_words(begun, existed)
+        assert begun.path.exists() == (name != "new")
+        assert ("sixfold resume" in said) == settings
+        assert ("give the same command again" in said) == (not settings)
+        lock.release()
 
 
 def test_a_second_signal_does_not_cut_the_end_of_the_first_short() -> None:

@@ -133,7 +133,7 @@ def test_a_clip_is_answered_as_kerashub_answers_it_alone(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_no_answer(family: str, tmp_path: Path) -> None:
-    config = imply(Config(pretrained=str(preset(tmp_path / "preset", family))))
+    config = imply(Config(pretrained=str(preset(tmp_path / "preset", family)), decoder="ctc"))
     network = build_model(config, ASSETS).whole
     short = clips([24_960, 16_001, 700, 0])
     step = round(config.stride_seconds * RATE)
@@ -152,7 +152,7 @@ def test_padding_changes_no_answer(family: str, tmp_path: Path) -> None:
 def test_the_weights_of_a_preset_are_taken_over(family: str, tmp_path: Path) -> None:
     folder = preset(tmp_path / "preset", family)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n", "utf-8")
-    config = imply(Config(pretrained=str(folder)))
+    config = imply(Config(pretrained=str(folder), decoder="ctc"))
     built = build_model(config, ASSETS)
     origin = take_weights(built, str(folder), ASSETS, lambda line: None)
     assert (origin.kind, origin.licence, origin.resized) == ("preset", "mit", [])
@@ -189,7 +189,7 @@ def recogniser(folder: Path, source: Path, **more: Any) -> Any:
     data = folder.parent / "tones"
     settings: dict[str, Any] = {
         **{"data": str(data if data.is_dir() else tones(data)), "split": "0.7 0.15 0.15", "batch_size": 8},
-        **{"pretrained": str(source), "run_dir": str(folder), "epochs": 1},
+        **{"pretrained": str(source), "run_dir": str(folder), "epochs": 1, "decoder": "ctc"},
     }
     return run("speech-recognition", **{**settings, **more})
 
@@ -336,7 +336,7 @@ def test_an_encoder_learns_two_clips(family: str, tmp_path: Path) -> None:
     hub = pytest.importorskip("keras_hub", reason="KerasHub is the extra hub")
     getattr(hub.models, f"{family}Backbone")(**SHAPES[family]).save_to_preset(str(tmp_path))
     converter(family).save_to_preset(str(tmp_path))
-    config = imply(Config(pretrained=str(tmp_path)))
+    config = imply(Config(pretrained=str(tmp_path), decoder="ctc"))
     model = build_model(config, ASSETS).model
     trained = keras.Model(model.input, model.output["loss"])
     trained.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), loss=lambda _, loss: loss, jit_compile=False)
@@ -389,7 +389,7 @@ def test_mixed_precision(family: str, tmp_path: Path) -> None:
     try:
         for policy in ("float32", "mixed_bfloat16"):
             keras.config.set_dtype_policy(policy)
-            built = build_model(imply(Config(pretrained=str(folder))), ASSETS)
+            built = build_model(imply(Config(pretrained=str(folder), decoder="ctc")), ASSETS)
             take_weights(built, str(folder), ASSETS, lambda line: None)
             built.whole.get_layer("logits").kernel.assign(np.random.default_rng(2).normal(size=(16, 4)))
             found.append(arrays(built.whole(x)))

@@ -114,12 +114,15 @@ def test_files_are_read_and_broken_ones_say_so(network: keras.Model, tmp_path: P
     soundfile.write(good, sound(spelled("ab ba" * 9)), RATE)
     broken.write_bytes(b"RIFF nothing of the kind")
     soundfile.write(empty, np.zeros(0, np.int16), RATE)
-    paths = [str(path) for path in (broken, good, tmp_path / "none.wav", empty, good)]
+    unscaled = tmp_path / "unscaled.wav"
+    soundfile.write(unscaled, sound(spelled("ab")).astype(np.float32), RATE, subtype="FLOAT")
+    paths = [str(path) for path in (broken, good, tmp_path / "none.wav", empty, good, unscaled)]
     found = list(predictor(network, CONFIG, ASSETS, {})(inputs(paths, CONFIG, ASSETS)))
     assert [record.id for record in found] == paths
-    assert [record.error is None for record in found] == [False, True, False, False, True]
+    assert [record.error is None for record in found] == [False, True, False, False, True, False]
     assert transcripts(iter([found[1], found[4]])) == ["ab ba" * 9] * 2
     assert "no such file" in str(found[2].error)
+    assert "holds fractions up to 983, where 1 is full scale" in str(found[5].error)
 
 
 def test_the_memory_of_a_long_file_is_that_of_a_window(network: keras.Model, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 from scipy.special import log_softmax
 
 from pipelines.devices.steps import kept_model
+from pipelines.text.search import Search, largest
 from tasks.translation.config import Config
 from tasks.translation.decoding import Decoder
 from tasks.translation.model import build_model
-from tasks.translation.search import Search, largest
 from tasks.translation.steppers import stepper_of
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")

@@ -9,12 +9,12 @@ from pipelines.raw import rows_of
 from pipelines.stream import Order, Stream
 from pipelines.task import Raw
 from pipelines.text.cache import Tokens
+from pipelines.text.ids import Ids
 from pipelines.text.pieces import END, PAD, START
 from tasks.translation.config import Config
 from tasks.translation.data.stores import Pairs, PairStore, as_column
 from tasks.translation.encoding import encode, padded_pair
 from tasks.translation.lengths import batching, bounds, padding
-from tasks.translation.parts import Ids
 
 
 def raw_of(sources: list[list[int]], targets: list[list[int]]) -> Raw:

@@ -17,13 +17,13 @@ from pipelines import devices
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import kept_model
 from pipelines.preparation import make_optimizer
+from pipelines.text.ids import Ids
 from pipelines.transfer.freezing import owners
 from pipelines.transfer.lora import enable_lora
 from pipelines.transfer.matching import take_rows
 from tasks.translation.config import Config
 from tasks.translation.model import build_model
 from tasks.translation.objective import following
-from tasks.translation.parts import Ids
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""

@@ -24,6 +24,7 @@ from pipelines.interrupts import Interrupts
 from pipelines.preparation import make_optimizer
 from pipelines.runs import Run
 from pipelines.task import Built
+from pipelines.text.ids import Ids
 from pipelines.transfer.loading import take_weights
 from pipelines.transfer.pair_presets import pair_tokenizer
 from tasks.translation.config import Config
@@ -31,7 +32,6 @@ from tasks.translation.decoding import Decoder
 from tasks.translation.encoding import encode
 from tasks.translation.implied import imply
 from tasks.translation.model import build_model
-from tasks.translation.parts import Ids
 from tasks.translation.vocabulary import preset_asset, vocabulary
 
 # KerasHub 0.32 leaves the files of SentencePiece open; its T5 hands its padding on to layers that do not know of masks,

@@ -20,6 +20,8 @@ FULL = 32_768
 """What 1 is as an int16."""
 
 _BLOCK_SECONDS = 10
+_UNSCALED = 8.0
+"""A sample above it is no fraction of full scale, however hot the recording."""
 _RATES = (1_000, 768_000)
 """What anything records at."""
 _PROMISED = re.compile(r"^\s*data : (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -49,7 +51,8 @@ class Opened:
     frames: int
     """That the header promises."""
     blocks: Iterator[np.ndarray]
-    """float32 [frames, channels], about -1 to 1, one after the other; BadExample where it breaks off."""
+    """float32 [frames, channels], about -1 to 1, one after the other; BadExample where it breaks off, or is of another
+    scale."""
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def opened_array(samples: np.ndarray, rate: int) -> Iterator[Opened]:
     sound = samples.astype(np.float32)
     if samples.dtype.kind in "iu":
         sound /= FULL if np.abs(sound).max(initial=0) <= FULL else 2.0**31
-    yield Opened(rate, sound.shape[1], len(sound), iter([sound]))
+    yield Opened(rate, sound.shape[1], len(sound), map(_scaled, [sound]))
 
 
 def resampled(sound: Opened, rate: int) -> Iterator[np.ndarray]:
@@ -121,7 +124,7 @@ def chunks(stretch: Stretch, rate: int, seconds: float) -> Iterator[np.ndarray]:
     """int16 [samples], `seconds` at a time and the last one shorter: a file of any length in little memory.
 
     Raises:
-        BadExample: as `opened`, and where it breaks off.
+        BadExample: as `opened`, and where it breaks off or is of another scale.
     """
     size = max(round(seconds * rate), 1)
     with opened(stretch) as sound:
@@ -191,12 +194,21 @@ def _blocks(sound: soundfile.SoundFile, first: int, last: int) -> Iterator[np.nd
             if not np.isfinite(block).all():
                 raise BadExample("undecodable", "holds a sample that is no number (NaN or infinite): mend or drop it.")
             first += len(block)
-            yield block
+            yield _scaled(block)
             if len(block) < wanted:
                 raise BadExample("cut-short", f"is cut short: {(last - first) / sound.samplerate:.2f} s are missing.")
     except soundfile.SoundFileError as error:
         at = first / sound.samplerate
         raise BadExample("undecodable", f"is damaged after {at:.2f} s ({_reason(error)}): fetch it again.") from error
+
+
+def _scaled(block: np.ndarray) -> np.ndarray:
+    """The block as it is, if it is fractions of full scale."""
+    if (peak := float(np.abs(block).max(initial=0))) > _UNSCALED:
+        raise BadExample(
+            "unscaled", f"holds fractions up to {peak:,.0f}, where 1 is full scale: divide them, or save whole numbers."
+        )
+    return block
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,7 @@ COLUMNS = click.Option(
 def stoppable() -> Iterator[Interrupts]:
     """The signals are ours from here on, before the slow imports: a run that has not begun ends as one that has."""
     with Interrupts(hard=True) as interrupts:
-        interrupts.last_words = "give the same command again"
+        interrupts.last_words = lambda: "give the same command again"
         try:
             yield interrupts
         except KeyboardInterrupt:

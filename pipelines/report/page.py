@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines import registry
 from pipelines.config import GROUPS, group_of, shown
+from pipelines.console import speed
 from pipelines.errors import ConfigError
 from pipelines.report import words
 from pipelines.report.curves import interval_strip, training_curves
@@ -134,7 +135,7 @@ def _training(files: RunFiles, best: int | None) -> str:
     if best is not None:
         sentence += f" {words.chosen(files.ended, best)}"
     if rates:
-        sentence += f" Median speed {rates[len(rates) // 2]:,.0f} examples a second."
+        sentence += f" Median speed {speed(rates[len(rates) // 2])} examples a second."
     return sentence
 
 

@@ -27,7 +27,7 @@ that is written; what stands before that; what begins a text that is read. The e
 
 
 @dataclass(frozen=True)
-class PairTokenizer:
+class PresetTokenizer:
     """How a preset turns texts into pieces."""
 
     asset: dict[str, Any]
@@ -60,7 +60,7 @@ def pair_preset(source: str) -> Any:
     return fitting[0](backbone=network, preprocessor=None)
 
 
-def pair_tokenizer(source: str) -> PairTokenizer:
+def pair_tokenizer(source: str) -> PresetTokenizer:
     """The tokenizer of such a preset.
 
     Raises:
@@ -82,7 +82,8 @@ def pair_tokenizer(source: str) -> PairTokenizer:
         )
     ids = {name: int(getattr(tokenizer, f"{name}_token_id")) for name in ("pad", "end")}
     beside = {name: int(getattr(tokenizer, f"{which}_token_id")) for name, which in _BESIDE[family].items()}
-    return PairTokenizer(asset, {**ids, **beside, "unknown": _unknown(tokenizer), "size": tokenizer.vocabulary_size()})
+    ids |= {"unknown": _unknown(tokenizer), "size": tokenizer.vocabulary_size()}
+    return PresetTokenizer(asset, {**ids, **beside})
 
 
 def pieces_table(whole: Any) -> keras.layers.Layer:

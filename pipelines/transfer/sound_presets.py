@@ -1,5 +1,5 @@
 """KerasHub presets that hear: the encoders of Whisper (Radford et al., 2022) and Moonshine (Jeffries et al., 2024), in
-which what a clip is filled up with changes no answer."""
+which what a clip is filled up with changes no answer; `sound_writers` has what writes behind them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SUBSAMPLING = 2
 """Frames that become one answer, of both."""
 PLACES = "encoder_position_embedding"
 """The layer that holds Whisper's table of places."""
-_WHISPER, _MOONSHINE = "WhisperBackbone", "MoonshineBackbone"
+_WHISPER, MOONSHINE = "WhisperBackbone", "MoonshineBackbone"
 _HOP = 192
 """Of Moonshine: samples of half an answer."""
 _BEHIND = 511
@@ -30,10 +30,10 @@ _PACKAGE = "sixfold.transfer"
 
 @dataclass(frozen=True)
 class SoundPreset:
-    """The encoder of a preset and what it is fed."""
+    """The network of a preset and what it is fed."""
 
-    encoder: keras.Model
-    """With random weights; as `encoder_of` makes it."""
+    network: keras.Model
+    """With random weights; as `encoder_of` makes it, or what it was asked for by."""
     kind: str
     """The class of its backbone."""
     converter: Any
@@ -48,8 +48,12 @@ class SoundPreset:
     """Seconds that it takes at most."""
 
 
-def sound_preset(source: str) -> SoundPreset:
-    """The encoder of a preset that hears.
+def sound_preset(source: str, part: Callable[[Any], keras.Model] | None = None) -> SoundPreset:
+    """The network of a preset that hears.
+
+    Args:
+        source: names it.
+        part: what of its backbone is made; None: `encoder_of`.
 
     Raises:
         ConfigError: there is no such preset, or it is of another kind.
@@ -64,13 +68,13 @@ def sound_preset(source: str) -> SoundPreset:
             f"pretrained: {source} holds a {kind}, which does not hear: choose a preset of Whisper or Moonshine."
         )
     policy = keras.config.dtype_policy().name
-    if kind != _MOONSHINE and policy != "float32":  # KerasHub 0.32 builds Moonshine of no mixed precision
+    if kind != MOONSHINE and policy != "float32":  # KerasHub 0.32 builds Moonshine of no mixed precision
         backbone = _backbone(source, policy)
     with opening(source, FILES):
         converter = hub.layers.AudioConverter.from_preset(source)
-    encoder, rate = encoder_of(backbone), int(converter.sampling_rate)
-    if kind == _MOONSHINE:
-        return SoundPreset(encoder, kind, converter, rate, _HOP, None, _LONGEST)
+    network, rate = (part or encoder_of)(backbone), int(converter.sampling_rate)
+    if kind == MOONSHINE:
+        return SoundPreset(network, kind, converter, rate, _HOP, None, _LONGEST)
     hop, bands = int(converter.stride), int(backbone.num_mels)
     if bands != converter.num_mels:
         raise ConfigError(
@@ -78,7 +82,7 @@ def sound_preset(source: str) -> SoundPreset:
             f"{converter.num_mels}: they do not belong together."
         )
     places = backbone.max_encoder_sequence_length // SUBSAMPLING
-    return SoundPreset(encoder, kind, converter, rate, hop, bands, places * SUBSAMPLING * hop / rate)
+    return SoundPreset(network, kind, converter, rate, hop, bands, places * SUBSAMPLING * hop / rate)
 
 
 def _backbone(source: str, policy: str) -> Any:
@@ -118,8 +122,7 @@ def _moonshine(backbone: Any) -> keras.Model:
     x = keras.layers.Reshape((-1, 1), dtype="float32", name="samples")(frames)
     x = keras.layers.ZeroPadding1D((0, _BEHIND), dtype="float32", name="samples_padded")(x)
     x = backbone.tanh_after_conv1(backbone.conv1(x))
-    samples = _HOP * keras.ops.cast(keras.ops.sum(counts[..., 0], axis=1), "int32")
-    first = _steps(samples, 127, 64)
+    first = _first_steps(counts)
     over_sound = NormOverSound(dtype="float32", name="norm_over_sound")
     x = over_sound(x, keras.ops.maximum(first, 1))
     over_sound.norm.set_weights(backbone.group_norm.get_weights())
@@ -127,12 +130,24 @@ def _moonshine(backbone: Any) -> keras.Model:
     x = backbone.gelu_after_conv3(backbone.conv3(x))
     rotary = backbone.encoder_rotary_embedding(backbone.get_layer("encoder_positions")(x))
     x = backbone.encoder_dropout(x)
-    answers = keras.ops.maximum(_steps(_steps(first, 7, 3), 3, 2), 1)
-    place = keras.ops.cumsum(keras.ops.ones_like(counts[:, ::SUBSAMPLING, 0]), axis=1) - 1
-    heard = keras.ops.less(place, keras.ops.cast(keras.ops.expand_dims(answers, -1), place.dtype))
+    heard = heard_of(counts)
     for block in backbone.encoder_blocks:
         x = block(x, rotary, attention_mask=heard)
     return keras.Model([frames, counts], backbone.encoder_final_layer_norm(x), name="encoder")
+
+
+def heard_of(counts: Any) -> Any:
+    """bool [rows, answers]: which of Moonshine's answers are of sound alone, the first in any case; of the frames that
+    count, float32 [rows, frames, 1]."""
+    answers = keras.ops.maximum(_steps(_steps(_first_steps(counts), 7, 3), 3, 2), 1)
+    place = keras.ops.cumsum(keras.ops.ones_like(counts[:, ::SUBSAMPLING, 0]), axis=1) - 1
+    return keras.ops.less(place, keras.ops.cast(keras.ops.expand_dims(answers, -1), place.dtype))
+
+
+def _first_steps(counts: Any) -> Any:
+    """int32 [rows]: how many answers Moonshine's first convolution gives of the sound alone."""
+    samples = _HOP * keras.ops.cast(keras.ops.sum(counts[..., 0], axis=1), "int32")
+    return _steps(samples, 127, 64)
 
 
 def _steps(number: Any, size: int, stride: int) -> Any:
@@ -140,7 +155,7 @@ def _steps(number: Any, size: int, stride: int) -> Any:
     return (number - size) // stride + 1
 
 
-_ENCODERS: dict[str, Callable[[Any], keras.Model]] = {_WHISPER: _whisper, _MOONSHINE: _moonshine}
+_ENCODERS: dict[str, Callable[[Any], keras.Model]] = {_WHISPER: _whisper, MOONSHINE: _moonshine}
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)

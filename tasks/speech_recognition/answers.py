@@ -13,12 +13,18 @@ from tasks.speech_recognition.decoding import Word
 def answer(said: Sequence[Word], seconds: float, *, timestamps: bool = False, parts: int = 1) -> dict[str, Any]:
     """The transcript, how sure it is (the mean over its words; none where nothing was heard), how long the recording
     is; in how many parts it was recognised, where it was too long for one; its words with their times, if asked for."""
+    sure = float(np.mean([word.confidence for word in said])) if said else None
+    whole = written(" ".join(word.text for word in said), sure, seconds, parts)
+    return {**whole, **({"words": [_word(word) for word in said]} if timestamps else {})}
+
+
+def written(transcript: str, confidence: float | None, seconds: float, parts: int = 1) -> dict[str, Any]:
+    """The same of a transcript whose words have no times."""
     return {
-        "transcript": " ".join(word.text for word in said),
-        "confidence": round(float(np.mean([word.confidence for word in said])), 4) if said else None,
+        "transcript": transcript,
+        "confidence": None if confidence is None else round(confidence, 4),
         "seconds": round(seconds, 3),
         **({"parts": parts} if parts > 1 else {}),
-        **({"words": [_word(word) for word in said]} if timestamps else {}),
     }
 
 

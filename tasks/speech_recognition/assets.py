@@ -31,7 +31,9 @@ def load_data(config: Config) -> Data:
     config = imply(config)
     data = sounds.load_data(config)
     train = cast(ClipStore, data.splits["train"])
-    more = _language(train, len(data.assets["alphabet"]), config)
+    more: Assets = {}
+    if config.language_model != "none":
+        more = _language(train, len(data.assets["alphabet"]), config)
     if config.normalization == "global":
         more["normal"] = _normal(train, config, int(data.assets["rate"]))
     return replace(data, assets={**data.assets, **more})

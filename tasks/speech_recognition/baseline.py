@@ -11,14 +11,16 @@ import keras
 import numpy as np
 
 from pipelines.task import Baseline, Data, Frozen, Predictor, Raw, Record, Store
-from tasks.speech_recognition import measures
-from tasks.speech_recognition.answers import answer
+from tasks.speech_recognition import alphabet, measures
+from tasks.speech_recognition.answers import written
 from tasks.speech_recognition.backbones import LOGITS, MELS
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import CTC, GENERATE, Config
+from tasks.speech_recognition.data.stores import ClipStore, Written
 from tasks.speech_recognition.decoding import Greedy
 from tasks.speech_recognition.features import LogMel
 from tasks.speech_recognition.lengths import window_and_hop
 from tasks.speech_recognition.prediction import Recogniser
+from tasks.speech_recognition.readers import PathReader
 
 _EPOCHS, _MOST_EPOCHS, _UPDATES = 8, 40, 300
 """Passes over the training clips: as many as make so many updates."""
@@ -37,7 +39,7 @@ def baseline(config: Config, data: Data, frozen: Frozen | None = None) -> Baseli
     validation: of little sound a linear classifier learns less than it costs to say nothing."""
     del frozen
     store = cast(Any, data.splits["train"])
-    both = [_linear_ctc(config, data, store), _most_frequent(store)]
+    both = [_linear_ctc(*_by_characters(config, data)), _most_frequent(store)]
     first, other = sorted(both, key=lambda one: _wrong_words(one, data.splits["valid"]))
     return replace(first, others=(other,))
 
@@ -51,7 +53,21 @@ def _wrong_words(one: Baseline, store: Any) -> int:
     return int(edits.rates[:, 0].sum())
 
 
-def _linear_ctc(config: Config, data: Data, store: Any) -> Baseline:
+def _by_characters(config: Config, data: Data) -> tuple[Config, Data]:
+    """What CTC takes: a preset's tens of thousands of pieces would each be an output of the linear classifier."""
+    if config.decoder != GENERATE:
+        return config, data
+    train = cast(ClipStore, data.splits["train"])
+    assert train.places is None, "decoded as they are"
+    texts = train.texts(np.arange(len(train)))
+    letters = alphabet.learnt(texts)
+    train = replace(train, written=Written(*alphabet.encoded(texts, letters)))
+    data = replace(data, splits={**data.splits, "train": train}, assets={**data.assets, "alphabet": letters})
+    return config.model_copy(update={"decoder": CTC}), data
+
+
+def _linear_ctc(config: Config, data: Data) -> Baseline:
+    store = cast(Any, data.splits["train"])
     rows = _chosen(store.sizes[:, 0] / data.assets["rate"], config.seed)
     model = _linear(config, data.assets)
     batches = list(_batches(data, rows))
@@ -60,7 +76,7 @@ def _linear_ctc(config: Config, data: Data, store: Any) -> Baseline:
     note = f"one layer over {_CONTEXT * config.subsampling} frames, {epochs} epochs"
     if len(rows) < len(store):
         note += f" of {len(rows):,} of {len(store):,} training clips, chosen by the seed"
-    recogniser = Recogniser(model, config, data.assets, Greedy)
+    recogniser = Recogniser(PathReader(model, config, data.assets, Greedy), config, data.assets)
     return Baseline("linear CTC", _predictor(recogniser), note)
 
 
@@ -136,7 +152,7 @@ def _most_frequent(store: Any) -> Baseline:
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
         for ids, raw in batches:
             for name, seconds in zip(ids, raw["seconds"].tolist(), strict=True):
-                yield Record(name, {**answer([], seconds), "transcript": text})
+                yield Record(name, written(text, None, seconds))
 
     note = f"{text!r}, {times:,} of {len(store):,} training clips"
     return Baseline("most frequent transcript", predict, note, _durations)

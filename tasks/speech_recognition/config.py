@@ -1,5 +1,6 @@
 """Settings for speech recognition. Imports no TensorFlow."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
@@ -19,6 +20,15 @@ SIZES = {
 """Of the conformer: layers, width, heads (small: half as deep as S of Gulati et al., 2020, table 1; base: M)."""
 PRESET = "preset"
 """The backbone that `pretrained` brings."""
+CTC, GENERATE = "ctc", "generate"
+"""What turns the encoder's answers into text."""
+_ONLY_WITH = (
+    ("decoder", CTC, ("units", "vocabulary_size", "dropout", "language_model")),
+    ("decoder", GENERATE, ("pieces_per_second",)),
+    ("units", "pieces", ("vocabulary_size",)),
+    ("backbone", "conformer", ("size", "heads")),
+)
+"""A setting, and which do nothing where it is another."""
 MOST_RATE = 16_000
 """Samples a second that a run keeps at most, where rate is not given: what speech models are trained on."""
 
@@ -81,6 +91,12 @@ class Config(RunConfig):
     normalization: Literal["utterance", "global"] = setting(
         "utterance",
         "Whether each mel band is shifted and scaled by the clip's own mean and deviation, or by training's.",
+        group="model",
+    )
+    decoder: Literal["ctc", "generate"] = setting(
+        "ctc",
+        "What writes: ctc, a new head behind the encoder, or generate, the decoder that a Moonshine preset has, a "
+        "piece of its own tokenizer after the other; of such a preset generate by default.",
         group="model",
     )
     units: Literal["characters", "pieces"] = setting(
@@ -169,6 +185,14 @@ class Config(RunConfig):
     beams: int = setting(
         1, "Transcripts that are followed at once; 1: the likeliest sign each time.", group="model", ge=1, le=256
     )
+    pieces_per_second: float | None = setting(
+        None,
+        "Of decoder generate: a transcript has at most so many pieces for each second of sound, and 10; by default "
+        "6.5, or as many as the training transcripts have.",
+        group="model",
+        gt=0,
+        le=100,
+    )
     language_model: Literal["none", "characters", "words"] = setting(
         "none", "An n-gram model of the training transcripts that the beams are judged by too.", group="model"
     )
@@ -184,11 +208,19 @@ class Config(RunConfig):
     chunk_seconds: float = setting(
         30.0, "Longer sound is recognised in overlapping chunks of this many seconds.", group="model", ge=2, le=600
     )
-    overlap_seconds: float = setting(4.0, "Of two chunks that follow each other.", group="model", ge=0.5, le=60)
+    overlap_seconds: float = setting(
+        4.0,
+        "Of two chunks that follow each other; of decoder generate how far from its end the quietest place, where a "
+        "chunk ends then, is looked for.",
+        group="model",
+        ge=0.5,
+        le=60,
+    )
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         check_roles(self.columns, ROLES)
+        self._of_the_network()
         if "batch_size" in self.model_fields_set and "seconds_per_batch" not in self.model_fields_set:
             object.__setattr__(self, "seconds_per_batch", None)  # and not counted as set
         if self.seconds_per_batch is not None and self.seconds_per_batch < self.max_seconds:
@@ -209,15 +241,22 @@ class Config(RunConfig):
             )
         if self.noise_snr[0] > self.noise_snr[1]:
             raise ValueError(f"noise_snr runs from {self.noise_snr[0]:g} to {self.noise_snr[1]:g}: turn the two round")
-        if self.backbone == PRESET and self.pretrained is None:
-            raise ValueError("backbone preset is the encoder of a KerasHub preset: name it with pretrained")
+        return self
+
+    def _of_the_network(self) -> None:
+        if self.pretrained is None:  # which may bring what these go with
+            if self.backbone == PRESET:
+                raise ValueError("backbone preset is the encoder of a KerasHub preset: name it with pretrained")
+            if self.decoder == GENERATE:
+                raise ValueError("decoder generate is that of a Moonshine preset: name it with pretrained")
+            if idle := without_effect(self, self.model_fields_set):
+                raise ValueError(idle)
         if self.hop_ms > self.window_ms:
             raise ValueError(f"hop_ms {self.hop_ms:g} leaves sound between windows of {self.window_ms:g} ms: lower it")
         if self.backbone == "conformer" and self.shape[1] % (2 * self.shape[2]):
             raise ValueError(
                 f"width {self.shape[1]} is not a multiple of twice heads {self.shape[2]}: choose one that is"
             )
-        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -229,3 +268,17 @@ class Config(RunConfig):
     def stride_seconds(self) -> float:
         """From one answer of the network to the next: of n seconds it gives ceil(n / stride_seconds)."""
         return self.subsampling * self.hop_ms / 1_000
+
+
+def without_effect(config: Config, asked: Collection[str]) -> str | None:
+    """What to say of the first setting that was asked for and does nothing beside the others, if there is one."""
+    fields = type(config).model_fields
+    for other, needed, names in _ONLY_WITH:
+        if getattr(config, other) != needed:
+            for name in names:
+                if name in asked and getattr(config, name) != fields[name].default:
+                    return (
+                        f"{name} {getattr(config, name)} does nothing with {other} {getattr(config, other)}: leave it "
+                        f"out, or add --{other} {needed}"
+                    )
+    return None

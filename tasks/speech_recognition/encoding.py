@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipelines.audio.files import FULL
 from pipelines.stream import uniform
 from pipelines.task import Assets, Encoder
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import GENERATE, Config
 from tasks.speech_recognition.ctc import BLANK
 from tasks.speech_recognition.lengths import bounds, label_bounds, window_and_hop
 
@@ -23,8 +23,9 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
 
     x: audio float32 [rows, samples], from -1 to 1, zeros behind the end; samples int32 [rows], how many there are;
     labels int32 [rows, length], the transcript; time_masks, mel_masks int32 [rows, any, 2], what SpecAugment hides in
-    training. y int32 [rows], the number of labels; weight float32 [rows], the same, at least 1, and 0 where the
-    transcript does not fit into so short a clip. In training clips are played slower or faster, and some get noise.
+    training. y int32 [rows], the number of labels, of decoder generate the end counted; weight float32 [rows], the
+    same, at least 1, and 0 where the transcript is too long, for CTC also where it does not fit into so short a clip.
+    In training clips are played slower or faster, and some get noise.
     """
     rate = int(assets["rate"])
     allowed = tf.constant(bounds(config, rate), tf.int64)
@@ -35,11 +36,15 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
         text = tf.RaggedTensor.from_row_splits(tf.cast(raw["text"], tf.int32), raw["text_splits"], validate=False)
         labels = _padded(text, lengths)
         counts = tf.cast(text.row_lengths(), tf.int32)
+        fits = counts <= tf.shape(labels)[1]
         audio, samples = _sound(raw, keys, allowed, config.speed if training else 0.0)
         if training and config.noise:
             audio = _with_noise(audio, samples, keys, config)
         frames = -(-samples // hop)
-        fits = _fits(labels, -(-frames // config.subsampling)) & (counts <= tf.shape(labels)[1])
+        if config.decoder == GENERATE:
+            counts += 1
+        else:
+            fits &= _fits(labels, -(-frames // config.subsampling))
         x = {"audio": audio, "samples": samples, "labels": labels, **_masks(frames, keys, config, training)}
         return x, counts, tf.where(fits, tf.cast(tf.maximum(counts, 1), tf.float32), 0.0)
 

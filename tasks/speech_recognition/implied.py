@@ -3,20 +3,25 @@
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from pipelines.artefact import read_settings
 from pipelines.errors import ConfigError
 from pipelines.runs import Run
 from pipelines.task import Data
 from pipelines.transfer import kind_of
-from tasks.speech_recognition.config import PRESET, Config
+from pipelines.transfer.sound_presets import MOONSHINE, sound_preset
+from tasks.speech_recognition.config import CTC, GENERATE, PRESET, Config, without_effect
+from tasks.speech_recognition.data.stores import ClipStore
+from tasks.speech_recognition.generation import FEW
 
 _OURS = ("size", "layers", "width", "heads")
 """What is of our own networks alone."""
 _OF_THE_FEATURES = ("rate", "mels", "window_ms", "hop_ms", "subsampling", "normalization")
 _OF_THE_MODEL = (
-    *(*_OF_THE_FEATURES, "units", "vocabulary_size", "lowercase"),
+    *(*_OF_THE_FEATURES, "decoder", "units", "vocabulary_size", "lowercase"),
     *("backbone", *_OURS, "dropout"),
 )
 _LENGTHS = ("max_seconds", "chunk_seconds")
@@ -27,6 +32,9 @@ _UPDATES_OF_PRESETS, _EPOCHS_OF_PRESETS = 600, 5
 """Where an encoder hears already; as many epochs at least."""
 _FEW = ((0.5, 32.0), (3.0, 64.0))
 """Hours of training sound under which batches have so many seconds, that the updates do not take too many passes."""
+_PIECES_PER_SECOND = 6.5
+"""More are no speech but a model that goes in circles (Hugging Face's card of Moonshine)."""
+_MOST_PIECES = 100.0
 _WINDOW = 10
 """Windows of the averaged weights that a training has at least."""
 
@@ -51,12 +59,20 @@ def imply(config: Config) -> Config:
         )
     update = _of_a_run(config) if kind == "run" else _of_a_preset(config)
     update = {name: value for name, value in update.items() if name not in config.model_fields_set}
-    return _checked(config.model_copy(update=update))
+    filled = _checked(config.model_copy(update=update))
+    if idle := without_effect(filled, config.model_fields_set):
+        raise ConfigError(f"{idle}.")
+    return filled
 
 
 def _of_a_run(config: Config) -> dict[str, Any]:
     """The model as it is there; of a preset also how long a clip it takes."""
     before = read_settings(Run(Path(str(config.pretrained))), "speech-recognition")
+    if "decoder" in config.model_fields_set and config.decoder != before.decoder:
+        raise ConfigError(
+            f"decoder {config.decoder}: the run {config.pretrained} has a decoder {before.decoder}, which is taken "
+            "over: leave decoder out."
+        )
     if before.backbone != PRESET:
         return {name: getattr(before, name) for name in _OF_THE_MODEL}
     found = {name: getattr(before, name) for name in (*_OF_THE_MODEL, *_OF_A_PRESET)}
@@ -66,13 +82,20 @@ def _of_a_run(config: Config) -> dict[str, Any]:
 
 def _of_a_preset(config: Config) -> dict[str, Any]:
     """What it hears and how long a clip it takes; Moonshine has no mel bands that could be hidden."""
-    rate, window, hop, bands, longest = _known(str(config.pretrained))
+    kind, rate, window, hop, bands, longest = _known(str(config.pretrained))
+    writes = kind == MOONSHINE
+    if config.decoder == GENERATE and not writes:
+        raise ConfigError(
+            f"decoder generate: {config.pretrained} holds a {kind}, and KerasHub has none but Moonshine that writes "
+            "what it hears: leave decoder out."
+        )
     found: dict[str, Any] = {
         "rate": rate,
         "window_ms": 1_000 * window / rate,
         "hop_ms": 1_000 * hop / rate,
         "subsampling": 2,
         "normalization": "utterance",
+        "decoder": config.decoder if "decoder" in config.model_fields_set else GENERATE if writes else CTC,
         **({"mel_masks": 0} if bands is None else {"mels": bands}),
     }
     _check(config, found)
@@ -84,13 +107,12 @@ def _of_a_preset(config: Config) -> dict[str, Any]:
 
 
 @cache
-def _known(source: str) -> tuple[int, int, int, int | None, float]:
-    """Of a preset: samples a second, of a window and of a hop; mel bands; seconds that it takes at most."""
-    from pipelines.transfer.sound_presets import sound_preset
-
+def _known(source: str) -> tuple[str, int, int, int, int | None, float]:
+    """Of a preset: the class of its network; samples a second, of a window and of a hop; mel bands; seconds that it
+    takes at most."""
     preset = sound_preset(source)
     window = int(getattr(preset.converter, "num_fft_bins", 2 * preset.hop))
-    return preset.rate, window, preset.hop, preset.bands, preset.longest
+    return preset.kind, preset.rate, window, preset.hop, preset.bands, preset.longest
 
 
 def _check(config: Config, found: dict[str, Any]) -> None:
@@ -126,14 +148,26 @@ def _checked(config: Config) -> Config:
 
 
 def resolve(config: Config, data: Data) -> Config:
-    """What the preset or the run to start from decides is filled in first; the data's rate; and how it is trained on
-    little sound, where that was not set."""
+    """What the preset or the run to start from decides is filled in first; the data's rate; how much is written; and
+    how it is trained on little sound, where that was not set."""
     config = imply(config).model_copy(update={"rate": int(data.assets["rate"])})
-    sizes = data.splits["train"].sizes
+    train = cast(ClipStore, data.splits["train"])
+    sizes = train.sizes
     assert sizes is not None
     seconds = float(sizes.sum()) / data.assets["rate"]
+    if config.decoder == GENERATE and config.pieces_per_second is None:
+        config = config.model_copy(update={"pieces_per_second": _fastest(train, sizes[:, 0] / data.assets["rate"])})
     preset = config.backbone == PRESET
     return _enough(config, seconds, len(sizes)) if preset or config.pretrained is None else config
+
+
+def _fastest(train: ClipStore, seconds: np.ndarray) -> float:
+    """Pieces a second that hold every training transcript beside the few that any may have; as many as Moonshine's
+    authors allow English, at least."""
+    assert train.written is not None
+    _, splits = train.written.take(np.arange(len(train)) if train.places is None else train.places)
+    needed = (np.diff(splits) + 1 - FEW) / np.maximum(seconds, 0.1)
+    return min(max(_PIECES_PER_SECOND, math.ceil(10 * float(needed.max())) / 10), _MOST_PIECES)
 
 
 def _enough(config: Config, seconds: float, clips: int) -> Config:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.audio.files import FULL
 from pipelines.task import Raw
-from tasks.speech_recognition.backbones import MELS
+from tasks.speech_recognition.backbones import MELS, SOUND
 from tasks.speech_recognition.features import LogMel
 
 _BANDS, _HOPS = 80, 2.5
@@ -18,7 +18,8 @@ def spectrograms(model: keras.Model, raw: Raw) -> list[np.ndarray]:
     """Of each recording its features as our own networks have them: float32 [frames, mels]. Those of presets are for no
     eye: of theirs the log-mel spectrogram of the same hop."""
     layer = model.get_layer(MELS)
-    features = keras.Model(model.input, layer.output if isinstance(layer, LogMel) else _pictured(model, layer))
+    given = {name: model.input[name] for name in SOUND}
+    features = keras.Model(given, layer.output if isinstance(layer, LogMel) else _pictured(given, layer))
     found = []
     splits = raw["audio_splits"].tolist()
     for start, end in zip(splits, splits[1:], strict=False):
@@ -29,5 +30,5 @@ def spectrograms(model: keras.Model, raw: Raw) -> list[np.ndarray]:
     return found
 
 
-def _pictured(model: keras.Model, layer: Any) -> Any:
-    return LogMel(layer.rate, _BANDS, round(_HOPS * layer.hop), layer.hop)(model.input)
+def _pictured(given: dict[str, Any], layer: Any) -> Any:
+    return LogMel(layer.rate, _BANDS, round(_HOPS * layer.hop), layer.hop)(given)

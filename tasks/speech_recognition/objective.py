@@ -1,12 +1,17 @@
-"""What trains a network of speech recognition: CTC; and how far its likeliest transcript is from the right one."""
+"""What trains a network of speech recognition: CTC, and how far its likeliest transcript is from the right one; or, of
+one that writes, the loss of each piece of the transcript."""
 
 from typing import Any
 
 import keras
 
-from tasks.speech_recognition.backbones import behind_the_features
+from pipelines.losses import softmax_loss
+from pipelines.text.ids import Ids
+from pipelines.transfer.sound_writers import PIECES
+from tasks.speech_recognition.backbones import MELS, SOUND, behind_the_features
 from tasks.speech_recognition.ctc import BLANK, ctc_loss, label_lengths
 from tasks.speech_recognition.features import hidden
+from tasks.speech_recognition.preset_networks import encoder_in
 
 INPUTS = {
     "audio": ((None,), "float32"),
@@ -24,13 +29,13 @@ class Objective(keras.layers.Layer):
     ones. Weighed by that number, their means are those of all labels."""
 
     def __init__(self, network: keras.Model, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{**settings, "dtype": "float32"})  # or a mixed precision would round the sound first
         self.network = network
         self._features, self._rest = behind_the_features(network)
 
     def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """See the class."""
-        mels, counts = self._features({name: x[name] for name in ("audio", "samples")})
+        mels, counts = self._features({name: x[name] for name in SOUND})
         if training:
             mels = hidden(mels, x["time_masks"], x["mel_masks"])
         logits = keras.ops.cast(self._rest([mels, counts], training=training), "float32")
@@ -46,6 +51,45 @@ class Objective(keras.layers.Layer):
     def compute_output_spec(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Said, as not every backend can tell of so many open sides."""
         return {name: keras.KerasTensor(x["samples"].shape, "float32") for name in ("loss", "cer")}
+
+
+class WritingObjective(keras.layers.Layer):
+    """The same of a network that writes, over the number of the labels and the end: `loss`, the negative
+    log-probability of the transcript, each piece behind the right ones before it; and, outside of training, `accuracy`,
+    the share of the places where the likeliest piece is the right one."""
+
+    def __init__(self, network: keras.Model, ids: Ids, **settings: Any) -> None:
+        super().__init__(**{**settings, "dtype": "float32"})
+        self.network, self._ids = network, ids
+        self._features, self._writer = network.get_layer(MELS), encoder_in(network)
+        self._table = self._writer.get_layer(PIECES)
+
+    def call(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """See the class."""
+        frames, counts = self._features({name: x[name] for name in SOUND})
+        if training:
+            frames = hidden(frames, x["time_masks"], x["mel_masks"])
+        labels = x["labels"]
+        lengths = label_lengths(labels)
+        place = keras.ops.arange(keras.ops.shape(labels)[1] + 1, dtype="int32")[None]
+        # No place sees what is behind it: what fills a transcript up changes nothing.
+        pieces = keras.ops.pad(labels, ((0, 0), (1, 0)), constant_values=self._ids.start)
+        wanted = keras.ops.pad(labels, ((0, 0), (0, 1)))
+        wanted = keras.ops.where(place == lengths[:, None], self._ids.end, wanted)
+        there = keras.ops.cast(place <= lengths[:, None], "float32")
+        _, _, states, logits = self._writer([frames, counts, pieces], training=training)
+        flat = keras.ops.reshape(states, (-1, states.shape[-1]))
+        table = keras.ops.cast(keras.ops.convert_to_tensor(self._table.embeddings), states.dtype)
+        loss = softmax_loss(flat, table, keras.ops.reshape(wanted, (-1,)))
+        each = {"loss": keras.ops.reshape(loss, keras.ops.shape(wanted))}
+        right = keras.ops.cast(keras.ops.argmax(logits, axis=-1), "int32") == wanted
+        each["accuracy"] = keras.ops.zeros_like(there) if training else keras.ops.cast(right, "float32")
+        total = keras.ops.sum(there, axis=1)
+        return {name: keras.ops.sum(one * there, axis=1) / total for name, one in each.items()}
+
+    def compute_output_spec(self, x: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Said, as not every backend can tell of so many open sides."""
+        return {name: keras.KerasTensor(x["samples"].shape, "float32") for name in ("loss", "accuracy")}
 
 
 def error_rate(labels: Any, logits: Any, answers: Any) -> Any:

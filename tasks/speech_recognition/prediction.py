@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,57 +11,75 @@ import numpy as np
 
 from pipelines.audio.files import FULL, chunks
 from pipelines.console import Console
-from pipelines.devices import forward
-from pipelines.scoring import log_softmax
+from pipelines.errors import ConfigError
 from pipelines.sources.scan import BadExample
 from pipelines.task import Assets, Predictor, Raw, Record
-from tasks.speech_recognition.answers import answer
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import GENERATE, Config
 from tasks.speech_recognition.data.inputs import stretches
-from tasks.speech_recognition.decoding import Decoder, words
 from tasks.speech_recognition.language import decoder
-from tasks.speech_recognition.lengths import answers, bounds, window_and_hop
-from tasks.speech_recognition.windows import Window, windows
+from tasks.speech_recognition.lengths import bounds
+from tasks.speech_recognition.readers import PathReader, Reader, Recording, TextReader
+from tasks.speech_recognition.windows import Window
 
 _SECONDS_AT_ONCE = 160.0
 _WORTH_SAYING = 30.0
 """Seconds of sound from which on it is said how fast they were recognised."""
+_SAID = set[float]()
+"""Of splits, which a run predicts more than once: how many seconds each had of which it was said."""
 _BLOCK_SECONDS = 10.0
 """Of a file that are decoded at once."""
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
-    """Recordings, decoded or by their paths, to transcripts. Record.beside is the list of their words with times,
-    Record.output float64 [2]: the log-probability of the likeliest path in all, and how many answers it has.
+    """Recordings, decoded or by their paths, to transcripts. Record.output is float64 [2]: of CTC the log-probability
+    of the likeliest path in all, and how many answers it has, and Record.beside the list of the words with their times;
+    of decoder generate the log-probability of what was written, and how many pieces that are, ends counted.
 
     Options: `beams`, `lm_weight` in place of the run's settings; `timestamps`, whether an answer has its words with
     their times.
+
+    Raises:
+        ConfigError: the run's decoder has no such option.
     """
     chosen = {name: options[name] for name in ("beams", "lm_weight") if options.get(name) is not None}
     config = config.model_copy(update=chosen)
-    made = decoder(config, assets)
-    recogniser = Recogniser(model, config, assets, made, timestamps=bool(options.get("timestamps")))
+    recogniser = Recogniser(_reader(model, config, assets, options), config, assets)
 
     def predict(batches: Iterable[tuple[list[str], Raw]]) -> Iterator[Record]:
+        by_path = False
         for ids, raw in batches:
+            by_path = by_path or "path" in raw
             yield from recogniser.records(ids, raw)
-        if recogniser.heard >= _WORTH_SAYING:
+        if recogniser.heard >= _WORTH_SAYING and (by_path or recogniser.heard not in _SAID):
+            _SAID.add(recogniser.heard)
             factor = recogniser.spent / recogniser.heard
             Console().say(f"recognised {recogniser.heard:,.0f} s of sound, real-time factor {factor:.4f}")
 
     return predict
 
 
+def _reader(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Reader:
+    timestamps = bool(options.get("timestamps"))
+    if config.decoder != GENERATE:
+        return PathReader(model, config, assets, decoder(config, assets), timestamps=timestamps)
+    if timestamps:
+        raise ConfigError(
+            "timestamps: this run has decoder generate, which writes words and does not say where they lie: leave "
+            "timestamps out; a run with decoder ctc has them."
+        )
+    if options.get("lm_weight") is not None:
+        raise ConfigError("lm_weight: this run has decoder generate, and no language model beside it: leave it out.")
+    return TextReader(model, config, assets)
+
+
 @dataclass
-class _Recording:
-    """What is known so far of a recording."""
+class _Waiting:
+    """A recording whose windows are not all computed."""
 
     name: str
-    decoder: Decoder
+    heard: Recording
     samples: int = 0
     parts: int = 0
-    likelihood: float = 0.0
-    answers: int = 0
     error: str | None = None
 
 
@@ -69,7 +87,7 @@ class _Recording:
 class _Batch:
     """Windows that are computed at once."""
 
-    windows: list[tuple[_Recording, Window]] = field(default_factory=list)
+    windows: list[tuple[_Waiting, Window]] = field(default_factory=list)
 
     @property
     def longest(self) -> int:
@@ -78,45 +96,31 @@ class _Batch:
 
 
 class Recogniser:
-    """A network and what its answers stand for.
+    """Recordings of any number and length, their windows computed together.
 
     Args:
-        model: audio and samples in, logits out.
+        reader: makes transcripts of them.
         config: settings of the run.
         assets: of the model.
-        decoder: makes one for each recording.
-        timestamps: whether answers have words with their times.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        config: Config,
-        assets: Assets,
-        decoder: Callable[[], Decoder],
-        *,
-        timestamps: bool = False,
-    ) -> None:
-        self._forward, self._config, self._decoder, self._timestamps = forward(model), config, decoder, timestamps
-        self._rate, self._alphabet = int(assets["rate"]), list(assets["alphabet"])
+    def __init__(self, reader: Reader, config: Config, assets: Assets) -> None:
+        self._reader, self._rate = reader, int(assets["rate"])
         self._bounds = bounds(config, self._rate, config.chunk_seconds)
-        # What two windows share is even in answers, so that a seam lies between two.
-        self._step = window_and_hop(config, self._rate)[1] * config.subsampling
         self.heard = self.spent = 0.0
         """Seconds of sound so far, and those that it took to recognise them, once decoded."""
-        self._overlap = 2 * round(config.overlap_seconds * self._rate / 2 / self._step) * self._step
 
     def records(self, ids: Sequence[str], raw: Raw) -> Iterator[Record]:
         """Of one batch, in order."""
-        waiting: list[_Recording] = []
+        waiting: list[_Waiting] = []
         batch = _Batch()
         for name, why, sound in zip(ids, _refusals(raw, len(ids)), self._sounds(raw), strict=True):
-            recording = _Recording(name, self._decoder(), error=why)
+            recording = _Waiting(name, self._reader.begin(), error=why)
             waiting.append(recording)
             if why is not None:
                 continue
             try:
-                for window in windows(sound, self._bounds[-1], self._overlap):
+                for window in self._reader.windows(sound, self._bounds[-1]):
                     batch.windows.append((recording, window))
                     if len(batch.windows) >= self._rows(batch.longest):
                         batch = self._compute(batch)
@@ -143,7 +147,7 @@ class Recogniser:
         return 1 << max(int(math.log2(max(_SECONDS_AT_ONCE / seconds, 1))), 0)
 
     def _compute(self, batch: _Batch) -> _Batch:
-        """Hand the answers of each window to its recording's decoder; a new batch."""
+        """Hand what the network makes of each window to its recording; a new batch."""
         if not batch.windows:
             return batch
         began = time.perf_counter()
@@ -153,29 +157,19 @@ class Recogniser:
         for row, (_, window) in enumerate(batch.windows):
             samples[row] = len(window.samples)
             audio[row, : samples[row]] = window.samples / np.float32(FULL)
-        logits = self._forward({"audio": audio, "samples": samples})
-        for (recording, window), own in zip(batch.windows, logits, strict=False):
-            last = int(answers(len(window.samples), self._config, self._rate))
-            last = last if window.last is None else window.last // self._step
-            log_probabilities = log_softmax(own[window.first // self._step : last])
-            recording.decoder.feed(log_probabilities)
+        for (recording, window), own in zip(batch.windows, self._reader.compute(audio, samples), strict=False):
+            recording.heard.hear(window, own)
             recording.parts += 1
-            recording.likelihood += float(log_probabilities.max(axis=-1).sum())
-            recording.answers += len(log_probabilities)
             own_samples = (len(window.samples) if window.last is None else window.last) - window.first
             recording.samples += own_samples
             self.heard += own_samples / self._rate
         self.spent += time.perf_counter() - began
         return _Batch()
 
-    def _record(self, recording: _Recording) -> Record:
+    def _record(self, recording: _Waiting) -> Record:
         if recording.error is not None:
             return Record(recording.name, {}, error=recording.error)
-        said = words(recording.decoder.finish(), self._alphabet, self._step / self._rate)
-        seconds = recording.samples / self._rate
-        given = answer(said, seconds, timestamps=self._timestamps, parts=recording.parts)
-        output = np.array([recording.likelihood, recording.answers], np.float64)
-        return Record(recording.name, given, output, beside=said)
+        return recording.heard.record(recording.name, recording.samples / self._rate, recording.parts)
 
 
 def _refusals(raw: Raw, rows: int) -> list[str | None]:

@@ -1,7 +1,8 @@
-"""The networks that others trained: the encoder of a KerasHub preset, or of a run that began with one, and the layer
-that makes of sound what it hears."""
+"""The networks that others trained: the encoder of a KerasHub preset, with its decoder where that writes, or those of a
+run that began with one; and the layer that makes of sound what they hear."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from pipelines.artefact import load_model
 from pipelines.errors import ConfigError
 from pipelines.runs import Run
 from pipelines.transfer import kind_of
-from pipelines.transfer.sound_presets import PLACES, sound_preset
-from tasks.speech_recognition.config import Config
+from pipelines.transfer.sound_presets import PLACES, encoder_of, sound_preset
+from pipelines.transfer.sound_writers import writer_of
+from tasks.speech_recognition.config import GENERATE, Config
 from tasks.speech_recognition.preset_features import Samples, WhisperMel
 
 
 def hearing(config: Config, name: str) -> tuple[keras.layers.Layer, keras.Model, str]:
-    """What makes the features, called by a name; the encoder, with random weights where it is a preset's; its kind.
+    """What makes the features, called by a name; the encoder, or of decoder generate what `writer_of` makes, with
+    random weights where it is a preset's; its kind.
 
     Raises:
         ConfigError: there is no such preset, or it is of another kind.
@@ -29,12 +32,17 @@ def hearing(config: Config, name: str) -> tuple[keras.layers.Layer, keras.Model,
         layer, encoder = whole.get_layer(name), encoder_in(whole)
         _check_lengths(config, encoder)
         return type(layer).from_config(layer.get_config()), encoder, whole.name
-    preset = sound_preset(source)
+    preset = sound_preset(source, part_of(config))
     if preset.bands is None:
         normalised = bool(preset.converter.do_normalize)
-        return Samples(preset.rate, preset.hop, normalised, name=name), preset.encoder, preset.kind
+        return Samples(preset.rate, preset.hop, normalised, name=name), preset.network, preset.kind
     window = int(preset.converter.num_fft_bins)
-    return WhisperMel(preset.rate, preset.bands, window, preset.hop, name=name), preset.encoder, preset.kind
+    return WhisperMel(preset.rate, preset.bands, window, preset.hop, name=name), preset.network, preset.kind
+
+
+def part_of(config: Config) -> Callable[[Any], keras.Model]:
+    """What of a preset's backbone is taken."""
+    return writer_of if config.decoder == GENERATE else encoder_of
 
 
 def _check_lengths(config: Config, encoder: keras.Model) -> None:
@@ -49,7 +57,7 @@ def _check_lengths(config: Config, encoder: keras.Model) -> None:
 
 
 def encoder_in(network: keras.Model) -> keras.Model:
-    """The encoder in the network of a preset.
+    """The encoder in the network of a preset, with its decoder where that is there too.
 
     Raises:
         ConfigError: it has none.

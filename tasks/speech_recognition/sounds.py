@@ -1,6 +1,7 @@
 """From clips to what the model is trained on, once, before training: sound of one rate, transcripts as numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -9,19 +10,27 @@ from pipelines.audio.cache import Sounds, decode_all
 from pipelines.audio.files import decoded
 from pipelines.console import Console
 from pipelines.errors import DataError
+from pipelines.runs import Run
 from pipelines.sources.scan import BadExample
 from pipelines.task import Assets, Data
+from pipelines.text.ids import Ids
+from pipelines.transfer import kind_of
+from pipelines.transfer.sound_writers import sound_tokenizer
 from tasks.speech_recognition import alphabet, pieces
 from tasks.speech_recognition import data as clips
-from tasks.speech_recognition.config import MOST_RATE, Config
+from tasks.speech_recognition.config import GENERATE, MOST_RATE, Config
 from tasks.speech_recognition.data.stores import ClipStore, Written
+
+_OF_TEXTS = ("alphabet", "pieces", "tokenizer", "ids")
+"""Assets that say what transcripts are made of."""
 
 
 def load_data(config: Config) -> Data:
     """The data of a run, decoded. Of train and valid, clips that are longer than max_seconds are left out.
 
-    Assets: `alphabet`, the text of each number that transcripts consist of, '' for CTC's blank at 0; `rate`, samples a
-    second; of units pieces `pieces`, what cuts transcripts into them.
+    Assets: `rate`, samples a second; `alphabet`, the text of each number that transcripts consist of, '' for CTC's
+    blank at 0; of units pieces `pieces`, what cuts transcripts into them. Of decoder generate, in place of these,
+    `tokenizer`, the preset's, and `ids` of those of its pieces that are no text.
 
     Raises:
         DataError: a source cannot be used, or (on_bad: fail) an example; or no clip is short enough to train on.
@@ -29,7 +38,7 @@ def load_data(config: Config) -> Data:
     data = _shortened(config, clips.load_data(config))
     train = cast(ClipStore, data.splits["train"])
     rate = config.rate or _usual_rate(train)
-    return _decoded(data, {"rate": rate, **_alphabet(train.texts(np.arange(len(train))), config)})
+    return _decoded(data, {"rate": rate, **_labels(train.texts(np.arange(len(train))), config)})
 
 
 def load_test(config: Config, assets: Assets) -> Data:
@@ -38,15 +47,25 @@ def load_test(config: Config, assets: Assets) -> Data:
     Raises:
         DataError: as load_data.
     """
-    known: Assets = {name: assets[name] for name in ("rate", "alphabet", "pieces") if name in assets}
+    known: Assets = {name: assets[name] for name in ("rate", *_OF_TEXTS) if name in assets}
     return _decoded(clips.load_test(config, assets), known)
 
 
-def _alphabet(texts: list[str], config: Config) -> Assets:
+def _labels(texts: list[str], config: Config) -> Assets:
+    if config.decoder == GENERATE:
+        return _of_preset(str(config.pretrained))
     if config.units == "characters":
         return {"alphabet": alphabet.learnt(texts)}
     learnt = pieces.learnt(texts, config.vocabulary_size)
     return {"alphabet": pieces.names(learnt), "pieces": learnt}
+
+
+def _of_preset(source: str) -> Assets:
+    """The tokenizer of a preset, or of the run that holds one."""
+    if kind_of(source) == "run":
+        return {name: Run(Path(source)).read_json(f"model/{name}.json") for name in ("tokenizer", "ids")}
+    found = sound_tokenizer(source)
+    return {"tokenizer": found.asset, "ids": found.ids}
 
 
 def _usual_rate(train: ClipStore) -> int:
@@ -84,7 +103,7 @@ def _decoded(data: Data, known: Assets) -> Data:
     about: dict[str, Any] = {
         "rate": f"{known['rate']:,} Hz",
         "seconds_of": seconds,
-        "alphabet": len(known["alphabet"]),
+        **({"alphabet": len(known["alphabet"])} if "alphabet" in known else {"pieces": known["ids"]["size"]}),
     }
     assets = {**data.assets, **known}
     return replace(data, splits=dict(splits), assets=assets, summary={**data.summary, **about})
@@ -92,10 +111,17 @@ def _decoded(data: Data, known: Assets) -> Data:
 
 def _with_sound(store: ClipStore, known: Assets, fingerprint: str, label: str) -> ClipStore:
     texts = store.texts(np.arange(len(store)))
-    in_pieces = "pieces" in known
-    written = pieces.encoded(texts, known["pieces"]) if in_pieces else alphabet.encoded(texts, known["alphabet"])
     decoded = _sounds(store, known["rate"], f"{fingerprint}|{len(store)}", label)
-    return replace(store, sounds=decoded, written=Written(*written), places=None)
+    return replace(store, sounds=decoded, written=Written(*_numbered(texts, known)), places=None)
+
+
+def _numbered(texts: list[str], known: Assets) -> tuple[np.ndarray, np.ndarray]:
+    """Transcripts as numbers: ids int32 [those of all texts], splits int64 [n + 1]."""
+    if "tokenizer" in known:
+        return pieces.encoded_by(texts, known["tokenizer"], Ids(**known["ids"]))
+    if "pieces" in known:
+        return pieces.encoded(texts, known["pieces"])
+    return alphabet.encoded(texts, known["alphabet"])
 
 
 def _sounds(store: ClipStore, rate: int, fingerprint: str, label: str) -> Sounds:

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tasks.translation.parts import PAD, Parts, hiding, places
+from pipelines.text.ids import PAD
+from tasks.translation.parts import Parts, hiding, places
 
 Pair = tuple[Any, Any]
 """Keys and values, each [rows, heads, places, width of a head]."""

@@ -12,11 +12,12 @@ from pipelines.artefact import load_model
 from pipelines.errors import ConfigError
 from pipelines.runs import Run
 from pipelines.task import Assets
+from pipelines.text.ids import Ids
 from pipelines.transfer import kind_of
 from pipelines.transfer.pair_presets import pair_preset
 from tasks.translation.attention import Transformer
 from tasks.translation.config import PRESET, Config
-from tasks.translation.parts import JOINT, SOURCE, TARGET, Ids, Parts
+from tasks.translation.parts import JOINT, SOURCE, TARGET, Parts
 from tasks.translation.recurrent import Recurrent
 
 STATES = "states"

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from pipelines.devices import compiled
+from pipelines.text.ids import Ids
+from pipelines.text.search import LEAST, Search
 from pipelines.transfer.pair_presets import longest_text
 from tasks.translation.backbones import written_by
 from tasks.translation.config import PRESET, Config
-from tasks.translation.parts import Ids
-from tasks.translation.search import LEAST, Search
 from tasks.translation.steppers import stepper_of
 
 BEAMS_AT_ONCE = 640

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.task import Assets, Encoder, Raw
+from pipelines.text.ids import Ids
 from tasks.translation.config import Config
 from tasks.translation.lengths import bounds
-from tasks.translation.parts import Ids
 
 __all__ = ["bounds", "encode", "marks", "padded_pair"]
 

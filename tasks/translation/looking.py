@@ -5,10 +5,11 @@ import numpy as np
 
 from pipelines.scoring import softmax
 from pipelines.task import Assets, Raw
+from pipelines.text.ids import PAD, Ids
 from tasks.translation.charts import Looked
 from tasks.translation.config import Config
 from tasks.translation.encoding import padded_pair
-from tasks.translation.parts import HIDDEN, PAD, Ids
+from tasks.translation.parts import HIDDEN
 from tasks.translation.vocabulary import vocabulary
 
 

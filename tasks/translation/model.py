@@ -6,11 +6,11 @@ from typing import Any
 import keras
 
 from pipelines.task import Assets, Built, Head, Metric
+from pipelines.text.ids import Ids
 from pipelines.transfer.pair_presets import pieces_table
 from tasks.translation.backbones import build_network, table_names, written_by
 from tasks.translation.config import PRESET, Config
 from tasks.translation.objective import Objective
-from tasks.translation.parts import Ids
 
 _UPDATED = ("_mixed", "_seen", "query", "keys", "_memory", "_found")
 """How the names of the projections of attention end."""

@@ -6,9 +6,10 @@ import keras
 
 from pipelines.devices import shapes_change
 from pipelines.losses import softmax_loss
+from pipelines.text.ids import Ids
 from tasks.translation.backbones import states_of, table_names
 from tasks.translation.config import PRESET, Config
-from tasks.translation.parts import Ids, places
+from tasks.translation.parts import places
 
 
 class Objective(keras.layers.Layer):

@@ -3,41 +3,16 @@
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from pipelines.task import Assets
 from tasks.translation.config import Config
 
-PAD = 0
-"""Of our own vocabularies."""
 JOINT, SOURCE, TARGET = "pieces", "source_pieces", "target_pieces"
 """Embeddings: a row for each piece; and assets: their names."""
 HIDDEN = -1e4
 """What is added to the logit of a place that must not be seen: no infinity, and of bfloat16 too."""
-
-
-@dataclass(frozen=True)
-class Ids:
-    """Pieces that are no text: by default those of our own vocabularies."""
-
-    pad: int = PAD
-    unknown: int = 1
-    start: int = 2
-    end: int = 3
-    size: int | None = None
-    """How many pieces there are, where a network has logits for more."""
-    before: int | None = None
-    """What stands before the start of a target, if anything."""
-    first: int | None = None
-    """What begins a source, if anything."""
-
-    @staticmethod
-    def of(assets: Assets) -> "Ids":
-        """Of a model: its asset `ids`, where it has others than ours."""
-        return Ids(**assets.get("ids", {}))
 
 
 class Parts:

@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.devices import forward
 from pipelines.raw import count_of, rows_of
 from pipelines.task import Assets, Predictor, Raw, Record
+from pipelines.text.ids import Ids
 from pipelines.text.pieces import prepared
 from tasks.translation import segments
 from tasks.translation.answers import answer
@@ -18,7 +19,6 @@ from tasks.translation.config import Config
 from tasks.translation.decoding import Decoder
 from tasks.translation.encoding import marks, padded_pair
 from tasks.translation.lengths import FEW, longest_source
-from tasks.translation.parts import Ids
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 
 _PAIRS = 64

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from tasks.translation.parts import PAD, Parts, hiding
+from pipelines.text.ids import PAD
+from tasks.translation.parts import Parts, hiding
 
 Memory = tuple[Any, Any, Any]
 """Of the source: its states and their keys, each [rows, S, width], and what hides padding, [rows, 1, S]."""

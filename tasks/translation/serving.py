@@ -12,12 +12,12 @@ from pipelines.errors import NotServed
 from pipelines.task import Assets, Record, Serving, Store
 from pipelines.text.pieces import END, PAD, Pieces
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
+from pipelines.text.search import Search
 from tasks.translation.config import PRESET, Config
 from tasks.translation.data.stores import as_column
 from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
 from tasks.translation.lengths import FEW, longest_source
 from tasks.translation.prediction import texts_of
-from tasks.translation.search import Search
 from tasks.translation.steppers import stepper_of
 from tasks.translation.vocabulary import Vocabulary, vocabulary
 

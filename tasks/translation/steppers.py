@@ -6,13 +6,14 @@ from typing import Any
 import keras
 
 from pipelines.devices import shapes_change
+from pipelines.text.ids import Ids
+from pipelines.text.search import Front, Stepper, Tensors, numbers
 from pipelines.transfer.pair_presets import DECODED, ENCODED, INPUTS, pair_logits
 from tasks.translation.attention import Pair, Transformer
 from tasks.translation.backbones import begun, table_names, there_are, written_by
 from tasks.translation.config import PRESET, Config
-from tasks.translation.parts import Ids, Parts, hiding
+from tasks.translation.parts import Parts, hiding
 from tasks.translation.recurrent import Recurrent
-from tasks.translation.search import Front, Stepper, Tensors, numbers
 
 
 def stepper_of(network: keras.Model, config: Config, ids: Ids | None = None) -> Stepper:

@@ -12,6 +12,7 @@ from pipelines.errors import DataError
 from pipelines.runs import Run
 from pipelines.task import Assets, Data
 from pipelines.text.cache import Tokens, tokenise
+from pipelines.text.ids import Ids
 from pipelines.transfer import kind_of
 from pipelines.transfer.pair_presets import pair_tokenizer
 from tasks.translation import data as pairs
@@ -20,7 +21,6 @@ from tasks.translation.data.stores import PairStore
 from tasks.translation.encoding import marks
 from tasks.translation.implied import imply
 from tasks.translation.lengths import fitting, padding
-from tasks.translation.parts import Ids
 from tasks.translation.vocabulary import SIDES, Cutter, Vocabulary, learnt, preset_asset, side_of, vocabulary
 
 

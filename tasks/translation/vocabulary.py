@@ -10,8 +10,8 @@ import numpy as np
 from pipelines.errors import StateError
 from pipelines.task import Assets
 from pipelines.text.pieces import Pieces, as_asset, learn
+from pipelines.text.preset_pieces import PresetPieces
 from tasks.translation.config import Config
-from tasks.translation.preset_pieces import PresetPieces
 
 KIND, OF_PRESET = "sentencepiece", "preset"
 SIDES = ("source", "target")

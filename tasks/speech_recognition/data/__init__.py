@@ -11,7 +11,7 @@ from pipelines import paired
 from pipelines.paired.parts import Part
 from pipelines.runs import Run
 from pipelines.task import Assets, CheckReport, Data, Problem, Raw, Store
-from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.config import CTC, Config
 from tasks.speech_recognition.data.checks import outside, outside_training, too_long
 from tasks.speech_recognition.data.inputs import inputs
 from tasks.speech_recognition.data.listed import Wanted
@@ -80,7 +80,7 @@ def references(store: Store) -> Raw:
 
 
 def _kind(config: Config, assets: Assets | None = None, *, strides: bool = True) -> paired.Kind:
-    characters = config.units == "characters"
+    characters = config.units == "characters" and config.decoder == CTC
     wanted = Wanted(
         config.columns,
         config.group_by,
@@ -95,11 +95,16 @@ def _kind(config: Config, assets: Assets | None = None, *, strides: bool = True)
             known = set(assets["alphabet"]) if characters else None
             return outside(parts, good, known, "that the model does not know", _LOST) if known else []
         found = too_long(parts, good, config.max_seconds)
-        if characters:
+        if characters and (strides or "decoder" in config.model_fields_set or _has_alphabet(config)):
             found += outside_training(parts, good) + _new_to_run(config, parts, good)
         return found
 
     return paired.Kind("recording", lambda spec, meter: read_source(spec, wanted, meter), _store, _describe, about)
+
+
+def _has_alphabet(config: Config) -> bool:
+    """Whether the run to start from writes characters that it has learnt; a preset may bring its own pieces."""
+    return (Path(config.pretrained or "") / "model" / "alphabet.json").is_file()
 
 
 def _new_to_run(config: Config, parts: Mapping[str, Part], good: Mapping[str, np.ndarray]) -> list[Problem]:

@@ -13,8 +13,6 @@ FRAMES, RATE, CHANNELS, CLIPPED = range(FACTS)
 
 _SILENT = 5e-4
 """-66 dB: a loudest sample that is below it is no speech, whatever was to be recorded."""
-_UNSCALED = 8.0
-"""A sample above it is no fraction of full scale, however hot the recording."""
 
 
 def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
@@ -34,10 +32,6 @@ def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
         clipped += _clipped(block)
     if not frames:
         raise BadExample("no-sound", "has a header and no sound behind it (0 samples): leave it out.")
-    if peak > _UNSCALED:
-        raise BadExample(
-            "unscaled", f"holds fractions up to {peak:,.0f}, where 1 is full scale: divide them, or save whole numbers."
-        )
     if peak < _SILENT:
         loudest = "there is nothing but zeros" if not peak else f"its loudest sample is at {20 * np.log10(peak):.0f} dB"
         raise BadExample("silence", f"is silent ({loudest}): leave it out.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PresetPieces:
-    """One tokenizer for both languages, as pipelines.text.pieces.Pieces has ours."""
+    """A tokenizer as pipelines.text.pieces.Pieces has ours; of translation one for both languages."""
 
     asset: dict[str, Any]
     """As pipelines.text.tokenizers takes it."""

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest translations of sentences, found a piece at a time; in keras.ops, of either backend.
+"""Beam search: the likeliest texts of what was read or heard, found a piece at a time; in keras.ops, on either backend.
 
 All is a function of tensors, a loop among them, so that it compiles to one graph. Rows do not know of each other.
 """
@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 from pipelines.devices import shapes_change
-from tasks.translation.parts import Ids
+from pipelines.text.ids import Ids
 
 _NEVER = -1e9
 """The log-probability of what is not to be; no infinity, of which differences would be no numbers."""
 LEAST = _NEVER / 2
-"""Below it is the score of what is no translation."""
+"""Below it is the score of what is no text."""
 
 Tensors = dict[str, Any]
 
@@ -36,10 +36,10 @@ class Front:
 
 
 class Stepper(Protocol):
-    """A network, a piece of the translation at a time."""
+    """A network, a piece of the text at a time."""
 
     def begin(self, source: Any) -> Tensors:
-        """What stays as it is, of int32 [rows, S]: each [rows, ...]."""
+        """What stays as it is, of the source: each [rows, ...]."""
 
     def memory(self, known: Tensors, beams: int, places: Any) -> tuple[Tensors, Tensors]:
         """What changes, at first: what follows its hypothesis, each [rows, beams, ...], and what stays in its beam,
@@ -70,9 +70,9 @@ class Search:
 
         Args:
             stepper: the network.
-            source: int32 [rows, S], padding behind each.
+            source: what the stepper takes, as int32 [rows, S], padding behind each.
             limits: int32 [rows], of pieces; not above length.
-            blank: int32 [rows, length], padding alone: what translations are written on.
+            blank: int32 [rows, length], padding alone: what texts are written on.
             penalty: float32, not negative.
         """
         known = {**stepper.begin(source), "limits": limits}
@@ -84,7 +84,7 @@ class Search:
         return self._best(state)
 
     def _shrinking(self, stepper: Stepper, known: Tensors, state: Tensors, last: Any, penalty: Any) -> tuple[Any, Any]:
-        """The search in parts, behind each of which rows that are done are left out: one sentence that finds no end
+        """The search in parts, behind each of which rows that are done are left out: one text that finds no end
         would keep all others waiting."""
 
         def going_on(place: Any, rows: Any, *_: Any) -> Any:
