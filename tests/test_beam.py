@@ -81,6 +81,11 @@ def notes(file: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def parts(file: Path) -> dict[int, str]:
+    """Which parts were predicted, and by which process."""
+    return {int(index): process for kind, index, process in notes(file) if kind == "part"}
+
+
 def test_two_workers_write_what_one_process_does(folder: Path) -> None:
     done = predicted(folder, "two.jsonl", BEAM, NOTES="two.notes", PAUSE="1")
     assert done.returncode == 0, done.stderr
@@ -89,12 +94,12 @@ def test_two_workers_write_what_one_process_does(folder: Path) -> None:
     (bad,) = (folder / "two.bad.jsonl").read_text().splitlines()
     assert bad == (folder / "one.jsonl").read_text().splitlines()[40]
     assert '"error"' in bad
-    seen = notes(folder / "two.notes")
-    parts = {index: process for kind, index, process in seen if kind == "part"}
-    assert sorted(parts) == [str(index) for index in range(SHARDS)]
-    assert len(set(parts.values())) == 2
-    assert Counter(process for kind, _, process in seen if kind == "model") == dict.fromkeys(set(parts.values()), 1)
-    launching = [loaded for kind, loaded, process in seen if kind == "end" and process not in parts.values()]
+    seen, made = notes(folder / "two.notes"), parts(folder / "two.notes")
+    workers = set(made.values())
+    assert sorted(made) == list(range(SHARDS))
+    assert len(workers) == 2
+    assert Counter(process for kind, _, process in seen if kind == "model") == dict.fromkeys(workers, 1)
+    launching = [loaded for kind, loaded, process in seen if kind == "end" and process not in workers]
     assert launching
     assert set(launching) == {"False"}, "TensorFlow was loaded where nothing is computed"
 
@@ -106,7 +111,7 @@ def test_what_a_kill_left_is_not_done_again(folder: Path) -> None:
     with (folder / "cut.log").open("w") as log:
         begun = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, start_new_session=True)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not notes(folder / "cut.notes")[1:] and begun.poll() is None and time.monotonic() < deadline:
+    while not parts(folder / "cut.notes") and begun.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(begun.pid, signal.SIGKILL)
     assert begun.wait() == -signal.SIGKILL, (folder / "cut.log").read_text()
@@ -119,7 +124,7 @@ def test_what_a_kill_left_is_not_done_again(folder: Path) -> None:
     done = predicted(folder, "cut.jsonl", BEAM, NOTES="again.notes")
     assert done.returncode == 0, done.stderr
     assert f"{len(there)} of {SHARDS} parts were there already" in done.stderr
-    assert {int(one[1]) for one in notes(folder / "again.notes") if one[0] == "part"} == {*range(SHARDS)} - there
+    assert parts(folder / "again.notes").keys() == {*range(SHARDS)} - there
     assert (folder / "cut.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
 
 
