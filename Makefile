@@ -51,7 +51,7 @@ test-airflow: .venv-airflow/stamp
 		.venv-airflow/bin/python -W error::DeprecationWarning tests/airflow_dags.py tests/golden/jobs
 
 test-beam: .venv-beam/stamp
-	.venv-beam/bin/pytest -q -rs tests/test_beam.py
+	.venv-beam/bin/pytest -q -rs -o faulthandler_timeout=1800 tests/test_beam.py
 
 docs: .venv/test.stamp
 	$(BIN)/python -m pipelines.cli.docs
