@@ -17,6 +17,7 @@ from typing import Any
 from pipelines import devices
 from pipelines.artefact import read_settings
 from pipelines.checkpoints import cannot_write
+from pipelines.choices import choose
 from pipelines.config import RunConfig, load_config, write_config
 from pipelines.console import Console, Silent
 from pipelines.errors import ConfigError, Preempted, StateError, WorkerLost
@@ -248,9 +249,11 @@ def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     # What comes after training is one process's work.
     workers = ALONE if "train" in run.finished_stages() else place()
     console, asked, changes = Console() if workers.is_chief else Silent(), command.asked, list[str]()
-    config = asked
+    config, chosen_by = asked, None
     if not run.is_new:
         config, changes = continued(run, command.task, asked, command.wished)
+    else:
+        config, chosen_by = choose(command.task, asked, console, workers)
     if workers.count > 1:
         console.say(f"workers: waiting for all {workers.count}")
     runtime = devices.start(config, workers)
@@ -258,7 +261,8 @@ def _prepare(run: Run, command: Command, interrupts: Interrupts) -> Execution:
     if run.is_new:
         about = start_manifest(command.task, run.path, command.words, config.seed, runtime.description)
         asked_for = asked.model_dump(mode="json")
-        run.write_json("manifest.json", {**about, "devices": _computing(config, runtime), "asked": asked_for})
+        about |= {"devices": _computing(config, runtime), "asked": asked_for}
+        run.write_json("manifest.json", about | ({"chosen_by": chosen_by} if chosen_by else {}))
     else:
         done = ", ".join(run.finished_stages()) or "nothing"
         console.say(f"run: {run.path} goes on; done before: {done}")

@@ -33,6 +33,10 @@ class RunError(SixfoldError):
     exit_code = 5
 
 
+class OutOfMemory(RunError):
+    """A batch does not fit into memory. The loop knows what to say of it."""
+
+
 class NotServed(SixfoldError):
     """A model that no SavedModel can be made of, and why. No failure of its run, which says so and goes on."""
 

@@ -92,6 +92,7 @@ class Execution:
             return
         self.run.write_settings(told["settings"])
         self.config, self.change_of_data = read_settings(self.run, self.task_name), told["change"]
+        devices.set_precision(self.config.precision)
         if self.data.fingerprint != told["data"]:
             raise StateError(
                 f"worker {workers.rank} finds other data at {self.config.data} than the chief does: "
@@ -162,14 +163,23 @@ class Execution:
         self.run.update_manifest(data_changes=changes)
         self.change_of_data = None
 
-    def read_data(self) -> None:
-        """Read the data; write run.yaml with all that it decides."""
+    def decide(self, data: Data | None = None) -> None:
+        """Fill in what the data, and the weights to start from, decide.
+
+        Args:
+            data: of the run, where they are read already.
+        """
         transfer.check_source(self.config, self.task_name)
         transfer.check_teacher(self.config, self.task_name, self.task)
+        self._data = data or self.data
+        self.change(**dict(self.task.resolve(self.config, self._data)))
+
+    def read_data(self) -> None:
+        """Read the data; write run.yaml with all that it decides."""
+        self.decide()
         data = self.data
         if self.config.pretrain_on is not None:
             _ = self.unlabelled  # what is wrong with it is said before anything is computed
-        self.change(**dict(self.task.resolve(self.config, data)))
         parts = self.config.accumulate * self.runtime.replicas
         largest = -(-len(data.splits["train"]) // parts) * parts
         if self.config.batch_size > largest:

@@ -24,6 +24,8 @@ class Fitting:
     """What a run learns, and how."""
 
     of: "Execution"
+    caches: bool = True
+    """Whether the features of a frozen backbone are computed beforehand."""
 
     def fit(self) -> None:
         """Train, stage by stage, and leave the weights to be scored on disk."""
@@ -50,8 +52,9 @@ class Fitting:
             with self.of.interrupts.postponed(workers.largest):
                 progress = train(trainer, progress, mine, spent=spent)
         assert progress is not None
+        last = self._keep_last(trainer, progress)
         if workers.is_chief:
-            self._record_trained(progress, checkpoints, self._keep_last(trainer, progress))
+            self._record_trained(progress, checkpoints, last)
             earlier.remove()
 
     def _checkpoints(self, kind: Kind = "train") -> Checkpoints:
@@ -95,7 +98,10 @@ class Fitting:
             return None
         file = self.of.run.path / "state" / LAST
         about = {"epoch": progress.epoch, "step": progress.step}
-        digest = save_arrays(file, trainer.steps.weights(averaged=False), about)
+        weights = trainer.steps.weights(averaged=False)
+        if not self.of.runtime.workers.is_chief:
+            return None
+        digest = save_arrays(file, weights, about)
         return {"epoch": progress.epoch, "file": LAST, "sha256": digest}
 
     def _pretrain(self, checkpoints: Checkpoints) -> float:
@@ -117,7 +123,9 @@ class Fitting:
         config = self._chosen(config, built.model, stream)
         lengths = stream.order.shapes > 1
         norms = config.accumulate, config.clip_norm
-        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, shard_tables=config.shard_tables)
+        split = {"shard_tables": config.shard_tables, "model_parallel": config.model_parallel}
+        scaled = config.precision == "mixed_float16"
+        settings = StepSettings(*norms, jit=config.jit == "on", lengths=lengths, **split, scaled=scaled)
         steps = self.of.runtime.steps(built, optimizer, settings)
         places = self.of.run, config, built, steps, stream, None, self.of.console, self.of.task.unit
         workers = self.of.runtime.workers
@@ -140,8 +148,7 @@ class Fitting:
         from pipelines.devices.settings import StepSettings
         from pipelines.preparation import choose_fused, make_optimizer
         from pipelines.training import Trainer
-        from pipelines.transfer.features import cached
-        from pipelines.transfer.freezing import head_layers, layer_rates
+        from pipelines.transfer.freezing import layer_rates
 
         built: Built = self.of.built
         if not stage.is_final or stage.number:
@@ -151,14 +158,8 @@ class Fitting:
         for split, training in (("train", True), ("valid", False)):
             encoder = self.of.task.encode(self.of.config, self.of.data.assets, training)
             streams[split] = self._stream(self.of.data.splits[split], encoder, training=training)
-        head_alone = stage.unfreeze == "none" and self.of.config.lora_rank is None
-        if built.cacheable and built.head and head_alone and self.of.config.teacher is None:
-            built, streams = cached(
-                built, streams, self.of.run.path / "state", self.of.data.fingerprint, self.of.console
-            )
-        elif built.head and head_alone and head_layers(built.model, built.head):
-            why = "the teacher sees them too" if self.of.config.teacher else f"training varies the {self.of.task.unit}s"
-            self.of.console.say(f"features: computed in every epoch, as {why}; without that, once")
+        if stage.unfreeze == "none" and self.of.config.lora_rank is None and self.caches:
+            built, streams = self._with_features(built, streams)
         decay = self.of.config.layer_decay
         rates = layer_rates(built.model, built.head, decay) if decay is not None and built.head else ()
         with self.of.runtime.scope():
@@ -170,11 +171,26 @@ class Fitting:
         norms = config.accumulate, config.clip_norm, config.l1, config.l2
         fused = choose_fused(config, built.model, self.of.runtime.device)
         rows = len(set(streams["train"].batching.batch_sizes)) > 1
-        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, config.shard_tables, rows)
+        tables, parallel = config.shard_tables, config.model_parallel
+        more = tables, rows, parallel, config.precision == "mixed_float16"
+        settings = StepSettings(*norms, config.average, jit, rates, lengths, fused, *more)
         steps = self.of.runtime.steps(built, optimizer, settings)
         run, console, unit = self.of.run, self.of.console, self.of.task.unit
         places = run, config, built, steps, streams["train"], streams["valid"], console, unit
         return Trainer(*places, checkpoints, stage, self.of.interrupts, workers=self.of.runtime.workers)
+
+    def _with_features(self, built: Built, streams: dict[str, Any]) -> tuple[Built, dict[str, Any]]:
+        """The head alone, on what the frozen backbone makes of the examples, where it makes the same in every epoch."""
+        from pipelines.transfer.features import cached
+        from pipelines.transfer.freezing import head_layers
+
+        if built.cacheable and built.head and self.of.config.teacher is None:
+            folder = self.of.run.path / "state"
+            return cached(built, streams, folder, self.of.data.fingerprint, self.of.console)
+        if built.head and head_layers(built.model, built.head):
+            why = "the teacher sees them too" if self.of.config.teacher else f"training varies the {self.of.task.unit}s"
+            self.of.console.say(f"features: computed in every epoch, as {why}; without that, once")
+        return built, streams
 
     def _taught(self, built: Built) -> Built:
         """What is trained with the teacher beside it, if there is one."""
@@ -196,7 +212,9 @@ class Fitting:
         batching = replace(batching, partners=batching.partners and partners)
         workers, parts = self.of.runtime.workers, self.of.config.accumulate if training else 1
         share = Share(workers.rank, workers.count, parts, self.of.runtime.shares)
-        return Stream(store, encoder, batching, self.of.config.seed, training=training, share=share)
+        return Stream(
+            store, encoder, batching, self.of.config.seed, training=training, share=share, alike=self.of.runtime.alike
+        )
 
     def _settle(self, model: Any, stream: Any, stage: Stage) -> Any:
         """The config with what is chosen automatically; it stands in run.yaml before the first step, where there is
@@ -221,7 +239,7 @@ class Fitting:
         from pipelines.preparation import choose_jit, choose_steps
 
         about = config, model, self.of.runtime.device, stream.order.shapes, self.of.built.gains_by_xla
-        replicas = config.jit == "auto" and self.of.runtime.shares > 1  # the steps of replicas are not compiled
+        replicas = config.jit != "on" and self.of.runtime.shares > 1  # the steps of replicas are not compiled
         jit = "on" if config.backend == "jax" or (not replicas and choose_jit(*about)) else "off"
         steps = config.steps_per_execution
         if steps is None:  # the others may have longer rows in the first batch

@@ -33,14 +33,14 @@ def make_optimizer(config: RunConfig, model: keras.Model) -> keras.optimizers.Op
 
 
 def choose_jit(config: RunConfig, model: keras.Model, device: str, shapes: int = 1, gains: bool = True) -> bool:
-    """Whether to compile with XLA: on CPUs it slows convolutions and recurrent layers down, what is computed in
-    bfloat16, and models that say so (`gains`), and speeds the others up; batches of several shapes cost a compilation
-    each, which takes longer than it saves."""
+    """Whether to compile with XLA, where nobody has said or measured it: on CPUs it slows convolutions and recurrent
+    layers down, what is computed in fewer bits, and models that say so (`gains`), and speeds the others up; batches of
+    several shapes cost a compilation each, which takes longer than it saves."""
     if device == "tpu":
         return False  # whatever runs there is compiled with XLA already
-    if config.jit != "auto":
+    if config.jit in ("on", "off"):
         return config.jit == "on"
-    if device == "cpu" and (not gains or shapes > 1 or config.precision == "mixed_bfloat16"):
+    if device == "cpu" and (not gains or shapes > 1 or config.precision != "float32"):
         return False
     slow = (
         keras.layers.Conv1D,

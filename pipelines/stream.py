@@ -6,15 +6,15 @@ of several batches of one shape, so that one Python call and one device call ser
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, OutOfMemory
 from pipelines.task import Batching, Encoder, Raw, Store
 
 # Encoders are written as graphs; converting them would only cost time, and leave files in the temporary folder.
@@ -126,6 +126,8 @@ class Stream:
         seed: of the order and of the examples' keys.
         training: whether the order is shuffled anew each epoch.
         share: of each batch, that is read here; by default all.
+        alike: where all workers' shares must have the same sides, as long as the longest of them all: int32 [n], none
+            below 0, of each worker -> the largest each.
     """
 
     def __init__(
@@ -137,9 +139,10 @@ class Stream:
         *,
         training: bool,
         share: Share = WHOLE,
+        alike: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.store, self.batching, self.seed, self.training = store, batching, seed, training
-        self.share = share
+        self.share, self.alike = share, alike
         self._store = store
         self._encode = encode
         self._seed = seed
@@ -185,19 +188,24 @@ class Stream:
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(found, [None, 2]))
 
         starts = epochs.flat_map(_graph(rows))
-        return starts.map(_graph(self._block), num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).with_options(options)
+        blocks = starts.map(_graph(partial(self._block, self.share)), num_parallel_calls=tf.data.AUTOTUNE)
+        return blocks.prefetch(2).with_options(options)
 
     def iterate(self, first: int, last: int, longest: int) -> Iterator[Any]:
         """The same blocks, one by one.
 
         Raises:
             DataError: an example cannot be encoded: which, and why.
+            OutOfMemory: a block does not fit.
         """
         step = first
         try:
             for block in self.blocks(first, last, longest):
-                yield block
-                step += int(block[2].shape[0])
+                length = int(block[2].shape[0])
+                yield block if self.alike is None else self._as_long(block, step, length)
+                step += length
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemory from error
         except tf.errors.OpError as error:
             raise self._blame(step, min(last, step + 8 * longest), error) from error
 
@@ -220,11 +228,27 @@ class Stream:
                     )
         return error
 
-    def _block(self, row: tf.Tensor) -> Any:
+    def _as_long(self, block: Any, step: int, length: int) -> Any:
+        """The same, as long as it is in the batch that all workers have together.
+
+        How long rows are made hangs on the longest, which another worker may have: then all of them are encoded.
+        """
+        assert self.alike is not None
+        sides = np.array([side for tensor in tf.nest.flatten(block) for side in tensor.shape[2:]], np.int32)
+        if np.array_equal(self.alike(sides), sides):
+            return block
+        whole = self._block(WHOLE, tf.constant([step, length], tf.int64))
+        rows = self.share.rows(int(whole[2].shape[1]))
+        x, y, weight = tf.nest.map_structure(lambda tensor: tf.gather(tensor, np.maximum(rows, 0), axis=1), whole)
+        counted = tf.reshape(tf.constant(rows >= 0, weight.dtype), [1, -1] + [1] * (weight.shape.rank - 2))
+        return x, y, weight * counted
+
+    def _block(self, share: Share, row: tf.Tensor) -> Any:
         start, length = row[0], row[1]
         names = ["_key", "_weight", *self._columns]
         specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32), *self._columns.values()]
-        columns = tf.numpy_function(self._fetch, [start, length], [spec.dtype for spec in specs], stateful=False)
+        types, fetch = [spec.dtype for spec in specs], partial(self._fetch, share)
+        columns = tf.numpy_function(fetch, [start, length], types, stateful=False)
         for column, spec in zip(columns, specs, strict=True):
             column.set_shape(spec.shape)
         raw = dict(zip(names, columns, strict=True))
@@ -233,10 +257,10 @@ class Stream:
         weight = weight * tf.reshape(filled, [-1] + [1] * (weight.shape.rank - 1))
         return tf.nest.map_structure(lambda tensor: _fold(tensor, length), (x, y, weight))
 
-    def _fetch(self, start: np.int64, length: np.int64) -> list[np.ndarray]:
+    def _fetch(self, share: Share, start: np.int64, length: np.int64) -> list[np.ndarray]:
         epoch, place = divmod(int(start), self.order.steps)
         steps = self.order.epoch(epoch)[place : place + int(length)]
-        mine = self.share.rows(steps[0].indices.size)
+        mine = share.rows(steps[0].indices.size)
         indices = np.concatenate([step.indices[mine] for step in steps])
         weight = np.concatenate([(mine >= 0) & (mine < step.rows) for step in steps]).astype(np.float32)
         return [example_keys(self._seed, epoch, indices), weight, *self._raw(indices, epoch).values()]

@@ -1,5 +1,6 @@
 """The training loop, shared by all tasks: epochs of blocks, validation, best epoch, early stopping, saved states."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.checkpoints import Checkpoints, State
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, option_name, shown
 from pipelines.console import Console, speed
 from pipelines.devices.steps import Steps
-from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.errors import ConfigError, OutOfMemory, RunError, StateError
 from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.progress import Clock, Progress
 from pipelines.runs import Run
@@ -120,9 +121,12 @@ def train(
                 save(trainer, progress, clock)
             trainer.checkpoints.wait()
         raise
+    except OutOfMemory as error:
+        trainer.checkpoints.wait()
+        raise RunError(_too_large(trainer, progress)) from error
     finally:
         trainer.checkpoints.close()
-        trainer.steps.release()
+    trainer.steps.release()
     return progress
 
 
@@ -194,7 +198,8 @@ def train_epoch(trainer: Trainer, progress: Progress, blocks: Iterator[Any], clo
         done = trainer.train.rows(start, progress.step) if progress.step > start else 0
         while progress.step < end:
             trainer.interrupts.check()
-            if clock.is_due(progress):
+            # All at once: each may have a part of the state.
+            if trainer.workers.largest(clock.is_due(progress)):
                 save(trainer, progress, clock)
             began, before = time.perf_counter(), progress.step
             loss = _train_block(trainer, progress, next(blocks))
@@ -278,6 +283,23 @@ def means(sums: np.ndarray, built: Built, *, training: bool = False) -> dict[str
     left_out = {name for name, metric in built.metrics.items() if training and not metric.in_training}
     named = zip(["loss", *built.metrics], [sums[0], *sums[2:]], strict=True)
     return {name: float(value) / weight for name, value in named if name not in left_out}
+
+
+def _too_large(trainer: Trainer, progress: Progress) -> str:
+    """What to do where a batch does not fit into memory."""
+    config = trainer.config
+    measures = [name for name in type(config).model_fields if name.endswith("_per_batch")]
+    measure = next((name for name in measures if getattr(config, name) is not None), "batch_size")
+    lower = [f"lower {option_name(measure)} (now {shown(getattr(config, measure))})"]
+    lower.append(f"compute each batch in parts with --accumulate {2 * config.accumulate}")
+    lower += ["or take --precision mixed_bfloat16"] if config.precision == "float32" else []
+    saved = trainer.run.checkpoints("train" if trainer.valid else "pretrain")
+    state = f"the state of step {saved[-1]['step']} is kept" if saved else "no state was saved yet"
+    return (
+        f"out of memory after step {progress.step} ({trainer.event} {progress.epoch + 1}), in {config.precision}: "
+        f"{', '.join(lower)}. Each makes another run of it, in a new folder or with --overwrite; {state}, and "
+        f"sixfold resume {shlex.quote(str(trainer.run.path))} goes on as it was where there is more memory."
+    )
 
 
 def _check_finite(trainer: Trainer, progress: Progress, sums: np.ndarray) -> None:

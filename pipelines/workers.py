@@ -27,6 +27,8 @@ class Workers:
     count: int = 1
     add: Callable[[np.ndarray], np.ndarray] = lambda numbers: numbers
     """int32 [n] of each worker -> their sum int32 [n], on every worker."""
+    coordinator: str = ""
+    """host:port of the chief."""
 
     @property
     def is_chief(self) -> bool:
@@ -35,44 +37,84 @@ class Workers:
 
     def largest(self, number: int) -> int:
         """Of every worker's number, none below 0, the largest."""
-        numbers = np.zeros(self.count, np.int32)
-        numbers[self.rank] = number
-        return int(self.add(numbers).max())
+        return int(self.most(np.array([number], np.int32))[0])
+
+    def most(self, numbers: np.ndarray) -> np.ndarray:
+        """int32 [n]: of every worker's numbers [n], none below 0, the largest each."""
+        every = np.zeros((self.count, numbers.size), np.int32)
+        every[self.rank] = numbers
+        largest: np.ndarray = self.add(every.reshape(-1)).reshape(every.shape).max(0)
+        return largest
 
     def from_chief(self, content: bytes = b"") -> bytes:
         """The chief's content, on every worker; that of the others does not matter."""
         if self.count == 1:
             return content
         content = content if self.is_chief else b""
-        words, rest = self.add(np.array([-(-len(content) // 4), -len(content) % 4], np.int32)).tolist()
-        mine = np.zeros(words, np.int32)
-        mine.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
-        parts = [self.add(mine[at : at + _WORDS_AT_ONCE]) for at in range(0, words, _WORDS_AT_ONCE)]
-        return b"".join(part.tobytes() for part in parts)[: 4 * words - rest]
+        size = self.add(np.array([-(-len(content) // 4), -len(content) % 4], np.int32))
+        words, rest = size.tolist()
+        return self._joined(content.ljust(4 * words, b"\0"))[: 4 * words - rest]
+
+    def joined(self, part: np.ndarray) -> np.ndarray:
+        """An array of which each worker has some elements and zeros for the others, whole on every worker."""
+        content = part.tobytes()
+        whole = self._joined(content.ljust(-(-len(content) // 4) * 4, b"\0"))
+        return np.frombuffer(bytearray(whole), part.dtype, part.size).reshape(part.shape)
+
+    def _joined(self, content: bytes) -> bytes:
+        """Of contents of one length, a multiple of 4, each worker's own bits, where the others have zeros."""
+        mine = np.frombuffer(content, np.int32)
+        parts = [self.add(mine[at : at + _WORDS_AT_ONCE]) for at in range(0, mine.size, _WORDS_AT_ONCE)]
+        return b"".join(part.tobytes() for part in parts)
 
 
 ALONE = Workers()
 
 
-def place() -> Workers:
-    """This process's place by TF_CONFIG; alone where that is not set, or names one worker.
+@dataclass(frozen=True)
+class Cluster:
+    """The processes of a run, and which of them this one is."""
+
+    members: dict[str, list[str]]
+    """Kind, chief or worker, -> host:port of each."""
+    kind: str
+    index: int
+
+
+def cluster() -> Cluster | None:
+    """What TF_CONFIG says; None where it is not set.
 
     Raises:
-        ConfigError: TF_CONFIG is not what TensorFlow takes, or names other kinds of processes.
+        ConfigError: it is not what TensorFlow takes, or names other kinds of processes.
     """
     text = os.environ.get(VARIABLE)
     if not text:
-        return ALONE
+        return None
     try:
         told = json.loads(text)
-        cluster, kind, index = told["cluster"], told["task"]["type"], int(told["task"]["index"])
-        chiefs, workers = len(cluster.get("chief", [])), len(cluster.get("worker", []))
-        known = {"chief": range(chiefs), "worker": range(workers)}
-        if cluster.keys() - known.keys() or chiefs > 1 or index not in known[kind]:
+        members, kind, index = told["cluster"], told["task"]["type"], int(told["task"]["index"])
+        known = {kind: range(len(members.get(kind, []))) for kind in ("chief", "worker")}
+        if members.keys() - known.keys() or len(known["chief"]) > 1 or index not in known[kind]:
+            raise ValueError
+        if not all(isinstance(one, str) and ":" in one for hosts in members.values() for one in hosts):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f'{VARIABLE}: {text!r} names no worker of a cluster, as {{"cluster": {{"worker": ["host:port", ...]}}, '
             '"task": {"type": "worker", "index": 0}} does: set it so, or unset it.'
         ) from None
-    return Workers(index + chiefs * (kind == "worker"), chiefs + workers)
+    return Cluster(members, kind, index)
+
+
+def place() -> Workers:
+    """This process's place by TF_CONFIG; alone where that is not set, or names one worker.
+
+    Raises:
+        ConfigError: see `cluster`.
+    """
+    found = cluster()
+    if found is None:
+        return ALONE
+    chiefs, workers = (found.members.get(kind, []) for kind in ("chief", "worker"))
+    rank = found.index + len(chiefs) * (found.kind == "worker")
+    return Workers(rank, len(chiefs) + len(workers), coordinator=[*chiefs, *workers][0])

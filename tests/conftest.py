@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,12 @@ import pytest
 
 QUICK_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 """On JAX all is compiled, which is most of a test's time: machine code that is not polished does the same."""
+
+
+def told(rank: int, ports: list[int]) -> str:
+    """TF_CONFIG of one of the workers on these ports."""
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}})
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_schema() -> None:
     assert set(properties) == {"task", *registry.config_class(TASK).model_fields}
     assert document["additionalProperties"] is False
     assert properties["task"]["const"] == TASK
-    assert properties["batch_size"]["minimum"] == 1
+    assert properties["batch_size"]["anyOf"] == [{"minimum": 1, "type": "integer"}, {"const": "auto", "type": "string"}]
     assert properties["optimizer"]["enum"] == ["sgd", "adam", "adamw", "rmsprop", "lion"]
     assert {"type": "string"} in properties["split"]["anyOf"]
     assert {"type": "null"} in properties["columns"]["anyOf"]
@@ -235,3 +235,6 @@ def test_words_come_from_type_and_range() -> None:
     fields: dict[str, FieldInfo] = Config.model_fields
     assert allowed(fields["ratio"]).words == "a number above 0 and of at most 2"
     assert allowed(fields["sizes"]).words == "whole numbers"
+    batch = allowed(fields["batch_size"])
+    assert (batch.kind, batch.choices, batch.range) == ("whole", ("auto",), "at least 1")
+    assert allowed(fields["jit"]).words == "one of auto, on, off, or none"

@@ -12,12 +12,12 @@ from pipelines.errors import ConfigError
 TASK = "image-classification"
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"batch_size": "0"}, "--batch-size takes a whole number of at least 1, not 0."),
-    ({"batch_size": "-4"}, "--batch-size takes a whole number of at least 1, not -4."),
-    ({"batch_size": "many"}, "--batch-size takes a whole number of at least 1, not many."),
-    ({"batch_size": "12.5"}, "--batch-size takes a whole number of at least 1, not 12.5."),
-    ({"batch_size": ""}, "--batch-size takes a whole number of at least 1, not ''."),
-    ({"batch_size": "none"}, "--batch-size takes a whole number of at least 1, not none."),
+    ({"batch_size": "0"}, "--batch-size takes a whole number of at least 1, or auto, not 0."),
+    ({"batch_size": "-4"}, "--batch-size takes a whole number of at least 1, or auto, not -4."),
+    ({"batch_size": "many"}, "--batch-size takes a whole number of at least 1, or auto, not many."),
+    ({"batch_size": "12.5"}, "--batch-size takes a whole number of at least 1, or auto, not 12.5."),
+    ({"batch_size": ""}, "--batch-size takes a whole number of at least 1, or auto, not ''."),
+    ({"batch_size": "none"}, "--batch-size takes a whole number of at least 1, or auto, not none."),
     ({"epochs": 1.5}, "--epochs takes a whole number of at least 1, not 1.5."),
     ({"epochs": None}, "--epochs takes a whole number of at least 1, not none."),
     ({"limit": "0"}, "--limit takes a whole number of at least 1, or none, not 0."),
@@ -38,9 +38,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         "--require gpu:0: takes gpu or tpu, alone or with the number that this process must see, as in gpu:2.",
     ),
     (
-        {"precision": "mixed_float16"},
-        "--precision mixed_float16: gradients below 6e-8 are 0 in float16 unless the loss is scaled, which the "
-        "training step does not do: take mixed_bfloat16, which has the range of float32, or float32.",
+        {"precision": "float16"},
+        "--precision takes one of auto, float32, mixed_bfloat16, mixed_float16, not float16: did you mean float32?",
     ),
     (
         {"require": "gpu", "device": "cpu"},
@@ -80,13 +79,13 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         {"batch_size": 0, "epochs": "x", "lr": 1},
         "3 settings are wrong:\n"
         "  unknown option --lr; --help lists those there are.\n"
-        "  --batch-size takes a whole number of at least 1, not 0.\n"
+        "  --batch-size takes a whole number of at least 1, or auto, not 0.\n"
         "  --epochs takes a whole number of at least 1, not x.",
     ),
 ]
 
 FILES: list[tuple[str, str]] = [
-    ("epochs: 3\nbatch_size: 0\n", "run.yaml line 2: batch_size takes a whole number of at least 1, not 0."),
+    ("epochs: 3\nbatch_size: 0\n", "run.yaml line 2: batch_size takes a whole number of at least 1, or auto, not 0."),
     ("# a\n\nepochs: two\n", "run.yaml line 3: epochs takes a whole number of at least 1, not two."),
     ("epochs:\n", "run.yaml line 1: epochs takes a whole number of at least 1, not ''."),
     ("epochs: null\n", "run.yaml line 1: epochs takes a whole number of at least 1, not null."),
@@ -97,7 +96,7 @@ FILES: list[tuple[str, str]] = [
         "run.yaml line 1: epochs takes a whole number of at least 1, not a mapping: settings are flat.",
     ),
     ("epochs: [[1]]\n", "run.yaml line 1: epochs is nested: settings are flat, one `field: value` a line."),
-    ("jit: maybe\n", "run.yaml line 1: jit takes one of auto, on, off, not maybe."),
+    ("jit: maybe\n", "run.yaml line 1: jit takes one of auto, on, off, or none, not maybe."),
     ("deterministic: 2\n", "run.yaml line 1: deterministic takes yes or no, not 2."),
     ("split: [0.8, 0.1]\n", "run.yaml line 1: split takes three numbers, as in 0.8,0.1,0.1, not 0.8,0.1."),
     (
@@ -195,7 +194,7 @@ def test_unknown_task() -> None:
 
 def test_from_python_a_setting_has_its_own_name() -> None:
     assert sentence(options={"epoch": 3}) == "unknown setting 'epoch': did you mean epochs?"
-    assert sentence(options={"batch_size": 0}) == "batch_size takes a whole number of at least 1, not 0."
+    assert sentence(options={"batch_size": 0}) == "batch_size takes a whole number of at least 1, or auto, not 0."
     assert sentence(options={"batch_size": 10, "accumulate": 3}).endswith(
         "(batch_size: argument, accumulate: argument)."
     )

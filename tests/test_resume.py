@@ -226,8 +226,8 @@ def test_the_state_of_another_run_is_refused(stopped: Path) -> None:
 
 RULES = {
     "free": {
-        *("device", "require", "shard_tables", "stop_step", "max_minutes", "save_every", "run_dir", "overwrite"),
-        "allow_changed_data",
+        *("device", "require", "shard_tables", "model_parallel", "stop_step", "max_minutes", "save_every"),
+        *("run_dir", "overwrite", "allow_changed_data"),
     },
     "grows": {"epochs"},
 }

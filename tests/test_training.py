@@ -18,7 +18,7 @@ from pipelines.config import RunConfig
 from pipelines.console import Console
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import Steps
-from pipelines.errors import RunError, StateError
+from pipelines.errors import OutOfMemory, RunError, StateError
 from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.preparation import choose_jit, choose_steps, make_optimizer
 from pipelines.runs import Run
@@ -233,6 +233,30 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_best(tmp_path: Pa
     ):
         train(trainer)
     assert RunError.exit_code == 5
+
+
+def test_out_of_memory_says_what_to_lower_and_keeps_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_for(tmp_path, configured(steps_per_execution=1))
+    compute, calls = trainer.steps.train, list[int]()
+
+    def fail(block: Any, rates: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 5:  # of 3 steps an epoch
+            raise OutOfMemory
+        return compute(block, rates)
+
+    monkeypatch.setattr(trainer.steps, "train", fail)
+    with pytest.raises(RunError, match=r"^out of memory after step 4 \(epoch 2\), in float32: lower ") as raised:
+        train(trainer)
+    for part in (
+        "--batch-size (now 20)",
+        "--accumulate 2",
+        "--precision mixed_bfloat16",
+        "the state of step 3 is kept",
+    ):
+        assert part in str(raised.value)
+    again = trainer_for(tmp_path, configured(steps_per_execution=1))
+    assert go_on(again).epoch == 3
 
 
 def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,19 +23,17 @@ from pipelines.launching import _free_ports
 from pipelines.runs import Run
 from pipelines.stream import Share
 from pipelines.workers import VARIABLE, Workers, place
+from tests.conftest import QUICK_TO_COMPILE, told
 
 RNG = np.random.default_rng(0)
 ROOT = Path(__file__).parent.parent
 QUICK = ["image-classification", "text-sentiment"]
 """One of fixed shapes, one of any length; the others are slow."""
+BACKENDS = ["tensorflow", "jax"]
+TOLERANCE = 1e-4
 BOUND_SECONDS = 60.0
 SMALL = ["run", "image-classification", "--backbone", "mlp", "--limit", "80", "--batch-size", "16", "--epochs", "20"]
-SMALL += ["--save-every", "1", "--steps-per-execution", "1"]
-
-
-def told(rank: int, ports: list[int]) -> str:
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}})
+SMALL += ["--save-every", "1", "--steps-per-execution", "1", "--optimizer", "sgd", "--dropout", "0", "--average", "0.9"]
 
 
 def start(*words: object, **environment: str) -> subprocess.Popen[str]:
@@ -92,6 +92,21 @@ def test_what_names_no_worker_is_refused(monkeypatch: pytest.MonkeyPatch, text: 
         place()
 
 
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """JAX itself would crash."""
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+    from pipelines.devices.jax_workers import _check_port
+
+    with (
+        socket.create_server(("", 0)) as taken,
+        pytest.raises(ConfigError, match="the chief cannot listen at the port"),
+    ):
+        _check_port(f"127.0.0.1:{taken.getsockname()[1]}")
+    with pytest.raises(ConfigError, match="the chief cannot listen at the port of its address here:none"):
+        _check_port("here:none")
+    _check_port(f"127.0.0.1:{_free_ports(1)[0]}")
+
+
 def test_what_workers_ask_each_other() -> None:
     """Two in turn, where what the second adds is known."""
     others = np.zeros(0, np.int32)
@@ -108,6 +123,19 @@ def test_what_workers_ask_each_other() -> None:
         assert Workers(0, 2, add).from_chief(content) == content
     assert Workers().from_chief(b"mine") == b"mine"
     assert Workers().largest(3) == 3
+
+
+def test_what_workers_put_together() -> None:
+    """Of two: a part of this one's with the other's, bit by bit; and the larger of their numbers."""
+    whole = np.array([1.5, -0.0, np.nan, 3.0, -2.0, 7.0, 9.0], np.float16)
+    mine, others = whole.copy(), whole.copy()
+    mine[4:], others[:4] = 0, 0
+    words = np.frombuffer(others.tobytes() + b"\0\0", np.int32)
+    found = Workers(0, 2, lambda numbers: numbers + words).joined(mine.reshape(7, 1))
+    assert (found.shape, found.dtype, found.tobytes()) == ((7, 1), whole.dtype, whole.tobytes())
+    more = np.array([0, 0, 0, 5, 1, 2], np.int32)
+    np.testing.assert_array_equal(Workers(0, 2, lambda numbers: numbers + more).most(np.array([3, 4, 2])), [5, 4, 2])
+    np.testing.assert_array_equal(Workers().most(np.array([3, 4])), [3, 4])
 
 
 def test_the_chiefs_state_is_that_of_all() -> None:
@@ -166,26 +194,34 @@ def test_a_share_of_each_part() -> None:
     assert [Share(rank, 2, replicas=2).rows(3).tolist() for rank in range(2)] == [[0, 1], [2, -1]]
 
 
-def follow(tasks: list[str], folder: Path) -> None:
-    child = Path(__file__).parent / "contract_run.py"
-    words = [child, "workers", ",".join(tasks), folder]
-    ended([start(*words), *pair(*words)])
+def environment(backend: str) -> dict[str, str]:
+    if backend == "jax":
+        pytest.importorskip("jax", reason="the JAX backend is an extra")
+        return QUICK_TO_COMPILE
+    return {}
+
+
+def follow(tasks: list[str], folder: Path, backend: str) -> None:
+    words = [Path(__file__).parent / "contract_run.py", "workers", ",".join(tasks), folder, backend]
+    ended([start(*words, **environment(backend)), *pair(*words, **environment(backend))])
     for task in tasks:
         one, first, second = (
             json.loads((folder / f"{task}-{name}.json").read_text()) for name in ("0-of-1", "0-of-2", "1-of-2")
         )
         assert len(one) == 20
         assert first == second
-        np.testing.assert_allclose(first, one, rtol=1e-4, err_msg=task)
+        np.testing.assert_allclose(first, one, rtol=TOLERANCE, err_msg=task)
 
 
-def test_two_workers_follow_one_device(tmp_path: Path) -> None:
-    follow(QUICK, tmp_path)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_workers_follow_one_device(tmp_path: Path, backend: str) -> None:
+    follow(QUICK, tmp_path, backend)
 
 
 @pytest.mark.slow
-def test_two_workers_follow_one_device_in_every_other_task(tmp_path: Path) -> None:
-    follow([task for task in registry.TASKS if task not in QUICK], tmp_path)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_workers_follow_one_device_in_every_other_task(tmp_path: Path, backend: str) -> None:
+    follow([task for task in registry.TASKS if task not in QUICK], tmp_path, backend)
 
 
 def test_replicas_drop_differently(tmp_path: Path) -> None:
@@ -199,8 +235,8 @@ def test_replicas_drop_differently(tmp_path: Path) -> None:
     assert (first["told"], first["most"]) == ("of the chief", 7)
 
 
-def launched(*words: object) -> subprocess.Popen[str]:
-    return start("-m", "pipelines.cli", "launch", "--workers", "2", *words)
+def launched(*words: object, workers: int = 2, **environment: str) -> subprocess.Popen[str]:
+    return start("-m", "pipelines.cli", "launch", "--workers", str(workers), *words, **environment)
 
 
 def stopped(folder: Path, worker: subprocess.Popen[str], stop: Callable[[], None]) -> tuple[int, str, float]:
@@ -220,21 +256,74 @@ def workers_of(launcher: subprocess.Popen[str]) -> list[int]:
     return sorted(map(int, Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()))
 
 
-def test_a_worker_that_is_killed_ends_the_others_and_the_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    whole = launched(*SMALL, "--run-dir", tmp_path / "whole")
-    ended([whole])
-    first = launched(*SMALL, "--run-dir", tmp_path / "run")
-    code, said, seconds = stopped(tmp_path / "run", first, lambda: os.kill(workers_of(first)[1], signal.SIGKILL))
+@pytest.fixture(scope="module", params=BACKENDS)
+def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with the run `whole`, and the run `run` of which a worker was killed; and what further ones need."""
+    folder, needs = tmp_path_factory.mktemp("killed"), environment(request.param)
+    words = [*SMALL, "--backend", request.param, "--run-dir"]
+    ended([launched(*words, folder / "whole", **needs)])
+    first = launched(*words, folder / "run", **needs)
+    code, said, seconds = stopped(folder / "run", first, lambda: os.kill(workers_of(first)[1], signal.SIGKILL))
     assert code == 75, said
     assert "[0] stopped, as another worker is gone, after step" in said
     assert seconds < BOUND_SECONDS
-    second = launched("resume", tmp_path / "run")
-    code, said, _ = stopped(tmp_path / "run", second, lambda: second.send_signal(signal.SIGTERM))
+    return folder, needs
+
+
+def test_a_run_of_which_a_worker_was_killed_goes_on_bit_for_bit(
+    killed: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    folder, needs = killed
+    run = Path(shutil.copytree(folder / "run", tmp_path / "run"))
+    second = launched("resume", run, **needs)
+    code, said, _ = stopped(run, second, lambda: second.send_signal(signal.SIGTERM))
     assert code == 75, said
     assert "[0] stopped by SIGTERM after step" in said
-    ended([launched("resume", tmp_path / "run")])
-    kept = [Run(tmp_path / name).events("trained")[-1]["weights"] for name in ("whole", "run")]
+    ended([launched("resume", run, **needs)])
+    kept = [Run(path).events("trained")[-1]["weights"] for path in (folder / "whole", run)]
     assert kept[0] == kept[1]
+
+
+def test_another_number_of_workers_goes_on_within_the_tolerance(
+    killed: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """One, and then two again."""
+    folder, needs = killed
+    run = Path(shutil.copytree(folder / "run", tmp_path / "run"))
+    alone = launched("resume", run, workers=1, **needs)
+    code, said, _ = stopped(run, alone, lambda: alone.send_signal(signal.SIGTERM))
+    assert code == 75, said
+    ended([launched("resume", run, **needs)])
+    expected, found = ([one["valid"]["loss"] for one in Run(path).events("epoch")] for path in (folder / "whole", run))
+    assert len(found) == 20
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whatever_else_a_run_does(tmp_path: Path, backend: str) -> None:
+    """Parts of a batch, pretraining, features computed once, a teacher, an end by the clock: as one process has it."""
+    needs, source = environment(backend), tmp_path / "source"
+    begin = ["run", "image-classification", "--limit", "80", "--batch-size", "16", "--optimizer", "sgd"]
+    begin += ["--dropout", "0", "--epochs", "2", "--augment", "none", "--backend", backend]
+    ended([start("-m", "pipelines.cli", *begin, "--backbone", "cnn", "--width", "4", "--run-dir", source, **needs)])
+    cases: dict[str, list[object]] = {
+        "pretrained": ["--backbone", "mlp", "--pretrain-on", "sample", "--pretrain-epochs", "2", "--accumulate", "2"],
+        "frozen": ["--backbone", "cnn", "--width", "4", "--pretrained", source, "--unfreeze", "none"],
+        "taught": ["--backbone", "mlp", "--teacher", source],
+        "stopped": ["--backbone", "mlp", "--max-minutes", "0.0001"],
+    }
+    for name, words in cases.items():
+        one, two = tmp_path / f"{name}-1", tmp_path / f"{name}-2"
+        ended([start("-m", "pipelines.cli", *begin, *words, "--run-dir", one, **needs)])
+        ended([launched(*begin, *words, "--run-dir", two, **needs)])
+        losses = [
+            [event["train"]["loss"] for kind in ("pretraining", "epoch") for event in Run(run).events(kind)]
+            for run in (one, two)
+        ]
+        assert len(losses[0]) == {"pretrained": 4, "stopped": 1}.get(name, 2)
+        np.testing.assert_allclose(losses[1], losses[0], rtol=TOLERANCE, err_msg=name)
+        assert Run(two).events("trained")[-1]["status"] == Run(one).events("trained")[-1]["status"]
 
 
 def test_an_error_of_all_is_the_error_of_launch(tmp_path: Path) -> None:

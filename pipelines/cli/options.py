@@ -31,7 +31,9 @@ class SettingOption(click.Option):
 
 def metavar(rule: Allowed) -> str:
     """What stands for the value in help."""
-    return f"[{'|'.join(rule.choices)}]" if rule.choices else METAVARS[rule.kind]
+    if rule.kind == "choice":
+        return f"[{'|'.join(rule.choices)}]"
+    return "|".join([METAVARS[rule.kind], *rule.choices])
 
 
 def remark(field: FieldInfo, default: str | None = None) -> str:

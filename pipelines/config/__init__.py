@@ -1,7 +1,8 @@
 """Settings: one flat, frozen model a task; every field is a key of run.yaml and an option of the command line.
 
-`fields` holds what all tasks share, `allowed` what a field takes in words, `loading` the precedence
-(defaults < recipe < file < options) and its errors, `writing` the text of run.yaml. Nothing here imports TensorFlow.
+`fields` holds what all tasks share, `values` how those that are no plain values are read, `allowed` what a field takes
+in words, `loading` the precedence (defaults < recipe < file < options) and its errors, `writing` the text of run.yaml.
+Nothing here imports TensorFlow.
 """
 
 from pipelines.config.allowed import Allowed, allowed
@@ -11,14 +12,12 @@ from pipelines.config.fields import (
     Settings,
     aliases_of,
     group_of,
-    parse_columns,
-    required_devices,
     resuming_of,
-    save_interval,
     setting,
 )
 from pipelines.config.loading import Loaded, load_config, load_settings, option_name
 from pipelines.config.recipes import Recipe, list_recipes
+from pipelines.config.values import parse_columns, required_devices, save_interval
 from pipelines.config.writing import schema, shown, write_config
 
 __all__ = [

@@ -35,10 +35,15 @@ class Allowed:
 
 def allowed(field: FieldInfo) -> Allowed:
     """What a config's field takes; a type the settings have no rule for is a mistake of the task's author."""
-    annotation, optional = _without_none(field.annotation)
-    kind, words, choices = _describe(annotation, field)
-    limits = _range(field.metadata).strip().removeprefix("of ") if kind in {"whole", "number"} else ""
-    return Allowed(kind, optional, words + (", or none" if optional else ""), limits, choices)
+    annotation, optional, besides = _parts(field.annotation)
+    metadata = [*field.metadata]
+    if get_origin(annotation) is Annotated:
+        annotation, *constraints = get_args(annotation)
+        metadata += [bound for constraint in constraints for bound in getattr(constraint, "metadata", [])]
+    kind, words, choices = _describe(annotation, field.default, metadata)
+    limits = _range(metadata).strip().removeprefix("of ") if kind in {"whole", "number"} else ""
+    words = ", or ".join([words, *besides, *(["none"] if optional else [])])
+    return Allowed(kind, optional, words, limits, (*choices, *besides))
 
 
 def read_value(value: Any, rule: Allowed) -> Any:
@@ -71,29 +76,28 @@ def _whole(text: str) -> int | str:
     return int(number) if number.is_integer() else text
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """The type without Annotated and None, and whether None was allowed."""
-    optional = False
-    if get_origin(annotation) in {Union, types.UnionType}:
-        rest = [part for part in get_args(annotation) if part is not type(None)]
-        assert len(rest) == 1, f"a setting has one type, or one type and None, not {annotation}"
-        annotation, optional = rest[0], True
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return annotation, optional
+def _parts(annotation: Any) -> tuple[Any, bool, tuple[str, ...]]:
+    """The type by itself, whether None is allowed besides, and which words are."""
+    if get_origin(annotation) not in {Union, types.UnionType}:
+        return annotation, False, ()
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    rest = [part for part in parts if get_origin(part) is not Literal] or parts
+    assert len(rest) == 1, f"a setting has one type, or one type and words or None, not {annotation}"
+    besides = tuple(str(word) for part in parts if part is not rest[0] for word in get_args(part))
+    return rest[0], type(None) in get_args(annotation), besides
 
 
-def _describe(annotation: Any, field: FieldInfo) -> tuple[Kind, str, tuple[str, ...]]:
+def _describe(annotation: Any, default: Any, metadata: list[Any]) -> tuple[Kind, str, tuple[str, ...]]:
     origin = get_origin(annotation)
     if annotation is bool:
         return "flag", "yes or no", ()
     if annotation is int or annotation is float:
-        return ("whole" if annotation is int else "number"), NOUNS[annotation][0] + _range(field.metadata), ()
+        return ("whole" if annotation is int else "number"), NOUNS[annotation][0] + _range(metadata), ()
     if origin is Literal:
         choices = tuple(str(choice) for choice in get_args(annotation))
         return "choice", "one of " + ", ".join(choices), choices
     if origin is tuple:
-        return "list", _list_words(get_args(annotation), field.default), ()
+        return "list", _list_words(get_args(annotation), default), ()
     if origin is dict:
         return "pairs", "name=column pairs, as in image=path label=class", ()
     assert annotation is str, f"settings have no rule for the type {annotation}"

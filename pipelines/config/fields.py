@@ -1,23 +1,22 @@
 """The settings that every task shares, and how a task declares its own."""
 
 import os
-import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from pipelines.config.allowed import allowed, read_value
+from pipelines.config.values import (
+    BatchSize,
+    Columns,
+    Rates,
+    Require,
+    SaveEvery,
+    Split,
+    Unfreeze,
+    required_devices,
+)
 
 GROUPS = ("data", "model", "transfer", "training", "runtime")
 
@@ -63,108 +62,7 @@ def aliases_of(field: FieldInfo) -> tuple[str, ...]:
     return tuple(extra.get("aliases", ())) if isinstance(extra, dict) else ()  # type: ignore[arg-type]
 
 
-def parse_columns(value: Any) -> Any:
-    """'text=review label=stars' (spaces or commas between), a list of such pairs, or a mapping, as a mapping.
-
-    A column's name may hold spaces and commas: a pair ends only where another name= begins.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): str(column) for key, column in value.items()}
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple):
-        return value
-    parts = [part for text in texts for part in re.split(r"[,\s]+(?=[^\s,=]+=)", str(text).strip())]
-    pairs = [part.partition("=") for part in parts]
-    bad = [part for part, (key, _, column) in zip(parts, pairs, strict=True) if not (key and column)]
-    if bad:
-        raise ValueError(f"write name=column pairs, as in image=path label=class; {bad[0]!r} is none")
-    names = [key for key, _, _ in pairs]
-    twice = [key for key in names if names.count(key) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]!r} is given twice: keep one")
-    return {key: column for key, _, column in pairs}
-
-
-def check_split(value: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Three shares that add up to 1, or three whole counts of examples."""
-    if any(number < 0 for number in value):
-        raise ValueError("shares and counts cannot be negative")
-    if all(float(number).is_integer() for number in value) and sum(value) > 1:
-        if value[0] < 1:
-            raise ValueError("the first count, of training examples, must be at least 1")
-        return value
-    if abs(sum(value) - 1) > 1e-6:
-        raise ValueError(f"shares must add up to 1 (these add up to {sum(value):g}); counts must be whole numbers")
-    if value[0] <= 0:
-        raise ValueError("the first share, of training examples, must be above 0")
-    return value
-
-
-_SECONDS = {1: "s sec second seconds", 60: "m min minute minutes", 3600: "h hour hours"}
-_UNITS = {name: seconds for seconds, names in _SECONDS.items() for name in names.split()}
-
-
-def save_interval(text: str) -> tuple[int | None, float | None]:
-    """'500 steps' or '5 minutes' as (steps, None) or (None, seconds)."""
-    number, unit = re.fullmatch(r"\s*([\d.]*)\s*([a-z]*)\s*", text.lower()).groups()  # type: ignore[union-attr]
-    steps = unit in ("", "step", "steps")
-    if not float(number) > 0:
-        raise ValueError
-    return (int(number), None) if steps else (None, float(number) * _UNITS[unit])
-
-
-def check_save_every(value: str) -> str:
-    """A number of steps or a time."""
-    try:
-        save_interval(value)
-    except (ValueError, KeyError, AttributeError):
-        raise ValueError(f"write steps or a time, as in '500 steps' or '5 minutes'; {value!r} is neither") from None
-    return value
-
-
-def check_unfreeze(value: str) -> str:
-    """none, all, staged, or last:N."""
-    if value in ("none", "all", "staged") or re.fullmatch(r"last:[1-9][0-9]{0,5}", value):
-        return value
-    raise ValueError("takes none, all, staged, or last:N with the number of layers, as in last:20")
-
-
-def check_rates(value: tuple[float, ...]) -> tuple[float, ...]:
-    """Of two stages or more."""
-    if len(value) < 2:
-        raise ValueError("takes a number for each of at least two stages, as in 1,0.1,0.03")
-    return value
-
-
-def check_require(value: str) -> str:
-    """gpu or tpu, alone or with a number."""
-    if re.fullmatch(r"(gpu|tpu)(:[1-9][0-9]{0,3})?", value):
-        return value
-    raise ValueError("takes gpu or tpu, alone or with the number that this process must see, as in gpu:2")
-
-
-def required_devices(require: str) -> tuple[str, int]:
-    """'gpu:2' -> ('gpu', 2)."""
-    kind, _, count = require.partition(":")
-    return kind, int(count or 1)
-
-
-Columns = Annotated[dict[str, str], BeforeValidator(parse_columns)]
-Split = Annotated[tuple[float, float, float], AfterValidator(check_split)]
-SaveEvery = Annotated[str, AfterValidator(check_save_every)]
-Rates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(check_rates)]
-Unfreeze = Annotated[str, AfterValidator(check_unfreeze)]
-Require = Annotated[str, AfterValidator(check_require)]
-
-
 _MOST_EPOCHS = 1_000_000
-
-
-def check_roles(columns: Mapping[str, str] | None, roles: Sequence[str]) -> None:
-    """See that columns are mapped to what the task reads. Raises ValueError, which names the roles there are."""
-    unknown = [role for role in columns or {} if role not in roles]
-    if unknown:
-        raise ValueError(f"columns maps {unknown[0]!r}; there are {', '.join(roles)}")
 
 
 class Settings(BaseModel):
@@ -268,7 +166,11 @@ class RunConfig(Settings):
     )
 
     epochs: int = setting(10, "Passes over the training data.", group="training", resuming="grows", ge=1)
-    batch_size: int = setting(32, "Examples of one update, over all devices.", group="training", ge=1)
+    batch_size: BatchSize = setting(
+        32,
+        "Examples of one update, over all devices; auto: the largest that fits, found by trying (docs/devices.md).",
+        group="training",
+    )
     accumulate: int = setting(1, "Parts a batch is computed in, to save memory.", group="training", ge=1)
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "lion"] = setting(
         "adamw", "The update rule.", group="training"
@@ -347,12 +249,23 @@ class RunConfig(Settings):
         group="runtime",
         resuming="free",
     )
-    precision: Literal["float32", "mixed_bfloat16"] = setting(
-        "float32", "Number format of the layers.", group="runtime"
+    model_parallel: int = setting(
+        1,
+        "Devices that share the kernels of attention and of the dense layers behind it, split by heads and by columns "
+        "(JAX). The other devices share the batch.",
+        group="runtime",
+        resuming="free",
+        ge=1,
     )
-    jit: Literal["auto", "on", "off"] = setting(
-        "auto",
-        "Compile the step with XLA; auto: where no layer is a convolution or recurrent, and on GPUs.",
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
+        "float32",
+        "Number format of the layers; auto: the fastest by a few steps of each, measured once (docs/devices.md).",
+        group="runtime",
+    )
+    jit: Literal["auto", "on", "off"] | None = setting(
+        None,
+        "Compile the step with XLA; by default where no layer is a convolution or recurrent, and on GPUs; auto: "
+        "whichever is faster, measured once.",
         group="runtime",
     )
     steps_per_execution: int | None = setting(
@@ -404,6 +317,11 @@ class RunConfig(Settings):
         return self
 
     @property
+    def open_choices(self) -> tuple[str, ...]:
+        """The settings that are yet to be chosen by measuring."""
+        return tuple(name for name in ("precision", "jit", "batch_size") if getattr(self, name) == "auto")
+
+    @property
     def averages(self) -> bool:
         """Whether what is scored is an average of weights."""
         return self.average is not None or self.average_epochs > 1
@@ -420,16 +338,6 @@ class RunConfig(Settings):
         object.__setattr__(self, "average", None)  # and not counted as set
         return self
 
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _no_float16(cls, value: Any) -> Any:
-        if value == "mixed_float16":
-            raise ValueError(
-                "gradients below 6e-8 are 0 in float16 unless the loss is scaled, which the training step does not do: "
-                "take mixed_bfloat16, which has the range of float32, or float32"
-            )
-        return value
-
     @field_validator("run_dir")
     @classmethod
     def _nameable(cls, value: str | None) -> str | None:
@@ -441,16 +349,22 @@ class RunConfig(Settings):
     def _consistent(self) -> Self:
         if self.epochs > _MOST_EPOCHS:
             raise ValueError(f"epochs {self.epochs} are too many: {_MOST_EPOCHS:,} at most")
-        if self.batch_size % self.accumulate:
+        if "batch_size" not in self.open_choices and self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}: choose one that is"
             )
+        budgets = [name for name in sorted(self.model_fields_set) if name.endswith("_per_batch")]
+        if "batch_size" in self.open_choices and any(getattr(self, name) is not None for name in budgets):
+            raise ValueError(
+                f"batch_size auto counts examples, and {budgets[0]} is another measure: drop one of the two"
+            )
         if self.require is not None and self.device not in ("auto", required_devices(self.require)[0]):
             raise ValueError(f"require {self.require} contradicts device {self.device}: drop one of the two")
-        if self.shard_tables and self.backend != "jax":
+        split = "shard_tables" if self.shard_tables else "model_parallel" if self.model_parallel > 1 else None
+        if split and self.backend != "jax":
             raise ValueError(
-                f"shard_tables is of the JAX backend alone, and this run computes on {self.backend}: add --backend "
-                "jax, or leave shard_tables out"
+                f"{split} is of the JAX backend alone, and this run computes on {self.backend}: add --backend jax, or "
+                f"leave {split} out"
             )
         if self.lora_rank and self.unfreeze in ("none", "staged"):
             raise ValueError(f"lora_rank trains layers that unfreeze {self.unfreeze} freezes: drop one of the two")

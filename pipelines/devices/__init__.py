@@ -43,8 +43,8 @@ class Runtime:
     """Those that are computed on, by name and memory; a processor is one, however many logical devices it has."""
     strategy: Any = None
     """tf.distribute strategy of the TensorFlow backend; None for one device and for JAX."""
-    shards_tables: bool = False
-    """Whether tables of embeddings are split over the devices (JAX)."""
+    splits: bool = False
+    """Whether some weights are split over the devices (JAX)."""
     workers: Workers = ALONE
     """The processes that train together."""
 
@@ -60,10 +60,10 @@ class Runtime:
         with contextlib.ExitStack() as stack:
             if self.strategy is not None:
                 stack.enter_context(self.strategy.scope())
-            if self.shards_tables:
+            if self.splits:
                 import jax
 
-                # In the host's memory: a table that is split may be more than one device holds.
+                # In the host's memory: what is split may be more than one device holds.
                 stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
             yield
 
@@ -72,19 +72,31 @@ class Runtime:
         if self.backend == "jax":
             from pipelines.devices.jax_steps import JaxSteps
 
-            return JaxSteps(built, optimizer, settings)
+            return JaxSteps(built, optimizer, settings, self.workers)
         from pipelines.devices.tensorflow_steps import TensorFlowSteps
 
         return TensorFlowSteps(built, optimizer, settings, self.strategy, self.workers)
 
     @property
     def shares(self) -> int:
-        """How many equal parts a batch must have: JAX's one program can do without."""
-        return 1 if self.strategy is None else self.replicas
+        """How many equal parts a batch must have: JAX's one program can do without, in one process."""
+        return 1 if self.strategy is None and self.workers.count == 1 else self.replicas
+
+    @property
+    def alike(self) -> "Callable[[np.ndarray], np.ndarray] | None":
+        """Where the parts of a batch that several processes read must have the same shapes, as in JAX's one program:
+        what says which the largest sides are. See Stream."""
+        return self.workers.most if self.backend == "jax" and self.workers.count > 1 else None
 
     def alone(self) -> "Runtime":
         """Where the chief goes on once training is over, and the other workers have ended."""
-        return self if self.workers.count == 1 else replace(self, replicas=1, strategy=None, workers=ALONE)
+        if self.workers.count == 1:
+            return self
+        if self.backend == "jax":
+            from pipelines.devices.jax_workers import leave
+
+            leave()
+        return replace(self, replicas=1, strategy=None, workers=ALONE)
 
 
 def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
@@ -97,22 +109,28 @@ def start(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     Raises:
         DeviceError: the backend is not installed, was already started as another one, or a device asked for is missing.
     """
-    if workers.count > 1 and config.backend == "jax":
-        raise ConfigError("backend jax: several workers are of the TensorFlow backend alone: leave out --backend jax.")
     import_backend(config.backend)
     import keras
     import tensorflow as tf
 
-    keras.config.set_dtype_policy(config.precision)
+    set_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     if config.backend == "jax":
-        return _start_jax(config)
+        return _start_jax(config, workers)
     # Grappler's pass drops the edge that keeps a variable's update after its reads, where no gradient joins the two:
     # a step then sees its own update. tests/test_stages.py has a case.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     return _start_tensorflow(config, workers)
+
+
+def set_precision(precision: str) -> None:
+    """The number format of the layers that are made from now on. Of a worker that is yet to hear what the chief has
+    chosen, it is float32 until then."""
+    import keras
+
+    keras.config.set_dtype_policy("float32" if precision == "auto" else precision)
 
 
 def import_backend(backend: str) -> None:
@@ -246,11 +264,9 @@ def _join(config: RunConfig, workers: Workers, gpus: list[Any]) -> Runtime:
 
     with _quiet():
         strategy = join(bool(gpus))
-    replicas, kind = strategy.num_replicas_in_sync, "gpu" if gpus else "cpu"
-    check_divisible(config, replicas)
-    one = _runtime(config, kind, f"TensorFlow {tf.__version__}", named(kind, _names(gpus)), replicas, strategy)
-    described = f"{workers.count} workers, each {one.description}"
-    return replace(one, description=described, workers=replace(workers, add=adder(strategy)))
+    here, kind = strategy.num_replicas_in_sync // workers.count, "gpu" if gpus else "cpu"
+    asking = replace(workers, add=adder(strategy))
+    return _runtime(config, kind, f"TensorFlow {tf.__version__}", named(kind, _names(gpus)), here, strategy, asking)
 
 
 def _names(gpus: list[Any]) -> list[str]:
@@ -259,7 +275,7 @@ def _names(gpus: list[Any]) -> list[str]:
     return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
 
 
-def _start_jax(config: RunConfig) -> Runtime:
+def _start_jax(config: RunConfig, workers: Workers = ALONE) -> Runtime:
     import jax
     import tensorflow as tf
 
@@ -269,19 +285,25 @@ def _start_jax(config: RunConfig) -> Runtime:
     with _quiet():
         # TensorFlow only feeds data here; left alone it would reserve the GPU's memory.
         tf.config.set_visible_devices([], "GPU")
+        if workers.count > 1:
+            from pipelines.devices.jax_workers import join
+
+            with _quiet(1):
+                workers = join(workers)
         try:
-            devices = jax.devices()
+            devices = jax.local_devices()
         except RuntimeError as error:
             raise DeviceError(f"JAX does not start: {str(error).partition(chr(10))[0]}") from error
     kind = {"cpu": "cpu", "tpu": "tpu"}.get(devices[0].platform, "gpu")
     if _wanted(config) not in ("auto", kind):
         raise DeviceError(_other_for_jax(_wanted(config), kind))
     found = named(kind, [device.device_kind for device in devices])
-    runtime = _runtime(config, kind, f"JAX {jax.__version__}", found, len(devices))
-    if not config.shard_tables:
-        return runtime
-    split = ", tables split by rows" if len(devices) > 1 else ", tables whole as there is one device"
-    return replace(runtime, description=runtime.description + split, shards_tables=True)
+    if len(devices) % config.model_parallel:
+        raise ConfigError(
+            f"model_parallel {config.model_parallel}: the {len(devices)} device(s) of this process cannot be put into "
+            "groups of so many: choose a number that divides them."
+        )
+    return _runtime(config, kind, f"JAX {jax.__version__}", found, len(devices), workers=workers)
 
 
 def _wanted(config: RunConfig) -> str:
@@ -303,18 +325,32 @@ def _missing(what: str, reason: str) -> str:
 
 
 def _runtime(
-    config: RunConfig, kind: str, library: str, found: list[Device], replicas: int, strategy: Any = None
+    config: RunConfig,
+    kind: str,
+    library: str,
+    found: list[Device],
+    here: int,
+    strategy: Any = None,
+    workers: Workers = ALONE,
 ) -> Runtime:
-    """See that there are as many devices as are required, and that they can share a batch."""
+    """See that there are as many devices as are required, and that they can share a batch; `here` are those of this
+    process, logical ones counted."""
     if config.require is not None and len(found) < required_devices(config.require)[1]:
         raise DeviceError(
             f"require {config.require}: {library} sees {len(found)} ({_counted(found)}): free or add devices, see "
             "what CUDA_VISIBLE_DEVICES leaves visible, or require fewer."
         )
+    replicas = here * workers.count // config.model_parallel
     check_divisible(config, replicas)
-    name = _counted(found) if kind != "cpu" else _described_processor(found[0], replicas)
-    described = f"{name}, {library}, {config.precision}" + (", deterministic" if config.deterministic else "")
-    return Runtime(config.backend, kind, described, replicas, tuple(found), strategy)
+    name = _counted(found) if kind != "cpu" else _described_processor(found[0], here)
+    parts = [name, library, config.precision, *(["deterministic"] if config.deterministic else [])]
+    if config.shard_tables:
+        parts.append("tables split by rows" if here * workers.count > 1 else "tables whole as there is one device")
+    if config.model_parallel > 1:
+        parts.append(f"kernels split over {config.model_parallel}")
+    together = f"{workers.count} workers, each " if workers.count > 1 else ""
+    splits = config.shard_tables or config.model_parallel > 1
+    return Runtime(config.backend, kind, together + ", ".join(parts), replicas, tuple(found), strategy, splits, workers)
 
 
 def check_divisible(config: RunConfig, replicas: int) -> None:
@@ -346,17 +382,18 @@ def _size(memory: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing on the process's standard error, C++ included; a failing import still raises."""
+def _quiet(output: int = 2) -> Iterator[None]:
+    """Nothing on the process's standard error, or another of its outputs, C++ included; a failing import still
+    raises."""
     try:
-        kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        kept, sink = os.dup(output), os.open(os.devnull, os.O_WRONLY)
     except OSError:
         yield
         return
     try:
-        os.dup2(sink, 2)
+        os.dup2(sink, output)
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(kept, output)
         os.close(kept)
         os.close(sink)

@@ -9,10 +9,11 @@ import jax
 import keras
 import numpy as np
 
-from pipelines.devices.jax_layout import Layout, tables
+from pipelines.devices.jax_layout import Layout, split
+from pipelines.devices.jax_workers import together
+from pipelines.devices.loss_scale import count_overflown, new_scale, next_scale, scaled, told, unscaled
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
-    OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
     check_state,
@@ -24,41 +25,47 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import RunError
+from pipelines.errors import OutOfMemory
 from pipelines.task import Built
+from pipelines.workers import ALONE, Workers
 
-State = tuple[list[Any], list[Any], list[Any], list[Any]]
-"""Values of the trainable, the other, the optimizer's and the averaged variables."""
+State = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
+"""Values of the trainable, the other, the optimizer's and the averaged variables, and of the loss' scale."""
 
 
 class JaxSteps:
     """See Steps. The state lives in JAX arrays here; the Keras variables are brought up to date in the end."""
 
-    def __init__(self, built: Built, optimizer: keras.optimizers.Optimizer, settings: StepSettings) -> None:
+    def __init__(
+        self,
+        built: Built,
+        optimizer: keras.optimizers.Optimizer,
+        settings: StepSettings,
+        workers: Workers = ALONE,
+    ) -> None:
         self._built, self._model, self._optimizer, self._settings = built, built.model, optimizer, settings
         followed = {id(v) for v in averaged_variables(self._model)}
         others = [*self._model.trainable_variables, *self._model.non_trainable_variables]
         self._followed = [place for place, v in enumerate(others) if id(v) in followed and settings.average is not None]
         self._rate = next(i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate)
-        self._layout = Layout(tables(self._model) if settings.shard_tables else set())
+        self._others = workers.count > 1
+        self._layout = Layout(split(self._model, settings), settings.model_parallel, workers)
         self._like, self._state = self._read()
         shardings = _map(self._layout.sharding, self._like)
-        self._train = jax.jit(self._train_block, donate_argnums=0, out_shardings=(shardings, None))
-        self._evaluate = jax.jit(self._evaluate_block)
+        self._train = jax.jit(self._train_block, donate_argnums=0, out_shardings=(shardings, self._layout.whole))
+        self._evaluate = jax.jit(self._evaluate_block, out_shardings=self._layout.whole)
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        try:
-            self._state, sums = self._train(self._state, self._layout.batches(block), rates)
+        with _within_memory(), together(self._others):
+            given = self._layout.batches(block, self._settings.accumulate)
+            self._state, sums = self._train(self._state, given, rates)
             return np.asarray(sums)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise RunError(OUT_OF_MEMORY) from error
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
+        with _within_memory(), together(self._others):
+            return np.asarray(self._evaluate(self._state[:2], self._layout.batches(block)))
 
     def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
         """See Steps."""
@@ -69,6 +76,8 @@ class JaxSteps:
 
     def release(self) -> None:
         """See Steps."""
+        if any(value.is_deleted() for value in self._state[0]):
+            return  # a step that failed had taken them
         for variable, value in self._variables():
             variable.assign(value)
 
@@ -85,7 +94,7 @@ class JaxSteps:
 
     def _all(self) -> dict[str, tuple[Any, Any]]:
         """The state by name, each with its shape as the model knows it."""
-        groups = zip(("trainable", "other", "optimizer", "average"), self._state, self._like, strict=True)
+        groups = zip(("trainable", "other", "optimizer", "average", "scale"), self._state, self._like, strict=True)
         return {
             state_name(group, place): pair
             for group, values, likes in groups
@@ -101,11 +110,11 @@ class JaxSteps:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """See Steps."""
-        trainable, others, optimizer, average = kept = self._state
+        trainable, others, optimizer, average, scale = kept = self._state
         values = [*trainable, *others]
         for place, value in zip(self._followed, average, strict=True):
             values[place] = value
-        self._state = (values[: len(trainable)], values[len(trainable) :], optimizer, average)
+        self._state = (values[: len(trainable)], values[len(trainable) :], optimizer, average, scale)
         try:
             yield
         finally:
@@ -115,7 +124,8 @@ class JaxSteps:
         """The shapes of the state as the model knows it, and the state as it lies on the devices."""
         trainable, others = self._model.trainable_variables, self._model.non_trainable_variables
         followed = [[*trainable, *others][place] for place in self._followed]
-        state = _map(lambda v: v.value, (trainable, others, self._optimizer.variables, followed))
+        scale = new_scale() if self._settings.scaled else []
+        state = _map(lambda v: v.value, (trainable, others, self._optimizer.variables, followed, scale))
         return jax.eval_shape(lambda state: state, state), _map(self._layout.put, state)
 
     def _train_block(self, state: State, block: Any, rates: Any) -> tuple[State, Any]:
@@ -127,9 +137,14 @@ class JaxSteps:
         return state, sums.sum(0)
 
     def _train_step(self, state: State, batch: Any, rate: Any) -> tuple[State, Any]:
-        trainable, others, optimizer, average = state
+        trainable, others, optimizer, average, scale = state
         optimizer = [*optimizer[: self._rate], rate.astype(optimizer[self._rate].dtype), *optimizer[self._rate + 1 :]]
-        gradients, others, sums = self._gradients(trainable, others, batch)
+        gradients, others, sums = self._gradients(trainable, others, batch, scale)
+        finite = True
+        if scale:
+            gradients = unscaled(gradients, scale[0])
+            finite = count_overflown(gradients) == 0
+            sums = told(sums, scale[0], finite)
         gradients = clip(gradients, self._settings.clip_norm)
         before = trainable
         trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
@@ -140,32 +155,43 @@ class JaxSteps:
         iterations = optimizer[
             next(i for i, v in enumerate(self._optimizer.variables) if v is self._optimizer.iterations)
         ]
-        return (trainable, others, optimizer, self._new_average(trainable, others, average, iterations)), sums
+        average = self._new_average(trainable, others, average, iterations)
+        if scale:
+            changed = zip((trainable, optimizer, average), (state[0], state[2], state[3]), strict=True)
+            trainable, optimizer, average = (
+                [jax.numpy.where(finite, new, old) for new, old in zip(*pair, strict=True)] for pair in changed
+            )
+            scale = next_scale(scale[0], scale[1], finite)
+        return (trainable, others, optimizer, average, scale), sums
 
-    def _gradients(self, trainable: list[Any], others: list[Any], batch: Any) -> tuple[list[Any], list[Any], Any]:
-        parts = self._settings.accumulate
+    def _gradients(
+        self, trainable: list[Any], others: list[Any], batch: Any, scale: list[Any]
+    ) -> tuple[list[Any], list[Any], Any]:
         total = batch[2].sum()
         share = jax.numpy.where(total > 0, 1.0 / jax.numpy.maximum(total, 1e-30), 0.0)
-        split = jax.tree_util.tree_map(lambda t: self._layout.share(t.reshape(parts, -1, *t.shape[1:])), batch)
 
         def part(held: Any, piece: Any) -> tuple[Any, Any]:
             gradients, others = held
-            (_, (others, sums)), more = jax.value_and_grad(self._loss, has_aux=True)(trainable, others, piece, share)
+            loss = jax.value_and_grad(self._loss, has_aux=True)
+            (_, (others, sums)), more = loss(trainable, others, piece, share, scale)
             more = [self._layout.keep(gradient, gradient) for gradient in more]
             return (jax.tree_util.tree_map(jax.numpy.add, gradients, more), others), sums
 
         start = (jax.tree_util.tree_map(jax.numpy.zeros_like, trainable), others)
-        (gradients, others), sums = jax.lax.scan(part, start, split)
+        (gradients, others), sums = jax.lax.scan(part, start, batch)
         return gradients, others, sums.sum(0)
 
-    def _loss(self, trainable: list[Any], others: list[Any], batch: Any, share: Any) -> tuple[Any, Any]:
+    def _loss(
+        self, trainable: list[Any], others: list[Any], batch: Any, share: Any, scale: list[Any]
+    ) -> tuple[Any, Any]:
         x, y, weight = batch
         outputs, others, losses = self._model.stateless_call(trainable, others, x, training=True, return_losses=True)
         sums = weighted_sums(self._built, y, outputs, weight)
         variables = self._model.trainable_variables
         kernels = [value for value, v in zip(trainable, variables, strict=True) if is_kernel(v)]
         extra = penalty(kernels, self._settings) + sum(losses)
-        return sums[0] * share + extra / self._settings.accumulate, (others, sums)
+        loss = sums[0] * share + extra / self._settings.accumulate
+        return scaled(loss, scale[0]) if scale else loss, (others, sums)
 
     def _new_average(self, trainable: list[Any], others: list[Any], average: list[Any], iterations: Any) -> list[Any]:
         if not self._followed:
@@ -177,12 +203,27 @@ class JaxSteps:
 
     def _evaluate_block(self, state: tuple[list[Any], list[Any]], block: Any) -> Any:
         def step(total: Any, batch: Any) -> tuple[Any, None]:
-            x, y, weight = batch
+            x, y, weight = jax.tree_util.tree_map(lambda tensor: tensor[0], batch)
             outputs, _ = self._model.stateless_call(*state, x, training=False)
             return total + weighted_sums(self._built, y, outputs, weight), None
 
         state = _map(self._layout.cut, state, self._like[:2])
         return jax.lax.scan(step, jax.numpy.zeros(2 + len(self._built.metrics)), block)[0]
+
+
+@contextlib.contextmanager
+def _within_memory() -> Iterator[None]:
+    """A computation on a batch.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OutOfMemory from error
 
 
 def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:

@@ -25,3 +25,7 @@ class StepSettings:
     """Whether the rows of tables of embeddings are split over the devices."""
     rows: bool = False
     """Whether batches differ in their rows too, as batches of so many tokens do."""
+    model_parallel: int = 1
+    """Devices that share the kernels of attention and of the dense layers behind it."""
+    scaled: bool = False
+    """Whether the loss is scaled for its gradients, as float16 needs it."""

@@ -12,20 +12,19 @@ if TYPE_CHECKING:
     from pipelines.task import Built
 
 
-OUT_OF_MEMORY = (
-    "out of memory in a training step: lower --batch-size, or keep it and compute it in parts with --accumulate."
-)
-
-
 class Steps(Protocol):
     """The compiled steps of a model, with everything that they change."""
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """Run the steps of a block, one learning rate [steps] each; the weighted sums of [loss, 1, metrics...] over
-        them, [2 + metrics]."""
+        them, [2 + metrics].
+
+        Raises:
+            OutOfMemory: a batch does not fit.
+        """
 
     def evaluate(self, block: Any) -> np.ndarray:
-        """The same sums over batches that change nothing."""
+        """The same sums over batches that change nothing; raises the same."""
 
     def weights(self, *, averaged: bool = True) -> dict[str, np.ndarray]:
         """Copies of the variables that are kept: the averaged ones where there is an average and it is not declined."""

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import FIXED_SHAPES
+from pipelines.devices.loss_scale import count_overflown, new_scale, next_scale, scaled, told, unscaled
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import (
-    OUT_OF_MEMORY,
     average_decay,
     averaged_variables,
     check_state,
@@ -26,7 +26,8 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import RunError, WorkerLost
+from pipelines.devices.tensorflow_shapes import at, in_parts, of_any_length
+from pipelines.errors import OutOfMemory, WorkerLost
 from pipelines.task import Built
 from pipelines.workers import ALONE, Workers
 
@@ -60,11 +61,13 @@ class TensorFlowSteps:
         self._replicas = self._strategy.num_replicas_in_sync
         self._here = self._replicas // workers.count
         self._average = self._make_average()
+        with self._strategy.scope():
+            self._scale = new_scale() if settings.scaled else []
         jit = settings.jit and self._replicas == 1
         fused = settings.fused and not jit and self._replicas == 1
         self._update = tf.function(self._change, jit_compile=True, autograph=False) if fused else self._change
         # Replicas share a batch, and must know into how many rows.
-        opened = partial(_of_any_length, rows=settings.rows and self._here == 1)
+        opened = partial(of_any_length, rows=settings.rows and self._here == 1)
         compiled = opened if settings.lengths else tf.function
         self._jit = jit
         self._train = compiled(self._train_block, jit_compile=jit, autograph=False)
@@ -72,16 +75,13 @@ class TensorFlowSteps:
 
     def train(self, block: Any, rates: np.ndarray) -> np.ndarray:
         """See Steps."""
-        try:
-            with together(self._replicas > self._here):
-                sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
-        except tf.errors.ResourceExhaustedError as error:
-            raise RunError(OUT_OF_MEMORY) from error
+        with _within_memory(), together(self._replicas > self._here):
+            sums: np.ndarray = self._train(block, tf.constant(rates, tf.float32)).numpy()
         return sums
 
     def evaluate(self, block: Any) -> np.ndarray:
         """See Steps."""
-        with together(self._replicas > self._here):
+        with _within_memory(), together(self._replicas > self._here):
             sums: np.ndarray = self._evaluate(block).numpy()
         return sums
 
@@ -106,6 +106,7 @@ class TensorFlowSteps:
 
     def _all(self) -> dict[str, Any]:
         groups = {"model": self._model.variables, "optimizer": self._optimizer.variables, "average": self._average}
+        groups["scale"] = self._scale
         return {
             state_name(group, place): variable
             for group, variables in groups.items()
@@ -138,11 +139,11 @@ class TensorFlowSteps:
 
     def _train_block(self, block: Any, rates: tf.Tensor) -> tf.Tensor:
         with self._known_shapes():
-            return self._over(block, lambda place: (self._train_replica, (_at(block, place), rates[place])))
+            return self._over(block, lambda place: (self._train_replica, (at(block, place), rates[place])))
 
     def _evaluate_block(self, block: Any) -> tf.Tensor:
         with self._known_shapes():
-            return self._over(block, lambda place: (self._evaluate_replica, (_at(block, place),)))
+            return self._over(block, lambda place: (self._evaluate_replica, (at(block, place),)))
 
     @contextlib.contextmanager
     def _known_shapes(self) -> Iterator[None]:
@@ -177,17 +178,31 @@ class TensorFlowSteps:
         x, y, weight = self._part(batch, self._settings.accumulate)
         share = tf.math.divide_no_nan(1.0, self._all_sum(tf.reduce_sum(weight)))
         gradients, sums = self._gradients(x, y, weight, share)
+        finite: Any = True
+        if self._scale:
+            gradients = unscaled(gradients, self._scale[0].value)
+            finite = self._all_sum(count_overflown(gradients)) == 0
+            sums = told(sums, self._scale[0].value, finite)
         if self._settings.clip_norm is not None:
             # The optimizer sums over the replicas by itself: hand it equal parts of the clipped global gradient.
             gradients = [g if g is None else self._all_sum(g) for g in gradients]
             gradients = [g if g is None else g / self._replicas for g in clip(gradients, self._settings.clip_norm)]
-        self._update(gradients)
+        self._update(gradients, finite)
         return sums
 
-    def _change(self, gradients: list[Any]) -> None:
-        """Update the variables, then their average."""
+    def _change(self, gradients: list[Any], finite: Any) -> None:
+        """Update the variables, then their average. Where the loss is scaled, and a gradient is not finite, all of them
+        stay as they were."""
+        changed = [*self._model.trainable_variables, *self._optimizer.variables, *self._average] if self._scale else []
+        before = [tf.identity(v.value) for v in changed]
         self._apply(gradients)
         self._update_average()
+        for variable, old in zip(changed, before, strict=True):
+            variable.assign(tf.where(finite, variable.value, old))
+        if self._scale:
+            scale, since = self._scale
+            for variable, new in zip(self._scale, next_scale(scale.value, since.value, finite), strict=True):
+                variable.assign(new)
 
     def _apply(self, gradients: list[Any]) -> None:
         """Update the variables; by less where a rate is below 1. The whole update is scaled, decay and all, as a
@@ -203,16 +218,16 @@ class TensorFlowSteps:
         parts = self._settings.accumulate
         if parts == 1:
             return self._gradient((x, y, weight), share, 1.0)
-        split = tf.nest.map_structure(lambda t: _split(t, parts), (x, y, weight))
+        split = tf.nest.map_structure(lambda t: in_parts(t, parts), (x, y, weight))
 
         def add(place: Any, total: Any, sums: Any) -> Any:
-            more, values = self._gradient(_at(split, place), share, 1.0 / parts)
+            more, values = self._gradient(at(split, place), share, 1.0 / parts)
             return place + 1, [a + b for a, b in zip(total, more, strict=True)], sums + values
 
         variables = self._model.trainable_variables
         if self._replicas > 1:
             # Synchronized norms talk between replicas, which no loop inside a replica allows (keras#20582).
-            each = [self._gradient(_at(split, place), share, 1.0 / parts) for place in range(parts)]
+            each = [self._gradient(at(split, place), share, 1.0 / parts) for place in range(parts)]
             return [tf.add_n(list(column)) for column in zip(*(g for g, _ in each), strict=True)], sum(
                 s for _, s in each
             )
@@ -233,6 +248,7 @@ class TensorFlowSteps:
             sums = weighted_sums(self._built, y, outputs, weight)
             extra = penalty([v for v in variables if is_kernel(v)], self._settings) + sum(self._model.losses)
             loss = sums[0] * share + extra * (part / self._replicas)
+            loss = scaled(loss, self._scale[0].value) if self._scale else loss
         gradients = tape.gradient(loss, [v.value for v in variables])
         # Of a table of embeddings too the whole: from slices Keras' optimizers move the rows of the batch alone, and
         # the result would hang on whether gradients were added up on the way, and on the backend.
@@ -272,6 +288,19 @@ class TensorFlowSteps:
         if self._replicas == 1:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@contextlib.contextmanager
+def _within_memory() -> Iterator[None]:
+    """A computation on a batch.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemory from error
 
 
 @contextlib.contextmanager
@@ -372,40 +401,3 @@ def slopes(model: keras.Model) -> Callable[..., np.ndarray]:
         return np.asarray(tf.cast(tape.gradient(chosen, x), tf.float32))
 
     return compute
-
-
-def _of_any_length(
-    function: Callable[..., tf.Tensor], *, rows: bool = False, **settings: Any
-) -> Callable[..., tf.Tensor]:
-    """tf.function that is traced once for each number of steps, and of rows unless these too are of any number,
-    whatever stands behind them.
-
-    Which length comes first decides nothing then, as it would with reduce_retracing: a run that goes on has other
-    batches first, and must compute the same bits.
-    """
-    traced: dict[Any, Callable[..., tf.Tensor]] = {}
-
-    def call(*arguments: Any) -> tf.Tensor:
-        specs = tf.nest.map_structure(partial(_open, known=1 if rows else 2), arguments)
-        key = tuple((*spec.shape, spec.dtype) for spec in tf.nest.flatten(specs))
-        if key not in traced:
-            traced[key] = tf.function(function, input_signature=specs, **settings)
-        return traced[key](*arguments)
-
-    return call
-
-
-def _open(tensor: Any, known: int) -> tf.TensorSpec:
-    """Of any length but for its first sides: [steps, any, ...], or [steps, batch, any, ...]."""
-    return tf.TensorSpec([*tensor.shape[:known], *[None] * (len(tensor.shape) - known)], tensor.dtype)
-
-
-def _split(tensor: tf.Tensor, parts: int) -> tf.Tensor:
-    """[batch, ...] -> [parts, batch / parts, ...]."""
-    shape = [side if side is not None else tf.shape(tensor)[place] for place, side in enumerate(tensor.shape)]
-    split = tf.reshape(tensor, [parts, shape[0] // parts, *shape[1:]])
-    return tf.ensure_shape(split, [parts, None, *tensor.shape[1:]])
-
-
-def _at(block: Any, place: Any) -> Any:
-    return tf.nest.map_structure(lambda tensor: tensor[place], block)

@@ -77,7 +77,7 @@ def _warnings(report: Report) -> list[str]:
         elif place["free"] < _LITTLE:
             found.append(f"{place['folder']} has only {machine.gigabytes(place['free'])} left for {place['for']}")
     if report["cluster"] and report["cluster"]["error"]:
-        found.append(f"TF_CONFIG is no description of workers: {report['cluster']['error']}")
+        found.append(report["cluster"]["error"])
     limit = report["machine"]["core_limit"]
     if limit and limit < report["machine"]["cores"]:
         found.append(

@@ -1,6 +1,5 @@
 """Where a run writes and what it can reach: disk, caches, network, the cluster it is part of."""
 
-import json
 import os
 import shutil
 import socket
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipelines.errors import DataError
+from pipelines import workers
+from pipelines.errors import ConfigError, DataError
 from pipelines.sources.scan import cache_folder
 from pipelines.sources.tfds import data_folder
 
@@ -50,32 +50,14 @@ def network() -> dict[str, Any]:
 
 def cluster() -> dict[str, Any] | None:
     """What TF_CONFIG says: {"tasks": kind -> how many, "kind", "index", "error"}; None where it is not set."""
-    text = os.environ.get("TF_CONFIG")
-    if text is None:
-        return None
     try:
-        tasks, kind, index = _parse_cluster(text)
-    except ValueError as error:
+        found = workers.cluster()
+    except ConfigError as error:
         return {"tasks": {}, "kind": None, "index": None, "error": str(error)}
-    return {"tasks": tasks, "kind": kind, "index": index, "error": None}
-
-
-def _parse_cluster(text: str) -> tuple[dict[str, int], str, int]:
-    """Raises ValueError, which says what is wrong."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"it is no JSON ({error})") from None
-    members = found.get("cluster") if isinstance(found, dict) else None
-    if not isinstance(members, dict) or not all(isinstance(hosts, list) for hosts in members.values()):
-        raise ValueError('it has no "cluster" that maps each kind of task to a list of host:port')
-    task = found.get("task")
-    kind, index = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
-    if isinstance(index, str) and index.isdigit():
-        index = int(index)  # as some platforms write it, and TensorFlow reads it
-    if kind not in members or not isinstance(index, int) or not 0 <= index < len(members[kind]):
-        raise ValueError(f'its "task", {json.dumps(task)}, is none of the cluster')
-    return {name: len(hosts) for name, hosts in members.items()}, str(kind), index
+    if found is None:
+        return None
+    tasks = {kind: len(hosts) for kind, hosts in found.members.items()}
+    return {"tasks": tasks, "kind": found.kind, "index": found.index, "error": None}
 
 
 def _room(folder: Path) -> dict[str, Any]:

@@ -88,7 +88,8 @@ def _stream(stream: Stream, split: str, files: dict[str, Path], compute: Any, co
     columns = {part: np.load(file, mmap_mode="r", allow_pickle=False) for part, file in files.items()}
     store = FeatureStore(stream.store, columns)
     batching = Batching(batch_sizes=(max(stream.batching.batch_sizes),))
-    return Stream(store, _encode, batching, stream.seed, training=stream.training, share=stream.share)
+    share, alike = stream.share, stream.alike
+    return Stream(store, _encode, batching, stream.seed, training=stream.training, share=share, alike=alike)
 
 
 def _encode(raw: Any, keys: Any) -> tuple[Any, Any, Any]:

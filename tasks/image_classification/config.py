@@ -5,13 +5,18 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.config import RunConfig, setting
+from pipelines.config.values import BatchSize
 from tasks.image_classification.networks import NETWORKS, OWN, PRESET, check_backbone
 
 
 class Config(RunConfig):
     """What can be set for image classification."""
 
-    batch_size: int = setting(64, "Examples of one update, over all devices.", group="training", ge=1)
+    batch_size: BatchSize = setting(
+        64,
+        "Examples of one update, over all devices; auto: the largest that fits, found by trying (docs/devices.md).",
+        group="training",
+    )
     learning_rate: float = setting(
         3e-3,
         "Peak learning rate; by default a tenth of this where layers of pretrained weights are trained from the first "

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
-from pipelines.config.fields import Columns, Split, check_roles
 from pipelines.config.options import Options, option
+from pipelines.config.values import BatchSize, Columns, Split, check_roles
 from pipelines.sources.texts import check_encoding
 
 ROLES = ("user", "item", "rating", "time")
@@ -118,12 +118,12 @@ class Config(RunConfig):
         group="training",
     )
     epochs: int = setting(20, "Passes over the training data.", group="training", resuming="grows", ge=1)
-    batch_size: int = setting(
+    batch_size: BatchSize = setting(
         256,
         "Interactions, or users where histories are learnt, of one update, over all devices; by default fewer where "
-        "there are few: of histories 32 to 256, of neumf 64 under 50,000 interactions.",
+        "there are few: of histories 32 to 256, of neumf 64 under 50,000 interactions; auto: the largest that "
+        "fits, found by trying (docs/devices.md).",
         group="training",
-        ge=1,
     )
     learning_rate: float = setting(
         1e-3,

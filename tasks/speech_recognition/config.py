@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from pipelines.config import RunConfig, setting
-from pipelines.config.fields import Columns, check_roles
 from pipelines.config.options import Options, option
+from pipelines.config.values import Columns, check_roles
 from pipelines.sources.texts import check_encoding
 
 ROLES = ("audio", "text", "speaker", "duration", "offset", "group")

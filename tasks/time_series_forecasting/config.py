@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.config import RunConfig, setting
-from pipelines.config.fields import Columns, Split, check_roles
+from pipelines.config.values import Columns, Split, check_roles
 from pipelines.sources.texts import check_encoding
 from tasks.time_series_forecasting import frequency as frequencies
 

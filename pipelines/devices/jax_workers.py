@@ -1,0 +1,124 @@
+"""Several processes on the JAX backend: how they find each other, what they ask, how one ends without the others."""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pipelines.errors import ConfigError, DeviceError, WorkerLost
+from pipelines.workers import VARIABLE, Workers
+
+_LOST = re.compile(r"gloo|nccl|coordination service|heartbeat|connection (reset|closed|refused)", re.IGNORECASE)
+"""What the errors of XLA say where it cannot reach a worker; they have no type of their own."""
+_HEARTBEAT_SECONDS = 60
+_JOIN_SECONDS = 300
+_WAIT_SECONDS = 7 * 24 * 3600
+"""How long one may wait for another that is alive: for data to be read, or weights to be solved for."""
+_GRACE_SECONDS = 5.0
+"""For the main thread to find out by itself that a worker is gone, and to end in good order."""
+_Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
+
+
+def join(workers: Workers) -> Workers:
+    """Wait for the others; what they can be asked then. Where they do not come, the process ends with 75.
+
+    Raises:
+        ConfigError: the chief's port is taken.
+        DeviceError: JAX has started already.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
+    # It would take over SIGTERM, which has its meaning here.
+    jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
+    longest = f"--xla_cpu_collective_timeout_seconds={_WAIT_SECONDS}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {longest}".strip()
+    if workers.is_chief:
+        _check_port(workers.coordinator)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), _ABORTED)
+    try:
+        jax.distributed.initialize(
+            workers.coordinator,
+            workers.count,
+            workers.rank,
+            cluster_detection_method="deactivate",
+            initialization_timeout=_JOIN_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_WAIT_SECONDS,
+        )
+    except RuntimeError as error:
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        raise DeviceError(
+            f"JAX does not start with several workers ({str(error).partition(chr(10))[0]}): use a process in which it "
+            "was not started before, and see the chief's address in TF_CONFIG."
+        ) from error
+    with together():
+        found = replace(workers, add=_adder(workers.count))
+        found.largest(0)  # connects them
+    return found
+
+
+def leave() -> None:
+    """Go on alone; waits until all others leave too."""
+    with together():
+        jax.distributed.shutdown()  # type: ignore[no-untyped-call]
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def together(others: bool = True) -> Iterator[None]:
+    """What several workers compute; where there are no others, nothing is said of what fails.
+
+    Raises:
+        WorkerLost: it cannot be ended, as one is gone.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if not others or not _LOST.search(str(error)):
+            raise
+        raise WorkerLost("another worker is gone") from error
+
+
+def _adder(count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """See Workers.add. A device of each worker counts."""
+    firsts = {device.process_index: device for device in reversed(jax.devices())}
+    mesh = Mesh(np.array([firsts[rank] for rank in range(count)]), ("workers",))
+    apart, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("workers",), ()))  # type: ignore[no-untyped-call]
+    total = jax.jit(lambda numbers: numbers.sum(0), out_shardings=whole)
+
+    def add(numbers: np.ndarray) -> np.ndarray:
+        with together():
+            every = jax.make_array_from_process_local_data(apart, numbers[None])  # type: ignore[no-untyped-call]
+            return np.asarray(total(every))
+
+    return add
+
+
+def _check_port(address: str) -> None:
+    """JAX's coordinator crashes where it cannot listen."""
+    port = address.rpartition(":")[2]
+    try:
+        socket.create_server(("", int(port))).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{VARIABLE}: the chief cannot listen at the port of its address {address} ({error}): name a free one."
+        ) from error
+
+
+def _aborted(_: int) -> None:
+    """JAX's coordination service ends a process by abort() where it misses another's heartbeats, or the chief."""
+    time.sleep(_GRACE_SECONDS)
+    os.write(2, b"stopped, as another worker is gone: what was saved stands; give the same command again.\n")
+    os._exit(WorkerLost.exit_code)
+
+
+_ABORTED = _Handler(_aborted)
+"""Kept, as C has it. Python's own handlers come too late: they run when the main thread gets round to it."""
