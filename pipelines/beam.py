@@ -7,8 +7,10 @@ which they and this process see.
 import io
 import json
 import logging
+import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner as Di
 from apache_beam.utils.shared import Shared
 
 from pipelines import errors
-from pipelines.errors import ConfigError, SixfoldError
+from pipelines.errors import ConfigError, SixfoldError, WorkerLost
 from pipelines.prediction import Parts
 from pipelines.shards import Shard, make_folder, parts_of, wanted
 from pipelines.state import write_bytes
@@ -78,13 +80,34 @@ def predict(about: dict[str, Any], *, shards: int, options: Sequence[str]) -> in
     make_folder(output)
     for old in _refusals(output):
         old.unlink()
-    with pipeline:
+    with _watched(), pipeline:
         numbers = pipeline | "Parts" >> beam.Create([shard.index for shard in left])
         numbers | "Spread" >> beam.Reshuffle() | "Predict" >> beam.ParDo(PredictPart(about, shards))
     for refusal in _refusals(output):
         name, sentence = json.loads(refusal.read_text("utf-8"))
         raise getattr(errors, name)(sentence)
     return len(left)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End this process where a worker process of the DirectRunner was killed, which would else be waited for for ever.
+    Beam tells of it by an exception in the thread that started the worker."""
+    before = threading.excepthook
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        if raised.thread is None or raised.thread.name != "run_worker":
+            before(raised)
+            return
+        sentence = f"a worker was lost ({raised.exc_value}): give the same command again to go on."
+        os.write(2, f"{sentence}\n".encode())
+        os._exit(WorkerLost.exit_code)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _refusals(output: Path) -> Iterator[Path]:
