@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint types unit test-slow test-faults test-slurm test-airflow docs fix clean
+.PHONY: help demo test lint types unit test-slow test-faults test-slurm test-airflow test-beam docs fix clean
 .NOTPARALLEL:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-faults  kill runs at more than a hundred places and compare what comes back (about half an hour)"
 	@echo "make test-slurm   the tests of jobs that need Slurm; tests/slurm/one_node.sh starts one"
 	@echo "make test-airflow the DAGs that submit writes, in an environment with Airflow (.venv-airflow)"
+	@echo "make test-beam    predictions by Apache Beam, in an environment with it (.venv-beam)"
 	@echo "make docs       write docs/cli.md anew"
 	@echo "make fix        sort imports and apply the linter's safe fixes"
 	@echo "make clean      remove the environment (also needed to change PYTHON), caches and build outputs"
@@ -49,6 +50,9 @@ test-airflow: .venv-airflow/stamp
 	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__CORE__LOAD_EXAMPLES=False \
 		.venv-airflow/bin/python -W error::DeprecationWarning tests/airflow_dags.py tests/golden/jobs
 
+test-beam: .venv-beam/stamp
+	.venv-beam/bin/pytest -q -rs -o faulthandler_timeout=1800 tests/test_beam.py
+
 docs: .venv/test.stamp
 	$(BIN)/python -m pipelines.cli.docs
 
@@ -56,7 +60,7 @@ fix: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-airflow build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-airflow .venv-beam build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d; Sixfold needs 3.11 to 3.13: name one, as in make PYTHON=python3.12" % sys.version_info[:2])'
@@ -66,6 +70,14 @@ clean:
 .venv-airflow/stamp:
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python -m pip --disable-pip-version-check --no-input --quiet install apache-airflow==3.3.2
+	@touch $@
+
+# The tested set but for what Beam takes older versions of.
+.venv-beam/stamp: $(PINS)
+	$(PYTHON) -m venv .venv-beam
+	grep -v -E '^(pillow|protobuf|pyarrow|python-dateutil)==' constraints.txt > .venv-beam/constraints.txt
+	.venv-beam/bin/python -m pip --disable-pip-version-check --no-input --quiet install \
+		-c .venv-beam/constraints.txt -e '.[beam]' pytest apache-beam==2.77.0
 	@touch $@
 
 .venv/demo.stamp: .venv/venv.stamp $(PINS)

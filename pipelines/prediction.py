@@ -5,12 +5,15 @@ import csv
 import itertools
 import json
 import os
+import secrets
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -19,7 +22,7 @@ import numpy as np
 from pipelines.errors import ConfigError, DataError
 from pipelines.raw import count_of, rows_of
 from pipelines.runs import find_run
-from pipelines.shards import Shard, finish, is_there, made_of
+from pipelines.shards import Shard, bad_of, finish, is_there, made_of, make_folder
 from pipelines.task import Encoder, Predictor, Raw, Record, Table
 
 if TYPE_CHECKING:
@@ -60,14 +63,14 @@ def predict(
     from pipelines.artefact import load_predictor
     from pipelines.config.options import further_inputs
 
-    inputs = [*inputs, *further_inputs(options)]
     if shard is not None:
         assert output is not None
-        of = made_of(find_run(run_dir).identity(), inputs, options, format)
-        return _predict_part(shard, output, of, lambda: load_predictor(run_dir, options), inputs, max_bad)
+        parts = Parts(run_dir, inputs, output=output, format=format, options=options, max_bad=max_bad)
+        return parts.predict(shard)
     loaded = load_predictor(run_dir, options)
     with _opened(output) as file:
-        counts = _write(loaded, loaded.task.inputs(inputs, loaded.config, loaded.assets), file, format)
+        batches = loaded.task.inputs([*inputs, *further_inputs(options)], loaded.config, loaded.assets)
+        counts = _write(loaded, loaded.predictor(batches), file, format)
     if counts.records and counts.bad / counts.records > max_bad:
         raise DataError(
             f"{counts.bad} of {counts.records} inputs could not be read, more than --max-bad {max_bad:g} allows: "
@@ -76,30 +79,71 @@ def predict(
     return counts
 
 
-def _predict_part(
-    shard: Shard, output: Path, of: dict[str, Any], load: Callable[[], "Loaded"], inputs: list[str], max_bad: float
-) -> Counts:
-    """The inputs are read twice: whole batches are shared out, so that the records are those of one process."""
-    if is_there(shard, output, of):
-        return Counts(0, 0)
-    loaded = load()
-    batches = sum(1 for _ in loaded.task.inputs(inputs, loaded.config, loaded.assets))
-    first, end = shard.span(batches)
-    own = itertools.islice(loaded.task.inputs(inputs, loaded.config, loaded.assets), first, end)
-    part = shard.part(output)
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output: {part.parent} cannot be written ({error.strerror}): choose another.") from error
-    with _opened(part) as file:
-        counts = _write(loaded, own, file, of["format"], header=shard.index == 0)
-    about = {"batches": batches, "records": counts.records, "bad": counts.bad, "max_bad": max_bad, "of": of}
-    finish(shard, output, about)
-    return counts
+class Parts:
+    """A prediction that is made in parts: the model is loaded, and the inputs are counted, once and not before a part
+    needs it. The arguments are those of `predict`."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        inputs: list[str],
+        *,
+        output: Path,
+        format: str,
+        options: dict[str, Any],
+        max_bad: float,
+    ) -> None:
+        from pipelines.config.options import further_inputs
+
+        self._run_dir, self._output, self._format = run_dir, output, format
+        self._inputs, self._options, self._max_bad = [*inputs, *further_inputs(options)], options, max_bad
+        self._lock = threading.Lock()
+
+    def made_of(self) -> dict[str, Any]:
+        """What tells this prediction from another, as things are now."""
+        return made_of(find_run(self._run_dir).identity(), self._inputs, self._options, self._format)
+
+    def predict(self, shard: Shard) -> Counts:
+        """Predict one part where it is not there yet. Whole batches are shared out, so that the records are those of
+        one process. Several threads wait for each other."""
+        with self._lock:
+            of = self.made_of()
+            if is_there(shard, self._output, of):
+                return Counts(0, 0)
+            first, end = shard.span(self._batches)
+            records = self._loaded.predictor(itertools.islice(self._read(), first, end))
+            make_folder(self._output)
+            part, header = shard.part(self._output), shard.index == 0
+            with _opened(part) as file, whole_file(bad_of(part)) as aside:
+                counts = _write(self._loaded, _bad_beside(records, aside), file, self._format, header=header)
+            told = {"batches": self._batches, "records": counts.records, "bad": counts.bad, "max_bad": self._max_bad}
+            finish(shard, self._output, {**told, "of": of})
+            return counts
+
+    @cached_property
+    def _loaded(self) -> "Loaded":
+        from pipelines.artefact import load_predictor
+
+        return load_predictor(self._run_dir, self._options)
+
+    @cached_property
+    def _batches(self) -> int:
+        """How many there are of all inputs, which are read for that."""
+        return sum(1 for _ in self._read())
+
+    def _read(self) -> Iterator[tuple[list[str], Raw]]:
+        return iter(self._loaded.task.inputs(self._inputs, self._loaded.config, self._loaded.assets))
 
 
-def _write(loaded: "Loaded", batches: Iterable[Any], file: TextIO, format: str, *, header: bool = True) -> Counts:
-    records = loaded.predictor(batches)
+def _bad_beside(records: Iterable[Record], file: TextIO) -> Iterator[Record]:
+    """The same records; those with an error are also written to a file."""
+    for record in records:
+        if record.error is not None:
+            file.write(_line(as_json(record)))
+        yield record
+
+
+def _write(loaded: "Loaded", records: Iterable[Record], file: TextIO, format: str, *, header: bool = True) -> Counts:
     if format == "csv":
         return write_table(records, file, loaded.task.table(loaded.config, loaded.assets), header=header)
     return write_records(records, file)
@@ -111,9 +155,13 @@ def write_records(records: Iterable[Record], file: TextIO, targets: Sequence[Any
     for place, record in enumerate(records):
         total, bad = total + 1, bad + (record.error is not None)
         row = as_json(record) if targets is None else {"id": record.id, "target": targets[place], **as_json(record)}
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(_line(row))
     file.flush()
     return Counts(total, bad)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def write_table(records: Iterable[Record], file: TextIO, table: Table, *, header: bool = True) -> Counts:
@@ -214,7 +262,8 @@ def _ahead(function: Callable[[Raw], Any], batches: Iterable[tuple[list[str], Ra
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name only when it is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    # By chance, as two containers that write the same file have the same process ids.
+    aside = path.with_name(f".{path.name}.{secrets.randbits(48)}")
     try:
         with aside.open("w", encoding="utf-8", errors="replace", newline="") as file:
             yield file

@@ -1,13 +1,14 @@
 """A prediction in parts that are computed independently, and put together in order. Imports no TensorFlow.
 
-The parts of OUTPUT lie in OUTPUT.parts: for each a file of records and, once that is whole, a JSON file that says so.
+The parts of OUTPUT lie in OUTPUT.parts: for each a file of records, one of those among them that are errors and, once
+both are whole, a JSON file that says so.
 """
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ from typing import Any, Self
 from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.state import replacing, write_bytes
 
-_KEYS = {"shard", "shards", "batches", "records", "bad", "bytes", "max_bad", "of"}
+_KEYS = {"shard", "shards", "batches", "records", "bad", "bytes", "bad_bytes", "max_bad", "of"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ def parts_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
+def bad_of(file: Path) -> Path:
+    """Where the records with an error, of those in a file, lie as JSON lines too."""
+    return file.with_name(f"{file.stem}.bad.jsonl")
+
+
+def make_folder(output: Path) -> None:
+    """Make the folder of the parts. Raises ConfigError where that cannot be."""
+    folder = parts_of(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output: {folder} cannot be written ({error.strerror}): choose another.") from error
+
+
 def made_of(run: str, inputs: Sequence[str], options: Mapping[str, Any], format: str) -> dict[str, Any]:
     """What tells one prediction from another: the run's identity, the inputs as they are now, the options."""
     files = []
@@ -77,10 +92,27 @@ def is_there(shard: Shard, output: Path, of: Mapping[str, Any]) -> bool:
     return True
 
 
+def wanted(output: Path, count: int, of: Mapping[str, Any]) -> list[Shard]:
+    """Of so many parts those that are not there yet.
+
+    Raises:
+        ConfigError: there are parts of another prediction, or of another number.
+    """
+    numbers = {int(file.stem[-5:]) for file in parts_of(output).glob(f"part-*-of-{'[0-9]' * 5}.json")}
+    if numbers - {count}:
+        raise ConfigError(
+            f"{parts_of(output)} holds some of {min(numbers - {count})} parts: give --shards {min(numbers - {count})} "
+            "to go on, or remove the folder."
+        )
+    every = (Shard(index, count) for index in range(count))
+    return [shard for shard in every if not is_there(shard, output, of)]
+
+
 def finish(shard: Shard, output: Path, about: Mapping[str, Any]) -> None:
     """Say that a part, whose records are written, is whole."""
     part = shard.part(output)
-    told = {"shard": shard.index, "shards": shard.count, "bytes": part.stat().st_size, **about}
+    sizes = {"bytes": part.stat().st_size, "bad_bytes": bad_of(part).stat().st_size}
+    told = {"shard": shard.index, "shards": shard.count, **sizes, **about}
     write_bytes(part.with_name(f"{part.name}.json"), json.dumps(told).encode())
 
 
@@ -93,7 +125,7 @@ def missing(output: Path) -> list[str]:
 
 
 def merge(output: Path) -> tuple[int, int]:
-    """Put all parts together, in order, in one step.
+    """Put all parts together, in order, in one step; the records with an error also by themselves.
 
     Returns: how many records there are, and how many of them are errors.
 
@@ -110,10 +142,9 @@ def merge(output: Path) -> tuple[int, int]:
         )
     if any((one["of"], one["batches"]) != (found[0]["of"], found[0]["batches"]) for one in found):
         raise StateError(f"{parts_of(output)} holds parts of several predictions: remove the folder and predict again.")
-    with replacing(output) as aside, aside.open("wb") as whole:
-        for one in found:
-            with Shard(one["shard"], one["shards"]).part(output).open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
+    parts = [Shard(one["shard"], one["shards"]).part(output) for one in found]
+    _join(map(bad_of, parts), bad_of(output))
+    _join(parts, output)
     records, bad = (sum(one[name] for one in found) for name in ("records", "bad"))
     most = found[0]["max_bad"]
     if records and bad / records > most:
@@ -122,6 +153,13 @@ def merge(output: Path) -> tuple[int, int]:
             f"{output} say why."
         )
     return records, bad
+
+
+def _join(files: Iterable[Path], together: Path) -> None:
+    with replacing(together) as aside, aside.open("wb") as whole:
+        for file in files:
+            with file.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
 
 
 def _parts(output: Path) -> list[dict[str, Any]]:
@@ -142,6 +180,9 @@ def _about(part: Path) -> dict[str, Any] | None:
     """What is known of a part; None where it is not whole."""
     try:
         about = json.loads(part.with_name(f"{part.name}.json").read_text("utf-8"))
-        return about if about.keys() >= _KEYS and part.stat().st_size == about["bytes"] else None
+        if not about.keys() >= _KEYS:
+            return None
+        sizes = (part.stat().st_size, bad_of(part).stat().st_size)
+        return about if sizes == (about["bytes"], about["bad_bytes"]) else None
     except (OSError, ValueError, AttributeError):
         return None

@@ -455,6 +455,44 @@ def test_predict(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith("shard 2/3: 3 records\n")
 
 
+def predict_by_beam(*words: str) -> int:
+    """A run and an input that are there, or main would say so."""
+    Path("runs/a/model").mkdir(parents=True, exist_ok=True)
+    Path("runs/a/run.yaml").touch()
+    Path("runs/a/manifest.json").write_text(f'{{"task": "{TASK}"}}', encoding="utf-8")
+    Path("a.csv").write_text("image\n")
+    return main(["predict", "runs/a", "a.csv", "--output", "out", *words])
+
+
+def test_predict_by_beam(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls, merged = fake("pipelines.beam", "predict", 5), []
+    monkeypatch.setattr("pipelines.shards.merge", lambda output: merged.append(output) or (7, 2))
+    assert predict_by_beam("--runner", "beam", "--shards", "8", "--beam=--runner=X", "--beam=--y", "--top-k", "3") == 0
+    about = {"run_dir": Path("runs/a"), "inputs": ["a.csv"], "output": Path("out"), "format": "jsonl", "max_bad": 0.01}
+    about["options"] = {"encoding": "utf-8", "top_k": 3}
+    assert calls == [{"args": (about,), "shards": 8, "options": ("--runner=X", "--y")}]
+    assert merged == [Path("out")]
+    assert capsys.readouterr().err == (
+        "3 of 8 parts were there already\n7 records in out, 2 of them errors, which are also in out.bad.jsonl\n"
+    )
+    for words in ("--shards 8", "--beam=--y", "--runner beam --shard 0/3", "--runner beam -", "--runner beam none.csv"):
+        assert predict_by_beam(*words.split()) == 2, words
+    assert main(["predict", "runs/a", "a.csv", "--runner", "beam"]) == 2
+    assert len(calls) == 1
+
+
+def test_predict_by_beam_without_beam(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    assert predict_by_beam("--runner", "beam") == 2
+    assert capsys.readouterr().err.startswith("error: --runner beam needs the package apache_beam, the extra [beam]")
+
+
 def test_report(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     calls = fake("pipelines.report", "write_report", Path("runs/a/report.html"))
     assert main(["report", "runs/a"]) == 0

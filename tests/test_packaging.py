@@ -151,4 +151,5 @@ def test_constraints_pin_everything_once_and_name_no_index() -> None:
     names = [normalised(line.split("==")[0]) for line in pins]
     assert len(names) == len(set(names))
     wanted = [*requirements(), *PROJECT["optional-dependencies"]["dev"]]
-    assert {required(line) for line in wanted} <= set(names)
+    # Beam needs older versions of some of these, as the file says.
+    assert {required(line) for line in wanted} - set(names) == {"apache-beam"}

@@ -2,15 +2,20 @@
 
 import io
 import json
+import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines import prediction
 from pipelines.labelled.tables import class_table
-from pipelines.prediction import Counts, batched_predictor, write_records, write_table
+from pipelines.prediction import Counts, Parts, batched_predictor, write_records, write_table
+from pipelines.shards import Shard, bad_of, merge
 from pipelines.task import Raw, Record, Table
 
 
@@ -115,6 +120,33 @@ def test_a_record_can_be_several_rows_of_csv() -> None:
     several = [Record("a", {}, beside=range(2)), Record("b", {}, error="it is broken"), Record("c", {}, beside=[7])]
     assert write_table(several, file, steps) == Counts(3, 1)
     assert file.getvalue().splitlines() == ["id,step,value,error", "a,0,0,", "a,1,2,", "b,,,it is broken", "c,7,14,"]
+
+
+def test_parts_share_one_model_and_one_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads, reads, output = [], [], tmp_path / "out.jsonl"
+
+    def inputs(names: list[str], config: Any, assets: Any) -> Iterator[tuple[list[str], Raw]]:
+        reads.append(names)
+        return batches([0, 2, 3, 4, 6, 8, 11, 13, 15, 16])
+
+    def load(*about: Any) -> Any:
+        loads.append(about)
+        task = types.SimpleNamespace(inputs=inputs)
+        return types.SimpleNamespace(task=task, predictor=predictor(), config=None, assets=None)
+
+    monkeypatch.setattr("pipelines.artefact.load_predictor", load)
+    monkeypatch.setattr(prediction, "find_run", lambda run: types.SimpleNamespace(identity=lambda: "a run"))
+    parts = Parts(tmp_path, ["x"], output=output, format="jsonl", options={}, max_bad=1)
+    assert (loads, reads) == ([], [])
+    with ThreadPoolExecutor(3) as pool:  # two threads of a worker ask at once
+        counts = list(pool.map(parts.predict, [Shard(index, 3) for index in (2, 0, 1)]))
+    assert counts == [Counts(4, 3), Counts(3, 1), Counts(3, 0)]
+    assert parts.predict(Shard(0, 3)) == Counts(0, 0)
+    assert (len(loads), len(reads)) == (1, 4)
+    assert merge(output) == (10, 4)
+    lines = output.read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["0", "2", "3", "4", "6", "8", "11", "13", "15", "16"]
+    assert bad_of(output).read_text().splitlines() == [line for line in lines if '"error"' in line]
 
 
 def test_ragged_columns_keep_their_rows_where_one_is_refused() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import ConfigError, DataError, StateError
-from pipelines.shards import Shard, finish, is_there, made_of, merge, missing, parts_of
+from pipelines.shards import Shard, bad_of, finish, is_there, made_of, make_folder, merge, missing, parts_of, wanted
 
 OF = {"run": "2026", "inputs": [["a.csv", 3, 1]], "options": {"top_k": 2}, "format": "jsonl"}
 
@@ -16,6 +16,7 @@ def put(output: Path, index: int, count: int = 3, **about: Any) -> None:
     part = shard.part(output)
     part.parent.mkdir(exist_ok=True)
     part.write_text(f"{index}\n" * 2)
+    bad_of(part).write_text("bad\n" * about.get("bad", 0))
     finish(shard, output, {"batches": 6, "records": 2, "bad": 0, "max_bad": 0.25, "of": OF, **about})
 
 
@@ -87,6 +88,26 @@ def test_too_many_bad_inputs_are_counted_over_all_parts(output: Path) -> None:
     with pytest.raises(DataError, match="2 of 6 inputs could not be read, more than --max-bad 0.25"):
         merge(output)
     assert output.exists()
+    assert bad_of(output).read_text() == "bad\n" * 2
+    bad_of(Shard(1, 3).part(output)).write_text("")
+    with pytest.raises(StateError, match="is damaged"):
+        merge(output)
+
+
+def test_what_is_wanted_is_what_is_not_there(output: Path) -> None:
+    assert [str(shard) for shard in wanted(output, 3, OF)] == ["0/3", "1/3", "2/3"]
+    put(output, 1)
+    assert [str(shard) for shard in wanted(output, 3, OF)] == ["0/3", "2/3"]
+    with pytest.raises(ConfigError, match="holds some of 3 parts: give --shards 3 to go on"):
+        wanted(output, 4, OF)
+    with pytest.raises(ConfigError, match="parts of another prediction"):
+        wanted(output, 3, {**OF, "run": "2027"})
+
+
+def test_a_folder_that_cannot_be_is_refused(output: Path) -> None:
+    parts_of(output).write_text("a file of that name")
+    with pytest.raises(ConfigError, match=r"output: .*out\.jsonl\.parts cannot be written"):
+        make_folder(output)
 
 
 def test_an_input_that_changed_makes_another_prediction(output: Path, tmp_path: Path) -> None:

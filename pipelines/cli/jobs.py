@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.commands import Chosen, TaskGroup
-from pipelines.cli.predicting import PredictCommand
+from pipelines.cli.predicting import PredictCommand, check_there
 from pipelines.console import text_table
 from pipelines.errors import ConfigError
 
@@ -66,7 +66,7 @@ class SubmitGroup(TaskGroup):
             metavar="INTEGER",
             help="Parts that are predicted independently of each other, and merged in order.",
         )
-        own = [param for param in predict.params if param.name not in ("shard", "merge")]
+        own = [param for param in predict.params if param.name not in ("shard", "merge", "runner", "shards", "beam")]
         return PredictCommand(
             "predict",
             callback=_submit_predict,
@@ -120,9 +120,7 @@ def _submit_predict(run: Path, shards: int, dry_run: bool, **values: Any) -> Non
 
     if settings.to != "kubernetes":
         find_run(run)
-        for path in (*values["input"], *values["data"]):
-            if not os.path.lexists(path):
-                raise ConfigError(f"{path}: there is no such file to predict for.")
+        check_there((*values["input"], *values["data"]))
     words = _typed(context, {"run", "shards", "output"})
     _hand_over(of_prediction([str(run), *words], output, shards, settings), dry_run=dry_run)
 

@@ -1,11 +1,14 @@
 """What predict takes besides its own options: those that tasks declare. Merging what it made in parts."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipelines.cli.commands import PairsCommand
+from pipelines.errors import ConfigError
 
 _METAVARS = {"input": "FILE", "names": "FILE", "number": "NUMBER"}
 
@@ -63,11 +66,39 @@ def say_part(shard: Any, output: Path, records: int, *, together: bool) -> None:
         _merge(output)
 
 
+def predict_by_beam(about: dict[str, Any], shards: int, options: Sequence[str]) -> None:
+    """All parts of a prediction by Apache Beam, then merge them."""
+    from pipelines.runs import find_run
+
+    find_run(about["run_dir"])
+    check_there(about["inputs"])
+    try:
+        from pipelines import beam
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--runner beam needs the package {error.name}, the extra [beam]: in a checkout of Sixfold, "
+            "pip install '.[beam]' in an environment of its own (see docs/jobs.md)."
+        ) from error
+    done = beam.predict(about, shards=shards, options=options)
+    if done < shards:
+        click.echo(f"{shards - done:,} of {shards:,} parts were there already", err=True)
+    _merge(about["output"])
+
+
+def check_there(inputs: Sequence[str]) -> None:
+    """Raises ConfigError where one of them is no file."""
+    for path in inputs:
+        if not os.path.lexists(path):
+            raise ConfigError(f"{path}: there is no such file to predict for.")
+
+
 def _merge(output: Path) -> None:
+    from pipelines.shards import bad_of
     from pipelines.shards import merge as put_together
 
     records, bad = put_together(output)
-    click.echo(f"{records:,} records in {output}{f', {bad:,} of them errors' if bad else ''}", err=True)
+    errors = f", {bad:,} of them errors, which are also in {bad_of(output)}" if bad else ""
+    click.echo(f"{records:,} records in {output}{errors}", err=True)
 
 
 merge = click.Command(

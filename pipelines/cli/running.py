@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
-from pipelines.cli.predicting import PredictCommand, say_part
+from pipelines.cli.predicting import PredictCommand, predict_by_beam, say_part
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -184,6 +184,7 @@ def _predict(
     from pipelines.shards import Shard
 
     shard, merge = options.pop("shard"), options.pop("merge")
+    runner, shards, beam_options = (options.pop(name) for name in ("runner", "shards", "beam"))
     context = click.get_current_context()
     if input and data:
         raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
@@ -198,6 +199,14 @@ def _predict(
         raise click.UsageError("--merge is for a prediction in parts: give --shard too.", context)
     if part is not None and (output is None or "-" in (*input, *data)):
         raise click.UsageError("--shard takes an --output, of which it is a part, and no standard input.", context)
+    if runner is None and (shards or beam_options):
+        raise click.UsageError(f"{'--shards' if shards else '--beam'} is for --runner beam: add that.", context)
+    if runner is not None:
+        if output is None or part is not None or "-" in (*input, *data):
+            raise click.UsageError("--runner beam takes an --output, no --shard and no standard input.", context)
+        about = {"run_dir": run, "inputs": list(input or data), "output": output, "format": format}
+        predict_by_beam({**about, "options": given, "max_bad": max_bad}, shards or 16, beam_options)
+        return
     from pipelines.prediction import predict
 
     counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad, shard=part)
@@ -278,5 +287,22 @@ predict = PredictCommand(
             help="Predict one part only, 0/4 to 3/4, into OUTPUT.parts, where it is not there yet; see sixfold merge.",
         ),
         click.Option(["--merge"], is_flag=True, help="Of a shard: merge all parts if it was the last."),
+        click.Option(
+            ["--runner"],
+            type=click.Choice(["beam"]),
+            help="Predict by a pipeline of Apache Beam, in parts of OUTPUT, and merge them; see docs/jobs.md.",
+        ),
+        click.Option(
+            ["--shards"],
+            type=click.IntRange(1, 10_000),
+            metavar="INTEGER",
+            help="Of --runner beam: so many parts; default: 16.",
+        ),
+        click.Option(
+            ["--beam"],
+            multiple=True,
+            metavar="OPTION",
+            help="Of --runner beam: an option of Beam's, as --beam=--runner=FlinkRunner; may be given several times.",
+        ),
     ],
 )
