@@ -27,7 +27,7 @@ def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
     def run(chosen: str = "") -> None:
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.path), "-k", chosen]
         environment = {**os.environ, **QUICK_TO_COMPILE, "SIXFOLD_TEST_BACKEND": "jax", "KERAS_BACKEND": "jax"}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=560)
         assert done.returncode == 0, done.stdout[-3000:]
 
     return run

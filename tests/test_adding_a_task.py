@@ -35,7 +35,7 @@ class Newcomer:
 
     def do(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.home, env=self.env, capture_output=True, text=True, check=False, timeout=280
+            command, cwd=self.home, env=self.env, capture_output=True, text=True, check=False, timeout=560
         )
 
     def follow(self, line: str) -> str:

@@ -25,7 +25,7 @@ def child(*words: object, **environment: str) -> None:
     """A run in a process of its own; its output if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **environment}
     command = [sys.executable, str(Path(__file__).parent / "contract_run.py"), *map(str, words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=560)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

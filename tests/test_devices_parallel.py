@@ -74,7 +74,7 @@ def started(folder: Path, count: int, **environment: str) -> subprocess.Popen[st
 
 def ended(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
-        said, _ = process.communicate(timeout=280)
+        said, _ = process.communicate(timeout=560)
         assert process.returncode == 0, said[-3000:]
 
 

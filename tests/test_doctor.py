@@ -373,7 +373,7 @@ def test_as_it_is_here(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, "doctor", "--json"]
     environment = {**surroundings.os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=280
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=560
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

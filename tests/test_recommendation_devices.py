@@ -25,7 +25,7 @@ def child(backend: str, count: int, folder: Path, names: tuple[str, ...]) -> Non
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"} if backend == "jax" else {}
     environment = {**os.environ, **flags, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(Path(__file__).parent / "devices_run.py"), backend, str(count), str(folder), *names]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=560)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -46,16 +46,16 @@ def ended(processes: list[subprocess.Popen[str]]) -> None:
     """All of them, well; else what they said."""
     for process in processes:
         try:
-            said, _ = process.communicate(timeout=280)
+            said, _ = process.communicate(timeout=560)
         except subprocess.TimeoutExpired:
             process.terminate()  # launch ends its workers
             raise
         assert process.returncode == 0, said[-3000:]
 
 
-def pair(*words: object) -> list[subprocess.Popen[str]]:
+def pair(*words: object, **environment: str) -> list[subprocess.Popen[str]]:
     ports = _free_ports(2)
-    return [start(*words, **{VARIABLE: told(rank, ports)}) for rank in range(2)]
+    return [start(*words, **{VARIABLE: told(rank, ports)}, **environment) for rank in range(2)]
 
 
 @pytest.mark.parametrize(
