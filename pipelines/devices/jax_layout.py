@@ -88,9 +88,12 @@ class Layout:
         """A block [steps, batch, ...] of tensors as [steps, parts, rows, ...]: the rows of each part of a batch shared
         by the devices, if they can be equally; else every device computes all of them. Of several workers each gives
         its rows of each part."""
-        arrays = jax.tree_util.tree_map(
-            lambda tensor: np.asarray(tensor).reshape(len(tensor), parts, -1, *tensor.shape[2:]), block
-        )
+
+        def parted(tensor: Any) -> np.ndarray:
+            steps, rows, *inner = tensor.shape  # the rows are told, as what holds nothing does not tell them
+            return np.asarray(tensor).reshape(steps, parts, rows // parts, *inner)
+
+        arrays = jax.tree_util.tree_map(parted, block)
         if self._count == 1:
             return arrays
         if self._workers.count > 1:
