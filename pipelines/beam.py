@@ -85,7 +85,7 @@ def predict(about: dict[str, Any], *, shards: int, options: Sequence[str]) -> in
         numbers | "Spread" >> beam.Reshuffle() | "Predict" >> beam.ParDo(PredictPart(about, shards))
     for refusal in _refusals(output):
         name, sentence = json.loads(refusal.read_text("utf-8"))
-        raise getattr(errors, name)(sentence)
+        raise errors.named(name, sentence)
     return len(left)
 
 

@@ -1,5 +1,7 @@
 """Errors a user can mend: each is one sentence and an exit code, never a traceback."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -57,3 +59,25 @@ class Preempted(SixfoldError):
 
 class WorkerLost(Preempted):
     """Another worker is gone, and with it what this one computes; what was saved before stands."""
+
+
+def named(name: str, message: str) -> SixfoldError:
+    """The error of another process, by the name of its class; of none that is known a RunError."""
+    kind = globals().get(name)
+    return kind(message) if isinstance(kind, type) and issubclass(kind, SixfoldError) else RunError(message)
+
+
+@contextmanager
+def told_as(
+    kind: type[SixfoldError],
+    message: str,
+    causes: type[Exception] | tuple[type[Exception], ...],
+    when: Callable[[Exception], bool] = lambda _: True,
+) -> Iterator[None]:
+    """In here a library's errors of these classes, of which `when` holds, are one of ours."""
+    try:
+        yield
+    except causes as error:
+        if not when(error):
+            raise
+        raise kind(message) from error

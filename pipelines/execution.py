@@ -5,16 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from pipelines import devices, registry, transfer
-from pipelines.artefact import load_model, read_settings, save_model
+from pipelines.artefact import read_settings
 from pipelines.checkpoints import load_into
 from pipelines.config import write_config
 from pipelines.console import Console
-from pipelines.errors import ConfigError, NotServed, RunError, StateError
+from pipelines.errors import ConfigError, StateError
 from pipelines.evaluation import (
-    Head,
     baseline_json,
     baselines_json,
     difference_json,
@@ -32,8 +29,6 @@ from pipelines.task import Assets, Baseline, Built, Data, Frozen, Pretraining, R
 
 _RESAMPLES = "baseline.safetensors"
 """The baseline's scores on each resample of the test split, in the folder of the states."""
-_PARITY_EXAMPLES = 64
-_PARITY = 1e-4
 
 
 class Execution:
@@ -288,41 +283,10 @@ class Execution:
 
     def export(self) -> None:
         """Save the model with its assets, load it again, and see that it says the same."""
+        from pipelines.exporting import Exporting
+
         self._load_trained()  # a run that goes on here has predicted nothing yet
-        save_model(self.run, self.kept, self.assets)
-        model, assets = load_model(self.run)
-        store = Head(self.data.splits["test"], _PARITY_EXAMPLES)
-        before = predict_store(self.task.predictor(self.kept, self.config, self.assets, {}), store)
-        again = predict_store(self.task.predictor(model, self.config, assets, {}), store)
-        for old, new in zip(before, again, strict=True):
-            if not np.allclose(np.asarray(old.output), np.asarray(new.output), rtol=_PARITY, atol=_PARITY):
-                raise RunError(f"the saved model answers otherwise for {old.id}: {old.answer} became {new.answer}.")
-        self._serve(model, assets, again)
-
-    def _serve(self, model: Any, assets: Assets, records: list[Record]) -> None:
-        """Export what takes the task's own inputs, and see that it answers as the records do."""
-        if self.task.serving is None:
-            return
-        if self.config.backend != "tensorflow":
-            self.console.say("export: no SavedModel, which is written on the TensorFlow backend alone")
-            return
-        from pipelines.saved_model import check_served, save_served
-
-        try:
-            serving = self.task.serving(model, self.config, assets)
-        except NotServed as error:
-            self.console.say(f"export: no SavedModel: {error}")
-            return
-        place = save_served(self.run.path / "export", serving)
-        store = self.data.splits["test"]
-        inputs = serving.inputs(store, np.arange(len(records)))
-        if serving.fetch is not None:
-            predictor = self.task.predictor(model, self.config, assets, {})
-            records = predict_store(predictor, Head(store, len(records)), serving.fetch)
-        parity = check_served(place, inputs, records, serving.output, self.config.precision, serving.gap)
-        self.run.write_json("export/parity.json", {"saved_model": parity})
-        also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
-        self.console.say(f"export: {place}{also}")
+        Exporting(self).export()
 
     def report(self) -> None:
         """Write the report and the model card from what lies in the folder."""

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, Any, TextIO
 
+from pipelines.children import module, with_our_code
 from pipelines.errors import Preempted
 from pipelines.interrupts import SIGNALS
 from pipelines.workers import VARIABLE
@@ -84,11 +84,9 @@ def _started(workers: list[subprocess.Popen[str]], count: int, words: Sequence[s
 
 
 def _start(words: Sequence[str], told: dict[str, Any]) -> subprocess.Popen[str]:
-    """The same code as here, whatever lies in the current folder."""
-    paths = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipelines.cli", *words],
-        env={**os.environ, VARIABLE: json.dumps(told), _LAUNCHED: "1", "PYTHONPATH": os.pathsep.join(paths)},
+        module("pipelines.cli", *words),
+        env={**os.environ, VARIABLE: json.dumps(told), _LAUNCHED: "1", **with_our_code()},
         stdin=subprocess.PIPE,  # nothing is written there: it ends when this process does
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

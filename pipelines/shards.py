@@ -167,10 +167,11 @@ def _parts(output: Path) -> list[dict[str, Any]]:
     files = [file.with_suffix("") for file in sorted(folder.glob("part-*-of-*.json"))]
     if not files:
         raise StateError(f"there are no parts in {folder}: predict with --output {output} and --shard first.")
-    found = [about for file in files if (about := _about(file)) is not None]
-    damaged = [file.name for file in files if _about(file) is None]
-    if damaged:
-        raise StateError(f"{folder / damaged[0]} is damaged: remove it and its .json, and predict that shard again.")
+    found = []
+    for file in files:
+        if (about := _about(file)) is None:
+            raise StateError(f"{file} is damaged: remove it and its .json, and predict that shard again.")
+        found.append(about)
     if len({one["shards"] for one in found}) > 1:
         raise StateError(f"{folder} holds parts of several numbers of shards: remove those that are not wanted.")
     return found

@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+
+from pipelines.errors import Preempted
+from pipelines.interrupts import Interrupts
 
 QUICK_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 """On JAX all is compiled, which is most of a test's time: machine code that is not polished does the same."""
@@ -16,6 +21,24 @@ def told(rank: int, ports: list[int]) -> str:
     """TF_CONFIG of one of the workers on these ports."""
     addresses = [f"127.0.0.1:{port}" for port in ports]
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}})
+
+
+@contextmanager
+def stopped_at(look: int) -> Iterator[pytest.ExceptionInfo[Preempted]]:
+    """In here a run is stopped by SIGTERM at its n-th look for a signal, its state saved."""
+    seen, check_as_ever = [0], Interrupts.check
+
+    def check(self: Interrupts) -> None:
+        seen[0] += 1
+        if seen[0] == look:
+            os.kill(os.getpid(), signal.SIGTERM)
+        check_as_ever(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Interrupts, "check", check)
+        saying = r"stopped by SIGTERM after step \d+( of the pretraining)?, its state saved: go on with"
+        with pytest.raises(Preempted, match=saying) as found:
+            yield found
 
 
 @pytest.fixture

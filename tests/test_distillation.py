@@ -18,12 +18,12 @@ from pipelines.config import RunConfig
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import kept_model
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError, Preempted, StateError
-from pipelines.interrupts import Interrupts
+from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.preparation import make_optimizer
 from pipelines.runs import Run
 from pipelines.task import Built, Metric
 from pipelines.transfer.distillation import class_divergence, distilled, label_divergence, places_of
+from tests.conftest import stopped_at
 
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
@@ -154,20 +154,8 @@ def teacher(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stopped(folder: Path, photos: Path, place: int, **settings: Any) -> None:
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        import signal
-
-        seen[0] += 1
-        if seen[0] == place:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
-            small(folder, photos, **settings)
+    with stopped_at(place):
+        small(folder, photos, **settings)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="once is enough")

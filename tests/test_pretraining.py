@@ -1,8 +1,6 @@
 """Learning from images without labels: what is hidden, what is learned, whose images, and that it goes on exactly."""
 
-import os
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,7 @@ from pipelines import registry, run
 from pipelines.config import load_config
 from pipelines.devices import steps as device_steps
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError, Preempted, StateError
-from pipelines.interrupts import Interrupts
+from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.runs import Run
 from pipelines.state import load_arrays
 from pipelines.stream import example_keys
@@ -27,6 +24,7 @@ from tasks.image_classification.config import Config
 from tasks.image_classification.data import load_data, load_unlabelled
 from tasks.image_classification.model import build_model
 from tasks.image_classification.pretraining import encode, hide, reconstruction_loss
+from tests.conftest import stopped_at
 
 CLASSES = {"classes": ["a", "b"]}
 SMALL = {
@@ -248,18 +246,8 @@ def same(one: Path, other: Path) -> bool:
 
 def stopped(folder: Path, place: int, **settings: Any) -> str:
     """A run that a signal stops at the n-th look for one; what it says."""
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == place:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted) as found:
-            small(folder, **settings)
+    with stopped_at(place) as found:
+        small(folder, **settings)
     return str(found.value)
 
 

@@ -28,6 +28,7 @@ from pipelines.lock import Lock
 from pipelines.runs import Run
 from pipelines.state import load_arrays, save_arrays
 from pipelines.verification import verify
+from tests.conftest import stopped_at
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 3, "batch_size": 16, "baseline_iterations": 5}
@@ -47,19 +48,8 @@ def cut_off(folder: Path, stage: str = "fit_baseline", **settings: Any) -> None:
 
 def stopped_in_training(folder: Path, place: int = 9, **settings: Any) -> None:
     """A run that a signal stops in its training."""
-    seen = [0]
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == place:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    check_as_ever = Interrupts.check
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"stopped by SIGTERM after step \d+, its state saved: go on with sixfold"):
-            small(folder, **settings)
+    with stopped_at(place):
+        small(folder, **settings)
 
 
 @pytest.fixture(scope="module")

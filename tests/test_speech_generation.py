@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ import soundfile
 from pipelines import predict, run
 from pipelines.artefact import load_model
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError, Preempted
-from pipelines.interrupts import Interrupts
+from pipelines.errors import ConfigError, DataError
 from pipelines.runs import Run
 from pipelines.scoring import log_softmax
 from pipelines.task import Built
@@ -33,6 +31,7 @@ from tasks.speech_recognition.generation import Generator
 from tasks.speech_recognition.implied import imply
 from tasks.speech_recognition.model import build_model
 from tasks.speech_recognition.windows import between_pauses
+from tests.conftest import stopped_at
 from tests.test_speech_presets import arrays, converter, tones
 
 # KerasHub 0.32 leaves the files of SentencePiece open.
@@ -331,18 +330,8 @@ def test_ways_to_train_and_a_warm_start(options: dict[str, Any], tmp_path: Path)
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     folder = preset(tmp_path / "preset", dropout=0.2, attention_dropout=0.2)
     whole = recogniser(tmp_path / "whole", folder, epochs=2)
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
-            recogniser(tmp_path / "run", folder, epochs=2)
+    with stopped_at(4):
+        recogniser(tmp_path / "run", folder, epochs=2)
     further = resume(tmp_path / "run", {}, [])
     assert further is not None
     assert further.metrics["scores"] == whole.metrics["scores"]

@@ -3,7 +3,6 @@ as our own networks are."""
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from pipelines import predict, run
 from pipelines.artefact import load_model
 from pipelines.config import load_config
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError, Preempted
-from pipelines.interrupts import Interrupts
+from pipelines.errors import ConfigError, DataError
 from pipelines.runs import Run
 from pipelines.transfer import unfreeze
 from pipelines.transfer.loading import take_weights
@@ -27,6 +25,7 @@ from tasks.speech_recognition.implied import imply
 from tasks.speech_recognition.lengths import answers, bounds
 from tasks.speech_recognition.model import build_model
 from tasks.speech_recognition.preset_features import Samples, WhisperMel
+from tests.conftest import stopped_at
 
 RATE = 16_000
 FAMILIES = ["Whisper", "Moonshine"]
@@ -355,18 +354,8 @@ def test_an_encoder_learns_two_clips(family: str, tmp_path: Path) -> None:
 def test_it_goes_on_where_it_was_stopped(family: str, tmp_path: Path) -> None:
     folder = preset(tmp_path / "preset", family)
     whole = recogniser(tmp_path / "whole", folder, epochs=2)
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
-            recogniser(tmp_path / "run", folder, epochs=2)
+    with stopped_at(4):
+        recogniser(tmp_path / "run", folder, epochs=2)
     further = resume(tmp_path / "run", {}, [])
     assert further.metrics["scores"] == whole.metrics["scores"]
     assert (tmp_path / "run/predictions.jsonl").read_bytes() == (tmp_path / "whole/predictions.jsonl").read_bytes()

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,10 +12,10 @@ from PIL import Image
 
 from pipelines import run
 from pipelines.engine import resume
-from pipelines.errors import Preempted, RunError, StateError
-from pipelines.interrupts import Interrupts
+from pipelines.errors import RunError, StateError
 from pipelines.runs import Run
 from pipelines.transfer import features
+from tests.conftest import stopped_at
 
 SMALL = {"backbone": "cnn", "width": 4, "batch_size": 16, "baseline_iterations": 5, "augment": "none", "epochs": 2}
 FROZEN = {"unfreeze": "none", "save_every": "1", "steps_per_execution": 1}
@@ -49,18 +48,8 @@ def small(folder: Path, data: Path, **settings: Any) -> Any:
 
 
 def stopped(folder: Path, data: Path, place: int, **settings: Any) -> None:
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == place:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
-            small(folder, data, **settings)
+    with stopped_at(place):
+        small(folder, data, **settings)
 
 
 @pytest.mark.parametrize("unfreeze", ["none", "all"])

@@ -3,8 +3,6 @@ tokenizers."""
 
 import io
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,7 @@ from pipelines.artefact import load_model
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import kept_model
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError, Preempted
-from pipelines.interrupts import Interrupts
+from pipelines.errors import ConfigError, DataError
 from pipelines.preparation import make_optimizer
 from pipelines.runs import Run
 from pipelines.task import Built
@@ -33,6 +30,7 @@ from tasks.translation.encoding import encode
 from tasks.translation.implied import imply
 from tasks.translation.model import build_model
 from tasks.translation.vocabulary import preset_asset, vocabulary
+from tests.conftest import stopped_at
 
 # KerasHub 0.32 leaves the files of SentencePiece open; its T5 hands its padding on to layers that do not know of masks,
 # beside the one that they are given.
@@ -289,18 +287,8 @@ def test_what_is_trained_and_a_warm_start(options: dict[str, Any], tmp_path: Pat
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     folder = preset(tmp_path / "preset", "Bart")
     whole = translator(tmp_path / "whole", folder, epochs=2)
-    seen, check_as_ever = [0], Interrupts.check
-
-    def check(self: Interrupts) -> None:
-        seen[0] += 1
-        if seen[0] == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        check_as_ever(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Interrupts, "check", check)
-        with pytest.raises(Preempted, match=r"after step \d+, its state saved"):
-            translator(tmp_path / "run", folder, epochs=2)
+    with stopped_at(5):
+        translator(tmp_path / "run", folder, epochs=2)
     further = resume(tmp_path / "run", {}, [])
     assert further.metrics["scores"] == whole.metrics["scores"]
     assert (tmp_path / "run/predictions.jsonl").read_bytes() == (tmp_path / "whole/predictions.jsonl").read_bytes()

@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipelines import errors
-from pipelines.errors import RunError, SixfoldError
+from pipelines.children import calling, how_it_ended
+from pipelines.errors import RunError
 from pipelines.workers import VARIABLE
 
 ANSWER = "sixfold trial: "
 """What a line of the process begins with that is meant for the run."""
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pipelines.choices.trial import serve; serve()"
+_CODE = "from pipelines.choices.trial import serve; serve()"
 Batch = Literal["usual", "largest"]
 """Of several shapes, that of the median step, or the one that takes most memory."""
 
@@ -126,7 +126,7 @@ class Bench:
             if answer.get("started"):
                 wait = limit
             elif "error" in answer:
-                raise _error(answer["error"], answer["message"])
+                raise errors.named(answer["error"], answer["message"])
             else:
                 return answer
 
@@ -136,7 +136,7 @@ class Bench:
         self._lines = queue.Queue()
         with self._words.open("w") as words:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, json.dumps(sys.path)],
+                calling(_CODE),
                 env={"TF_CPP_MIN_LOG_LEVEL": "3", **environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -152,12 +152,7 @@ class Bench:
         assert self._process is not None
         code = self._process.wait()
         self._end()
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                name = signal.Signals(-code).name
-                return f"it dies of {name}" + (", as where memory runs out" if name == "SIGKILL" else "")
-        lines = [line for line in self._words.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"it ends with exit {code} and no word"
+        return how_it_ended(code, self._words.read_text(errors="replace"))
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -180,9 +175,3 @@ def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") ->
             if line.startswith(ANSWER):
                 lines.put(line.removeprefix(ANSWER))
     lines.put(None)
-
-
-def _error(name: str, message: str) -> SixfoldError:
-    """The error of the other process, as one of this."""
-    kind = getattr(errors, name, RunError)
-    return kind(message) if isinstance(kind, type) and issubclass(kind, SixfoldError) else RunError(message)

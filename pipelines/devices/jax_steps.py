@@ -3,6 +3,7 @@ devices: what it computes does not depend on their number."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ from pipelines.devices.steps import (
     state_name,
     weighted_sums,
 )
-from pipelines.errors import OutOfMemory
+from pipelines.errors import OutOfMemory, told_as
 from pipelines.task import Built
 from pipelines.workers import ALONE, Workers
 
@@ -211,19 +212,9 @@ class JaxSteps:
         return jax.lax.scan(step, jax.numpy.zeros(2 + len(self._built.metrics)), block)[0]
 
 
-@contextlib.contextmanager
-def _within_memory() -> Iterator[None]:
-    """A computation on a batch.
-
-    Raises:
-        OutOfMemory: it does not fit.
-    """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise OutOfMemory from error
+def _within_memory() -> AbstractContextManager[None]:
+    """A computation on a batch. Raises OutOfMemory where it does not fit."""
+    return told_as(OutOfMemory, "", jax.errors.JaxRuntimeError, lambda error: "RESOURCE_EXHAUSTED" in str(error))
 
 
 def forward(model: keras.Model) -> Callable[[Any], np.ndarray]:

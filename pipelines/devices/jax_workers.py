@@ -1,20 +1,20 @@
 """Several processes on the JAX backend: how they find each other, what they ask, how one ends without the others."""
 
-import contextlib
 import ctypes
 import os
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pipelines.errors import ConfigError, DeviceError, WorkerLost
+from pipelines.errors import ConfigError, DeviceError, WorkerLost, told_as
 from pipelines.workers import VARIABLE, Workers
 
 _LOST = re.compile(r"gloo|nccl|coordination service|heartbeat|connection (reset|closed|refused)", re.IGNORECASE)
@@ -72,19 +72,11 @@ def leave() -> None:
     signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def together(others: bool = True) -> Iterator[None]:
-    """What several workers compute; where there are no others, nothing is said of what fails.
-
-    Raises:
-        WorkerLost: it cannot be ended, as one is gone.
-    """
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        if not others or not _LOST.search(str(error)):
-            raise
-        raise WorkerLost("another worker is gone") from error
+def together(others: bool = True) -> AbstractContextManager[None]:
+    """What several workers compute. Raises WorkerLost where one is gone; where there are no others, nothing is said of
+    what fails."""
+    causes = ValueError, RuntimeError
+    return told_as(WorkerLost, "another worker is gone", causes, lambda e: others and bool(_LOST.search(str(e))))
 
 
 def _adder(count: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,20 +1,17 @@
 """Asks TensorFlow and JAX what they see and whether they compute: each in a process of its own, so that a library that
 crashes or hangs takes nobody with it."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from typing import Any
 
-_CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pipelines.devices.probe import say; say(sys.argv[2])"
-)
+from pipelines.children import calling, how_it_ended
+
+_CODE = "import sys; from pipelines.devices.probe import say; say(sys.argv[2])"
 _ANSWER = "sixfold probe: "
 
 
@@ -35,7 +32,7 @@ def probe(library: str, timeout: float) -> dict[str, Any]:
     # No memory is set aside that is not used: other processes may compute on the same GPU.
     sparing = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **sparing}
-    words = [sys.executable, "-c", _CODE, json.dumps(sys.path), library]
+    words = calling(_CODE, library)
     started = time.monotonic()
     try:
         done = subprocess.run(words, env=environment, capture_output=True, timeout=timeout, check=False)
@@ -45,7 +42,7 @@ def probe(library: str, timeout: float) -> dict[str, Any]:
     for line in done.stdout.decode(errors="replace").splitlines():
         if line.startswith(_ANSWER):
             return {**_answer(version, works=True, seconds=seconds), **json.loads(line.removeprefix(_ANSWER))}
-    return _answer(version, error=_ending(done), seconds=seconds)
+    return _answer(version, error=how_it_ended(done.returncode, done.stderr.decode(errors="replace")), seconds=seconds)
 
 
 def say(library: str) -> None:
@@ -60,17 +57,6 @@ def _answer(
         **{"installed": version, "works": works, "error": error, "seconds": seconds},
         **{"devices": [], "why_no_gpu": None},
     }
-
-
-def _ending(done: "subprocess.CompletedProcess[bytes]") -> str:
-    """How a child ended that gave no answer: the last line of its words, or the signal."""
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    if done.returncode < 0:
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(-done.returncode).name
-            illegal = ": this processor lacks instructions that it was built for" if name == "SIGILL" else ""
-            return f"it dies of {name}{illegal}"
-    return lines[-1].strip() if lines else f"it ends with exit {done.returncode} and no word"
 
 
 def _tensorflow() -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from pipelines.devices.steps import (
     weighted_sums,
 )
 from pipelines.devices.tensorflow_shapes import at, in_parts, of_any_length
-from pipelines.errors import OutOfMemory, WorkerLost
+from pipelines.errors import OutOfMemory, WorkerLost, told_as
 from pipelines.task import Built
 from pipelines.workers import ALONE, Workers
 
@@ -290,32 +291,15 @@ class TensorFlowSteps:
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
-@contextlib.contextmanager
-def _within_memory() -> Iterator[None]:
-    """A computation on a batch.
-
-    Raises:
-        OutOfMemory: it does not fit.
-    """
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise OutOfMemory from error
+def _within_memory() -> AbstractContextManager[None]:
+    """A computation on a batch. Raises OutOfMemory where it does not fit."""
+    return told_as(OutOfMemory, "", tf.errors.ResourceExhaustedError)
 
 
-@contextlib.contextmanager
-def together(others: bool = True) -> Iterator[None]:
-    """What several workers compute; where there are no others, nothing is said of what fails.
-
-    Raises:
-        WorkerLost: it cannot be ended, as one is gone.
-    """
-    try:
-        yield
-    except _LOST as error:
-        if not others:
-            raise
-        raise WorkerLost("another worker is gone") from error
+def together(others: bool = True) -> AbstractContextManager[None]:
+    """What several workers compute. Raises WorkerLost where one is gone; where there are no others, nothing is said of
+    what fails."""
+    return told_as(WorkerLost, "another worker is gone", _LOST, lambda _: others)
 
 
 def join(gpus: bool) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from pipelines.children import module, with_our_code
 from pipelines.errors import ConfigError, Preempted
 from pipelines.jobs import ledger
 
@@ -87,9 +88,8 @@ def ensure_runner() -> None:
     if not _open_entries():
         return
     with suppress(BlockingIOError), _lock() as lock, (ledger.home() / "queue.log").open("ab") as log:
-        paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        own = {"SIXFOLD_JOBS": os.path.abspath(ledger.home()), "PYTHONPATH": os.pathsep.join(paths)}
-        words = [sys.executable, "-P", "-m", "pipelines.jobs.queue", str(lock.fileno())]
+        own = {"SIXFOLD_JOBS": os.path.abspath(ledger.home()), **with_our_code()}
+        words = module("pipelines.jobs.queue", str(lock.fileno()))
         # By a shell that ends at once, as who asks is not to be its parent. It inherits the lock: there is never a
         # moment in which a second one could be started.
         subprocess.run(
