@@ -301,6 +301,24 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class Core:
+    """What of a served model is numbers alone, for formats that hold no strings and decode no files: LiteRT and ONNX.
+    The served model is `after` of `function` of `before`."""
+
+    function: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Tensors of numbers [rows, ...] by name -> such tensors by name: the network, and of what stands round it as much
+    as needs no string."""
+    input: Mapping[str, Any]
+    """tf.TensorSpec of each input, by name; the number of rows is open, and whatever else is not fixed."""
+    what: str
+    """What the inputs are, in words, so that a program in another language can make them."""
+    before: Callable[[Any], dict[str, Any]]
+    """What the served model takes -> the core's inputs, as a TensorFlow graph: written beside the core."""
+    after: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """The core's outputs -> the served model's, likewise."""
+
+
+@dataclass(frozen=True)
 class Serving:
     """A finished model as one TensorFlow graph, from what a person has to the answer."""
 
@@ -327,6 +345,11 @@ class Serving:
     gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
     """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
     None: as far as `output` is from Record.output."""
+    records: "Callable[[Sequence[str], Mapping[str, np.ndarray]], list[Record]] | None" = None
+    """(ids, outputs by name) -> the records that `predict` gives for these inputs, as far as the outputs tell."""
+    core: Core | None = None
+    """None: there is none, and `coreless` says why."""
+    coreless: str = ""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]
