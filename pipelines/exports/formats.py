@@ -1,0 +1,159 @@
+"""Writing a finished model in each format; what of it holds no strings, in those that know none."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.errors import ConfigError, RunError
+from pipelines.saved_model import save_served
+from pipelines.task import Core, Serving
+
+Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
+"""The core's inputs of training examples, a batch at a time."""
+
+_OPSET = 18
+_EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
+_SELECT = "tensorflow's select ops"
+
+
+def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None:
+    """What stands before and after the core, as a SavedModel with these two signatures.
+
+    Args:
+        folder: its place; nothing may be there.
+        given: tf.TensorSpec of what `core.before` takes, or a dict of them.
+    """
+    module = tf.Module()
+    module.tracked = (serving.tracked, core)
+    before = tf.function(core.before, input_signature=[given], autograph=False)
+    known = {**before.get_concrete_function().structured_outputs, **outputs_of(core)}
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in known.items()}
+    after = tf.function(core.after, input_signature=[specs], autograph=False)
+    tf.saved_model.save(module, str(folder), signatures={"before": before, "after": after})
+
+
+def save_saved_model(place: Path, serving: Serving) -> dict[str, Any]:
+    """The whole graph as a SavedModel, at `place`."""
+    aside = place.with_name(f"{place.name}.whole")
+    try:
+        save_served(aside, serving).replace(place)
+        (aside / "serving.json").replace(place.with_name("serving.json"))
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return {}
+
+
+def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> dict[str, Any]:
+    """The core as a LiteRT (TensorFlow Lite) flatbuffer with one signature; with calibration its weights and
+    activations are int8, its inputs and outputs as they are.
+
+    Returns: what the interpreter needs besides LiteRT's own operations.
+
+    Raises:
+        RunError: it cannot be converted.
+    """
+    folder = place.with_name(f"{place.name}.core")
+    try:
+        frozen = _frozen(core)
+        tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": frozen})
+        content, needs = _converted(folder, calibration)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    place.write_bytes(content)
+    return {"needs": needs}
+
+
+def _frozen(core: Core) -> Any:
+    """The core as one graph whose variables are constants: LiteRT would read them before they are written."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(_concrete(core))
+    given = [tensor.op.name for tensor in frozen.inputs]
+    names = sorted(outputs_of(core))  # as TensorFlow flattens a dict
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()}
+
+    def function(**x: Any) -> dict[str, Any]:
+        return dict(zip(names, frozen(*(x[name] for name in given)), strict=True))
+
+    return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def _converted(folder: Path, calibration: Calibration | None) -> tuple[bytes, list[str]]:
+    """With LiteRT's own operations alone where these suffice."""
+    message = ""
+    for select in (False, True):
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
+        own = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if calibration is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: (("serving_default", dict(x)) for x in calibration())
+            own = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *own]
+        converter.target_spec.supported_ops = [*own, tf.lite.OpsSet.SELECT_TF_OPS] if select else own
+        try:
+            return converter.convert(), [_SELECT] if select else []
+        except Exception as error:  # the converter's own, of a compiled module, and whatever it lets through
+            message = str(error).strip().splitlines()[0]
+    raise RunError(f"LiteRT cannot hold this model: {message}.")
+
+
+def save_onnx(place: Path, core: Core) -> dict[str, Any]:
+    """The core as an ONNX graph whose inputs and outputs have the core's names.
+
+    Raises:
+        ConfigError: the extra is not installed.
+        RunError: it cannot be converted.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  # what the parity gate runs it with
+        import tf2onnx
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--format onnx needs the package {error.name}, the extra [onnx]: {_EXTRA}.") from error
+    names = list(core.input)
+    function = tf.function(
+        lambda *values: core.function(dict(zip(names, values, strict=True))),
+        input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()],
+        autograph=False,
+    )
+    try:
+        graph, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=_OPSET, inputs_as_nchw=None
+        )
+    except Exception as error:  # tf2onnx has no class for what it cannot do
+        raise RunError(f"ONNX cannot hold this model: {str(error).strip().splitlines()[0]}.") from error
+    if [output.name for output in graph.graph.output] != (names := sorted(outputs_of(core))):
+        raise RunError(f"ONNX gives this model's outputs other names than {', '.join(names)}.")
+    onnx.checker.check_model(graph)
+    place.write_bytes(graph.SerializeToString())
+    return {"opset": _OPSET}
+
+
+def describe(core: Core, needs: Sequence[str]) -> str:
+    """The core's inputs and outputs, for those who make them in another language, and what a process must import to
+    make them with the sidecar: JSON."""
+
+    def each(specs: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"type": spec.dtype.name, "shape": spec.shape.as_list() if spec.shape.rank is not None else None}
+            for name, spec in specs.items()
+        }
+
+    about = {"what": core.what, "inputs": each(core.input), "outputs": each(outputs_of(core))}
+    return json.dumps({**about, "signatures": ["before", "after"], "needs": ["tensorflow", *needs]}, indent=2) + "\n"
+
+
+def outputs_of(core: Core) -> dict[str, Any]:
+    """tf.TensorSpec of each output, by name."""
+    found: dict[str, Any] = _concrete(core).structured_outputs
+    return found
+
+
+def _concrete(core: Core) -> Any:
+    """The core as one graph, whose inputs have names."""
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()}
+    return tf.function(lambda **x: core.function(x), autograph=False).get_concrete_function(**specs)
