@@ -367,6 +367,10 @@ class Serving:
     core: Core | None = None
     """Of the signature that is scored by. None: there is none, and `coreless` says why."""
     coreless: str = ""
+    network_inputs: "Callable[[Raw], Mapping[str, np.ndarray]] | None" = None
+    """raw examples -> what the saved Keras model takes of them, by name. None: what the encoder makes of them."""
+    calibrated_on: str = "train"
+    """The split of whose inputs the ranges are taken that a model of whole numbers keeps to."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.errors import ConfigError, RunError
+from pipelines.errors import ConfigError, RunError, SixfoldError
 from pipelines.saved_model import save_served
 from pipelines.task import Core, Serving
 
@@ -18,7 +18,6 @@ Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 
 _OPSET = 18
 _EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
-_SELECT = "tensorflow's select ops"
 
 
 def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None:
@@ -37,7 +36,7 @@ def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None
     tf.saved_model.save(module, str(folder), signatures={"before": before, "after": after})
 
 
-def save_saved_model(place: Path, serving: Serving) -> dict[str, Any]:
+def save_saved_model(place: Path, serving: Serving) -> None:
     """The whole graph as a SavedModel, at `place`."""
     aside = place.with_name(f"{place.name}.whole")
     try:
@@ -45,14 +44,11 @@ def save_saved_model(place: Path, serving: Serving) -> dict[str, Any]:
         (aside / "serving.json").replace(place.with_name("serving.json"))
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return {}
 
 
-def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> dict[str, Any]:
+def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> None:
     """The core as a LiteRT (TensorFlow Lite) flatbuffer with one signature; with calibration its weights and
     activations are int8, its inputs and outputs as they are.
-
-    Returns: what the interpreter needs besides LiteRT's own operations.
 
     Raises:
         RunError: it cannot be converted.
@@ -61,11 +57,9 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
     try:
         frozen = _frozen(core)
         tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": frozen})
-        content, needs = _converted(folder, calibration)
+        place.write_bytes(_converted(folder, calibration))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    place.write_bytes(content)
-    return {"needs": needs}
 
 
 def _frozen(core: Core) -> Any:
@@ -83,25 +77,30 @@ def _frozen(core: Core) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
-def _converted(folder: Path, calibration: Calibration | None) -> tuple[bytes, list[str]]:
-    """With LiteRT's own operations alone where these suffice."""
-    message = ""
-    for select in (False, True):
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
-        own = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if calibration is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: (("serving_default", dict(x)) for x in calibration())
-            own = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *own]
-        converter.target_spec.supported_ops = [*own, tf.lite.OpsSet.SELECT_TF_OPS] if select else own
-        try:
-            return converter.convert(), [_SELECT] if select else []
-        except Exception as error:  # the converter's own, of a compiled module, and whatever it lets through
-            message = str(error).strip().splitlines()[0]
-    raise RunError(f"LiteRT cannot hold this model: {message}.")
+def _converted(folder: Path, calibration: Calibration | None) -> bytes:
+    """With LiteRT's own operations alone: TensorFlow's, which it can be made to call, are not where it runs."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if calibration is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (("serving_default", dict(x)) for x in calibration())
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    try:
+        content: bytes = converter.convert()
+    except SixfoldError:
+        raise
+    except Exception as error:  # the converter has classes for some of what it cannot do
+        raise RunError(f"LiteRT cannot hold this model: {_why(error)}.") from error
+    return content
 
 
-def save_onnx(place: Path, core: Core) -> dict[str, Any]:
+def _why(error: Exception) -> str:
+    """The line of a converter's message that names operations, else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if line.startswith(("Flex ops:", "Custom ops:"))), lines[0]).rstrip(".")
+
+
+def save_onnx(place: Path, core: Core) -> None:
     """The core as an ONNX graph whose inputs and outputs have the core's names.
 
     Raises:
@@ -125,12 +124,11 @@ def save_onnx(place: Path, core: Core) -> dict[str, Any]:
             function, input_signature=function.input_signature, opset=_OPSET, inputs_as_nchw=None
         )
     except Exception as error:  # tf2onnx has no class for what it cannot do
-        raise RunError(f"ONNX cannot hold this model: {str(error).strip().splitlines()[0]}.") from error
+        raise RunError(f"ONNX cannot hold this model: {_why(error)}.") from error
     if [output.name for output in graph.graph.output] != (names := sorted(outputs_of(core))):
         raise RunError(f"ONNX gives this model's outputs other names than {', '.join(names)}.")
     onnx.checker.check_model(graph)
     place.write_bytes(graph.SerializeToString())
-    return {"opset": _OPSET}
 
 
 def describe(core: Core, needs: Sequence[str]) -> str:

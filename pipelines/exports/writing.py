@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from pipelines.artefact import load_model, read_settings
 from pipelines.errors import NotServed, RunError, StateError
 from pipelines.evaluation import Head, predict_store
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
-from pipelines.raw import count_of, rows_of
+from pipelines.raw import rows_of
 from pipelines.runs import Run, find_run
 from pipelines.state import sync
-from pipelines.task import Assets, Core, Data, Encoder, Raw, Record, Scores, Serving, Store, Task
+from pipelines.task import Assets, Core, Data, Record, Scores, Serving, Store, Task
 
 FILES = {
     "saved-model": "saved_model",
@@ -138,31 +138,29 @@ class _Exporter:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as aside:
             made = Path(aside) / FILES[name]
-            about = self._make(name, made)
+            self._make(name, made)
             found = self._judged(name, made, Path(aside))
             for file in sorted(Path(aside).iterdir()):
                 if file.name in (made.name, SIDECAR, f"{SIDECAR}.json", "serving.json"):
                     _put(file, folder / file.name)
-        return {**found, **about}
+        return found
 
-    def _make(self, name: str, place: Path) -> dict[str, Any]:
+    def _make(self, name: str, place: Path) -> None:
         """Write it, with what it needs beside it."""
         from pipelines.exports import formats
 
         if name == "saved-model":
-            return formats.save_saved_model(place, self.serving)
+            formats.save_saved_model(place, self.serving)
+            return
         if name == "keras":
             shutil.copy(self.run.model / "model.keras", place)
-            if not self._is_network:
-                return {"of": "the network alone, without what stands before and after it"}
-        formats.save_sidecar(place.with_name(SIDECAR), self.serving, self.core, self._given)
-        content = formats.describe(self.core, self.serving.needs)
-        place.with_name(f"{SIDECAR}.json").write_text(content, "utf-8")
-        if name == "onnx":
-            return formats.save_onnx(place, self.core)
-        if name == "keras":
-            return {}
-        return formats.save_litert(place, self.core, self._calibration if "int8" in name else None)
+        else:
+            convert = partial(formats.save_onnx if name == "onnx" else formats.save_litert, place, self.core)
+            convert(**({"calibration": self._calibration} if name == "litert-int8" else {}))
+        if name != "keras" or self._is_network:
+            formats.save_sidecar(place.with_name(SIDECAR), self.serving, self.core, self._given)
+            content = formats.describe(self.core, self.serving.needs)
+            place.with_name(f"{SIDECAR}.json").write_text(content, "utf-8")
 
     @property
     def _is_network(self) -> bool:
@@ -192,7 +190,7 @@ class _Exporter:
         """The core's inputs of training examples, one at a time."""
         import tensorflow as tf
 
-        store = self.data.splits["train"]
+        store = self.data.splits[self.serving.calibrated_on]
         chosen = np.random.default_rng(self.config.seed).permutation(len(store))[:_CALIBRATED_ON]
         for row in chosen:
             given = self._inputs(store, np.array([row]))
@@ -250,8 +248,7 @@ class _Exporter:
 
     def _of_network(self, made: Path, folder: Path) -> dict[str, Any]:
         """Of the network alone, as its file: its outputs."""
-        encode = self.task.encode(self.config, self.assets, False)
-        inputs = [_encoded(encode, self.store.fetch(rows)) for rows in self._batches()]
+        inputs = [self._network_inputs(rows) for rows in self._batches()]
         request = {"format": "keras", "path": str(made), "sidecar": None, "rename": {}}
         outputs, times = answers({**request, "needs": ["keras", *self._own_layers]}, inputs, folder)
         compute = devices.forward(self.model)
@@ -265,7 +262,19 @@ class _Exporter:
             "milliseconds": times,
             "largest_difference": max(gaps),
             "needs": ["keras", *self._own_layers],
+            "of": "the network alone, without what stands before and after it",
         }
+
+    def _network_inputs(self, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        """What the network takes of these examples, by name; an only input is called x."""
+        raw = self.data.splits["test"].fetch(rows)
+        if self.task.serving is not None and self.serving.network_inputs is not None:
+            return self.serving.network_inputs(raw)
+        import tensorflow as tf
+
+        encode = self.task.encode(self.config, self.assets, False)
+        x = encode({name: tf.constant(column) for name, column in raw.items()}, tf.zeros([len(rows)], tf.int64))[0]
+        return {name: values.numpy() for name, values in (x if isinstance(x, dict) else {"x": x}).items()}
 
     @property
     def _only_output(self) -> str:
@@ -290,15 +299,6 @@ class _Exporter:
         sizes = self.store.sizes
         order = np.arange(len(self.store)) if sizes is None else np.lexsort(sizes.T)
         return [order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE)]
-
-
-def _encoded(encode: Encoder, raw: Raw) -> dict[str, np.ndarray]:
-    """What the network takes, by name; an only input is called x."""
-    import tensorflow as tf
-
-    tensors = {name: tf.constant(column) for name, column in raw.items()}
-    x = encode(tensors, tf.zeros([count_of(raw)], tf.int64))[0]
-    return {name: values.numpy() for name, values in (x if isinstance(x, dict) else {"x": x}).items()}
 
 
 def _put(made: Path, place: Path) -> None:

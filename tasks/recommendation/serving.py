@@ -1,6 +1,6 @@
 """The recommender as one graph: ids of users, or of what they took, in; ids of items out, as predict gives them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,14 +9,25 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import forward
-from pipelines.task import Assets, Core, Raw, Record, Scored, Serving, Store
+from pipelines.task import Assets, Core, Scored, Serving
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen
-from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
 from tasks.recommendation.prediction import LEAST_KEPT, fitted_folding, known_users, rating_vectors
 from tasks.recommendation.ranking_graph import ranked
+from tasks.recommendation.served import (
+    all_known,
+    among_all,
+    as_bytes,
+    held_out,
+    list_gap,
+    list_records,
+    network_inputs,
+    pairs,
+    rating_gap,
+    rating_records,
+)
 
 _USER = tf.TensorSpec([None], tf.string, name="user")
 _ITEM = tf.TensorSpec([None], tf.string, name="item")
@@ -33,13 +44,16 @@ _LEAVING_OUT = (
 )
 _CODED = (
     "user: the place of the user in model/users.json, -1 for others; taken: the places in model/items.json of what "
-    "they took, -1 behind the last; history: the latest of these, oldest first, in a length that the network knows"
+    "they took, -1 behind the last; history: the latest of these, oldest first, in a length that the network knows; "
+    "folded: whether vector, which the sidecar makes of what they took, stands for a user whom training did not know"
 )
 _CODED_PAIRS = "the places of users in model/users.json and of items in model/items.json, -1 for those not known"
 _WITH_HISTORY = {"user": _USER, "history": _HISTORY, "k": _K}
 _CODES = {
     "user": tf.TensorSpec([None], tf.int32),
     "taken": tf.TensorSpec([None, None], tf.int32),
+    "vector": tf.TensorSpec([None, None], tf.float32),
+    "folded": tf.TensorSpec([None], tf.bool),
     "history": tf.TensorSpec([None, None], tf.int32),
 }
 _PAIRS = "ids of users and ids of items in UTF-8, a pair a row"
@@ -57,11 +71,11 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
             function=lambda x: rated.answer(rated.coded(x)),
             input=inputs,
             what=_PAIRS,
-            inputs=_pairs(assets),
+            inputs=pairs(assets),
             tracked=(rated,),
             output="rating",
-            gap=_rating_gap,
-            records=_rated,
+            gap=rating_gap,
+            records=rating_records,
             core=Core(
                 function=rated.scores,
                 input=dict.fromkeys(("user", "item"), _CODES["user"]),
@@ -76,17 +90,17 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         function=lambda x: lists.answer(lists.coded({**x, "history": tf.zeros([tf.size(x["user"]), 0], tf.string)})),
         input={"user": _USER, "k": _K},
         what=_LISTS,
-        inputs=lambda store, indices: {"user": _bytes(store.ids(indices)), "k": np.asarray(config.k, np.int32)},
+        inputs=lambda store, indices: {"user": as_bytes(store.ids(indices)), "k": np.asarray(config.k, np.int32)},
         tracked=(lists,),
         output="items",
-        fetch=lambda store, indices: _all_known(assets, store.fetch(indices)["user"]),
-        gap=_list_gap,
+        fetch=lambda store, indices: all_known(assets, store.fetch(indices)["user"]),
+        gap=partial(list_gap, most=config.k),
         others={
             "with_history": (lambda x: lists.answer(lists.coded(x)), _WITH_HISTORY, _HISTORIES),
             "leaving_out": (lambda x: lists.answer(lists.coded(x, remembering=False)), _WITH_HISTORY, _LEAVING_OUT),
         },
-        records=partial(_records, config, {name: code for code, name in enumerate(assets["items"])}),
-        scored=Scored("leaving_out", partial(_held_out, assets, most), _among_all),
+        records=partial(list_records, config, {name: code for code, name in enumerate(assets["items"])}),
+        scored=Scored("leaving_out", partial(held_out, assets, most), among_all),
         core=Core(
             function=lists.scores,
             input={name: _CODES[name] for name in lists.needed},
@@ -94,6 +108,8 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
             before=partial(lists.coded, remembering=False),
             after=lists.listed,
         ),
+        network_inputs=partial(network_inputs, config, len(assets["items"])),
+        calibrated_on="valid",  # of whose users it is what training saw that they took
     )
 
 
@@ -102,7 +118,7 @@ class _Names(tf.Module):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        keys = tf.constant(_bytes(names), tf.string)
+        keys = tf.constant(as_bytes(names), tf.string)
         numbers = tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(names)))
         self._codes = tf.lookup.StaticHashTable(numbers, default_value=-1)
         self._names = tf.Variable(tf.concat([keys, [b""]], 0), trainable=False)
@@ -155,11 +171,13 @@ class _Lists(tf.Module):
             return ("history",)
         if self._config.backbone == "ease":
             return ("taken",)
-        return ("user", "taken") if self._folding is not None else ("user",)
+        return ("user", "vector", "folded") if self._folding is not None else ("user",)
 
     def coded(self, x: Mapping[str, Any], *, remembering: bool = True) -> dict[str, Any]:
         """user int32 [rows], -1 for strangers; taken int32 [rows, any], each item once and -1 behind the last; k; of
-        models that read histories, history int32 [rows, length], the latest of them as the network takes them.
+        models that read histories, history int32 [rows, length], the latest of them as the network takes them; of those
+        that make a stranger's vector of what they took, vector float32 [rows, width], and folded bool [rows], whether
+        it stands for the user.
 
         Args:
             x: as the signatures take it.
@@ -171,6 +189,8 @@ class _Lists(tf.Module):
         found = {"user": users, "taken": tf.pad(history.to_tensor(-1), [[0, 0], [0, 1]], constant_values=-1)}
         if self._config.backbone in SEQUENTIAL:
             found["history"] = histories(history, self._config)
+        if self._folding is not None:
+            found |= {"folded": self._folded(users, found["taken"]), "vector": self._of_history(found["taken"])}
         return {**found, "k": tf.identity(x["k"])}
 
     def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +203,8 @@ class _Lists(tf.Module):
         if self._config.backbone in READING:
             known = history.row_lengths() > 0
         else:
-            known = tf.logical_and(users >= 0, users < self._most) | self._folded(users, x["taken"])
+            known = tf.logical_and(users >= 0, users < self._most)
+            known = known if self._folding is None else known | x["folded"]
         scores = tf.where(known[:, None], x["scores"], self._counts)
         items, values = ranked(scores, users, x["k"], history)
         return {"items": self._items.named(items), "scores": values, "known": known}
@@ -224,8 +245,7 @@ class _Lists(tf.Module):
             given = {"history": x["history"]} if sequential else {"user": tf.maximum(x["user"], 0)}
             vectors = _float(self._network(given, training=False))
             if self._folding is not None:
-                folded = self._folded(x["user"], x["taken"])
-                vectors = tf.where(folded[:, None], self._of_history(x["taken"]), vectors)
+                vectors = tf.where(x["folded"][:, None], x["vector"], vectors)
             scores = tf.matmul(vectors, self._table, transpose_b=True)
         return {"scores": scores}
 
@@ -238,8 +258,6 @@ class _Lists(tf.Module):
 
     def _folded(self, users: Any, taken: Any) -> Any:
         """bool [rows]: whose vector is made of what they took, as training did not know them."""
-        if self._folding is None:
-            return tf.zeros_like(users, tf.bool)
         own = tf.logical_and(users >= 0, users < self._trained)
         return tf.logical_and(~own, tf.reduce_any(taken >= 0, axis=1))
 
@@ -295,103 +313,5 @@ class _Ratings(tf.Module):
         return {"score": tf.reduce_sum(vectors[0] * vectors[1], axis=1)}
 
 
-def _pairs(assets: Assets) -> Callable[[Store, np.ndarray], Raw]:
-    """What rows of users and items are called."""
-
-    def inputs(store: Store, indices: np.ndarray) -> Raw:
-        raw = store.fetch(indices)
-        return {
-            role: _bytes([assets[f"{role}s"][code] if code >= 0 else "" for code in raw[role].tolist()])
-            for role in ("user", "item")
-        }
-
-    return inputs
-
-
-def _all_known(assets: Assets, users: np.ndarray) -> Raw:
-    """Users with all that the model knows of them, as predict has it: what is held out is among it."""
-    taken = Lists(*seen(assets)).at(users)
-    return {"user": users, "history": taken.items, "history_splits": taken.splits}
-
-
-def _held_out(assets: Assets, most: int, store: Store, indices: np.ndarray) -> Raw:
-    """Users with what they took before the split, by name, filled up."""
-    raw = store.fetch(indices)
-    names, splits = assets["items"], raw["history_splits"]
-    lists = [raw["history"][start:end].tolist() for start, end in zip(splits, splits[1:], strict=False)]
-    width = max(map(len, lists), default=0)
-    rows = [[names[code] if code >= 0 else "" for code in row] + [""] * (width - len(row)) for row in lists]
-    flat = _bytes([name for row in rows for name in row])
-    return {
-        "user": _bytes(store.ids(indices)),
-        "history": flat.reshape(len(lists), width),
-        "k": np.asarray(most, np.int32),
-    }
-
-
-def _among_all(store: Store, indices: np.ndarray) -> Raw:
-    """The same users, whose lists are made of all items."""
-    return {name: column for name, column in store.fetch(indices).items() if not name.startswith("candidates")}
-
-
-def _records(
-    config: Config, codes: Mapping[str, int], ids: Sequence[str], outputs: Mapping[str, np.ndarray]
-) -> list[Record]:
-    """As predict gives them, of lists; those of histories apart, whose unknown items it names."""
-    found = []
-    for name, items, scores, known in zip(ids, outputs["items"], outputs["scores"], outputs["known"], strict=True):
-        names = [one.decode("utf-8", "surrogatepass") for one in items if one]
-        shown = [round(float(score), 4) for score in scores[: min(len(names), config.k)]]
-        answer = {"items": names[: config.k], "scores": shown, "known": bool(known)}
-        output = np.full(len(items), -1, np.int32)
-        output[: len(names)] = [codes[one] for one in names]
-        found.append(Record(name, answer, output))
-    return found
-
-
-def _rated(ids: Sequence[str], outputs: Mapping[str, np.ndarray]) -> list[Record]:
-    rows = zip(ids, outputs["rating"], outputs["known"], outputs["known_item"], strict=True)
-    return [
-        Record(
-            name,
-            {"rating": round(float(rating), 4), "known": bool(known), "known_item": bool(item)},
-            np.asarray([rating], np.float32),
-        )
-        for name, rating, known, item in rows
-    ]
-
-
-def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    wanted = np.array([record.output for record in records])[:, 0]
-    gaps: np.ndarray = np.abs(found["rating"] - wanted) / np.maximum(1.0, np.abs(wanted))
-    alike = [found[name] == [record.answer[name] for record in records] for name in ("known", "known_item")]
-    return np.where(np.logical_and(*alike), gaps, np.inf)
-
-
-def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    """float [rows]: by how much scores differ, of each item in the record's list and of each place; relative where they
-    are above 1. Two items may change places where their scores are that near."""
-    gaps = []
-    for names, scores, known, record in zip(found["items"], found["scores"], found["known"], records, strict=True):
-        listed = {name.decode("utf-8", "surrogatepass"): score for name, score in zip(names, scores, strict=True)}
-        listed.pop("", None)
-        wanted = dict(zip(record.answer["items"], record.answer["scores"], strict=True))
-        if len(listed) != len(wanted) or bool(known) != record.answer["known"]:
-            gaps.append(np.inf)
-            continue
-        least = min(listed.values(), default=0.0)
-        each = [abs(listed[name] - score) if name in listed else score - least for name, score in wanted.items()]
-        each += [abs(ours - score) for ours, score in zip(listed.values(), wanted.values(), strict=True)]
-        gaps.append(max(each, default=0.0) / max(1.0, *map(abs, wanted.values())) if wanted else 0.0)
-    return np.array(gaps)
-
-
 def _float(values: Any) -> Any:
     return tf.cast(values, tf.float32)
-
-
-def _bytes(names: Sequence[str]) -> np.ndarray:
-    """object [names]."""
-    found = np.empty(len(names), object)
-    found[:] = [name.encode("utf-8", "surrogatepass") for name in names]
-    return found

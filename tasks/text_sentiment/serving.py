@@ -14,9 +14,7 @@ from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import TextStore
 from tasks.text_sentiment.encoding import encode
 
-_TOKENS = (
-    "the numbers of a text's tokens in the vocabulary of model/tokenizer.json, framed and padded as it says"
-)
+_TOKENS = "the numbers of a text's tokens in the vocabulary of model/tokenizer.json, framed and padded as it says"
 
 
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
