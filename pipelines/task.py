@@ -360,8 +360,8 @@ class Serving:
     gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
     """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
     None: as far as `output` is from Record.output."""
-    records: "Callable[[Sequence[str], Mapping[str, np.ndarray]], list[Record]] | None" = None
-    """(ids, outputs by name) -> the records that `predict` gives for these inputs, as far as the outputs tell."""
+    records: "Callable[[Sequence[str], Mapping[str, Any], Mapping[str, np.ndarray]], list[Record]] | None" = None
+    """(ids, inputs by name, outputs by name) -> the records that `predict` gives for these inputs."""
     scored: Scored | None = None
     """None: by the default one."""
     core: Core | None = None

@@ -121,14 +121,64 @@ def save_onnx(place: Path, core: Core) -> None:
     )
     try:
         graph, _ = tf2onnx.convert.from_function(
-            function, input_signature=function.input_signature, opset=_OPSET, inputs_as_nchw=None
+            function,
+            input_signature=function.input_signature,
+            opset=_OPSET,
+            custom_op_handlers={"Erfc": (_as_erf, []), "XlaDynamicUpdateSlice": (_as_where, [])},
         )
+        onnx.checker.check_model(graph)
     except Exception as error:  # tf2onnx has no class for what it cannot do
         raise RunError(f"ONNX cannot hold this model: {_why(error)}.") from error
     if [output.name for output in graph.graph.output] != (names := sorted(outputs_of(core))):
         raise RunError(f"ONNX gives this model's outputs other names than {', '.join(names)}.")
-    onnx.checker.check_model(graph)
     place.write_bytes(graph.SerializeToString())
+
+
+def _as_erf(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """1 - erf(x) for erfc(x), half of GELU, which tf2onnx does not know."""
+    del name, arguments
+    shape, kind = graph.get_shape(node.output[0]), graph.get_dtype(node.output[0])
+    outputs = list(node.output)
+    graph.remove_node(node.name)
+    one = graph.make_const(f"{node.name}/one", np.array(1, np.float32))
+    erf = graph.make_node("Erf", list(node.input), shapes=[shape], dtypes=[kind])
+    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=[shape], dtypes=[kind])
+
+
+def _as_where(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """Of a slice that is put into a tensor and is as long as it along every side but one: each place along that side
+    holds what is put there, or what was."""
+    del name, arguments
+    from onnx import TensorProto
+
+    whole, part, start = node.input
+    sides = [
+        side
+        for side, pair in enumerate(zip(graph.get_shape(whole), graph.get_shape(part), strict=True))
+        if pair[1] >= 0 and pair[0] != pair[1]
+    ]
+    if len(sides) != 1:
+        raise ValueError(f"a slice of unknown shape is put into another tensor at {node.name}")
+    (side,) = sides
+    shape, kind, outputs = graph.get_shape(whole), graph.get_dtype(node.output[0]), list(node.output)
+    rank, size = len(shape), graph.get_shape(part)[side]
+    graph.remove_node(node.name)
+
+    def constant(value: Any) -> str:
+        return str(graph.make_const(f"{node.name}/{len(graph.get_nodes())}", np.array(value, np.int64)).output[0])
+
+    def made(kind: str, *inputs: str, **about: Any) -> str:
+        return str(graph.make_node(kind, list(inputs), **about).output[0])
+
+    first = made("Gather", made("Cast", start, attr={"to": TensorProto.INT64}), constant(side))
+    count = made("Gather", made("Shape", whole), constant(side))
+    places = made("Sub", made("Range", constant(0), count, constant(1)), first)
+    inside = made("And", made("GreaterOrEqual", places, constant(0)), made("Less", places, constant(size)))
+    others = [axis for axis in range(rank) if axis != side]
+    inside = made("Unsqueeze", inside, constant(others))
+    near = made("Max", made("Min", places, constant(size - 1)), constant(0))
+    spread = made("Gather", part, near, attr={"axis": side})
+    graph.make_node("Where", [inside, spread, whole], outputs=outputs, shapes=[shape], dtypes=[kind])
 
 
 def describe(core: Core, needs: Sequence[str]) -> str:

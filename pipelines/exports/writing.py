@@ -219,7 +219,8 @@ class _Exporter:
             "rename": {"output": self._only_output} if name == "keras" else {},
             "needs": ["tensorflow", *serving.needs, *(self._own_layers if name == "keras" else ())],
         }
-        outputs, times = answers(request, [self._inputs(self.data.splits["test"], rows) for rows in batches], folder)
+        inputs = [self._inputs(self.data.splits["test"], rows) for rows in batches]
+        outputs, times = answers(request, inputs, folder)
         wanted = predict_store(
             self.task.predictor(self.model, self.config, self.assets, {}),
             self.store,
@@ -228,10 +229,10 @@ class _Exporter:
         found: dict[int, Record] = {}
         gaps = [0.0]
         assert serving.records is not None
-        for rows, given in zip(batches, outputs, strict=True):
-            some = [wanted[row] for row in rows]
-            gaps.append(float(gaps_of(serving, given, some).max()))
-            found |= dict(zip(rows.tolist(), serving.records(self.store.ids(rows), given), strict=True))
+        for rows, asked, given in zip(batches, inputs, outputs, strict=True):
+            gaps.append(float(gaps_of(serving, given, [wanted[row] for row in rows]).max()))
+            records = serving.records(self.store.ids(rows), asked, given)
+            found |= dict(zip(rows.tolist(), records, strict=True))
         before = self._scores(wanted)
         after = self._scores([found[row] for row in range(len(wanted))])
         gate = Gate(self.config.precision, quantised="int8" in name)

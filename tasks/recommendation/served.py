@@ -72,9 +72,14 @@ def among_all(store: Store, indices: np.ndarray) -> Raw:
 
 
 def list_records(
-    config: Config, codes: Mapping[str, int], ids: Sequence[str], outputs: Mapping[str, np.ndarray]
+    config: Config,
+    codes: Mapping[str, int],
+    ids: Sequence[str],
+    inputs: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
 ) -> list[Record]:
     """As predict gives them, of lists; those of histories apart, whose unknown items it names."""
+    del inputs
     found = []
     for name, items, scores, known in zip(ids, outputs["items"], outputs["scores"], outputs["known"], strict=True):
         names = [one.decode("utf-8", "surrogatepass") for one in items if one]
@@ -86,7 +91,11 @@ def list_records(
     return found
 
 
-def rating_records(ids: Sequence[str], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+def rating_records(
+    ids: Sequence[str], inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+) -> list[Record]:
+    """As predict gives them, of users and items."""
+    del inputs
     rows = zip(ids, outputs["rating"], outputs["known"], outputs["known_item"], strict=True)
     return [
         Record(

@@ -42,7 +42,8 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
             "classes": classes,
         }
 
-    def records(ids: Sequence[str], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+    def records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+        del inputs
         rows = zip(ids, outputs["probabilities"], outputs["logits"], strict=True)
         return [Record(name, written(shares, assets["classes"]), logits) for name, shares, logits in rows]
 
