@@ -326,6 +326,7 @@ class _Exporter:
     def _of_network(self, made: Path, folder: Path) -> dict[str, Any]:
         """Of the network alone, as its file: its outputs."""
         inputs = [self._network_inputs(rows) for rows in self._batches()]
+        request: dict[str, Any]
         request = {"format": "keras", "path": str(made), "sidecar": None, "rename": {}, "rows": None}
         outputs, times = answers({**request, "needs": ["keras", *self._own_layers]}, inputs, folder)
         compute = devices.forward(self.model)

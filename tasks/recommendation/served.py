@@ -1,6 +1,7 @@
 """What the served recommender is asked of the examples of a split, and its answers as records."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,12 +76,13 @@ def list_records(
     config: Config,
     codes: Mapping[str, int],
     ids: Sequence[str],
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     outputs: Mapping[str, np.ndarray],
 ) -> list[Record]:
     """As predict gives them, of lists."""
     found = []
-    folded, histories = outputs.get("folded_in", np.zeros(len(ids), bool)), inputs.get("history", [[]] * len(ids))
+    folded = outputs.get("folded_in", np.zeros(len(ids), bool))
+    histories: Sequence[Sequence[bytes]] = inputs.get("history", [[]] * len(ids))
     rows = zip(ids, *(outputs[name] for name in ("items", "scores", "known")), folded, histories, strict=True)
     for name, items, scores, known, is_folded, history in rows:
         names = [_text(one) for one in items if one]
