@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pipelines
 from pipelines import run
 from pipelines.cli import exporting, main
 from pipelines.errors import ConfigError, RunError, StateError
@@ -82,7 +83,9 @@ def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(StateError, match="is unfinished, and has no model to export"):
         export(tmp_path, ["keras"], 10, lambda line: None)
     assert main(["export", str(tmp_path), "--format", "caffe"]) == 2
-    assert exporting.FORMATS == tuple(FILES)
+    with pytest.raises(ConfigError, match="there is no format caffe: choose of saved-model, litert"):
+        pipelines.export(tmp_path, ["caffe"])
+    assert tuple(FILES) == exporting.FORMATS
 
 
 def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:

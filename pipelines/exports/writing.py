@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines import children, devices, registry
 from pipelines.artefact import load_model, read_settings
-from pipelines.errors import NotServed, RunError, SixfoldError, StateError, named
+from pipelines.errors import ConfigError, NotServed, RunError, SixfoldError, StateError, named
 from pipelines.evaluation import Head, predict_store
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
 from pipelines.lock import Lock
@@ -58,6 +58,9 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
         NotServed: there is no such graph of this model, and why.
         RunError: an export does not answer as the model does; nothing of it is left.
     """
+    unknown = [name for name in formats if name not in FILES]
+    if unknown:
+        raise ConfigError(f"there is no format {unknown[0]}: choose of {', '.join(FILES)}.")
     run = find_run(run_dir)
     if not run.finished:
         raise StateError(f"{run_dir} is unfinished, and has no model to export: go on with sixfold resume {run_dir}.")
