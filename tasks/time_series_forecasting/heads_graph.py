@@ -1,0 +1,104 @@
+"""The forecasts of a head as a TensorFlow graph: what `heads` and `conformal` compute in NumPy and SciPy."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from scipy import special
+
+from pipelines.task import Assets
+from tasks.time_series_forecasting.answers import intervals
+from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
+
+_MEDIAN = QUANTILES.index(0.5)
+_ENDS = [(int(low), int(high)) for _, low, high in intervals(np.arange(len(QUANTILES)))]
+"""Of the interval of each of LEVELS, which of QUANTILES they are."""
+_DEGREE = 24
+"""Of the polynomials that give Student's quantiles: exact to 1e-9 of them from 2 degrees of freedom on."""
+
+
+def forecasts(parameters: Any, config: Config, assets: Assets) -> Any:
+    """float32 [rows, H, C, 1 + quantiles] of a head's parameters [rows, H, C, numbers], scaled as these are: the
+    forecast, then its quantiles, calibrated. Not of counts."""
+    point = parameters[..., 0]
+    if config.head == "point":
+        quantiles = tf.concat([parameters] * len(QUANTILES), axis=-1)
+    elif config.head == "student-t":
+        quantiles = _student_quantiles(parameters)
+    else:
+        quantiles = tf.sort(parameters, axis=-1)
+        point = quantiles[..., _MEDIAN]
+    if "conformal" in assets:
+        quantiles = _moved(quantiles, tf.constant(shifts(assets), quantiles.dtype))
+    return tf.concat([point[..., None], quantiles], axis=-1)
+
+
+def count_forecasts(parameters: Any, shift: Any) -> Any:
+    """The same of the parameters of counts, float32 [rows, H, C, 2], in units.
+
+    Args:
+        parameters: mean and dispersion.
+        shift: by how much the ends of each interval are moved outwards, in units, [rows, H or 1, C, levels].
+    """
+    point = tf.cast(parameters[..., :1], tf.float64)
+    quantiles = _moved(_count_quantiles(parameters), tf.cast(shift, tf.float64))
+    return tf.cast(tf.maximum(tf.concat([point, quantiles], axis=-1), 0), tf.float32)
+
+
+def shifts(assets: Assets) -> np.ndarray:
+    """float32 [H or 1, C or 1, levels]: by how much the ends of each interval are moved outwards, in scales."""
+    fitted = assets["conformal"]["shift"] if "conformal" in assets else np.zeros((1, 1, len(LEVELS)))
+    return np.asarray(fitted, np.float32)
+
+
+def _moved(quantiles: Any, shift: Any) -> Any:
+    """Intervals moved outwards, never past the median or across each other."""
+    values = tf.unstack(quantiles, axis=-1)
+    for place, (low, high) in enumerate(_ENDS):
+        values[low] -= shift[..., place]
+        values[high] += shift[..., place]
+    for at in range(_MEDIAN - 1, -1, -1):
+        values[at] = tf.minimum(values[at], values[at + 1])
+    for at in range(_MEDIAN + 1, len(values)):
+        values[at] = tf.maximum(values[at], values[at - 1])
+    return tf.stack(values, axis=-1)
+
+
+def _student_quantiles(parameters: Any) -> Any:
+    """TensorFlow knows no inverse of Student's distribution. Of a fixed level it is smooth in one over the degrees of
+    freedom, which are more than 2: a polynomial on (0, 1/2), found by SciPy when the graph is made."""
+    location, scale, freedom = tf.unstack(parameters, axis=-1)
+    x = 4 / freedom - 1
+    found = []
+    for share in QUANTILES:
+        series = np.polynomial.chebyshev.chebinterpolate(
+            lambda node, share=share: special.stdtrit(4 / (node + 1), share), _DEGREE
+        )
+        found.append(location + scale * _chebyshev(series, x) if share != 0.5 else location)
+    return tf.stack(found, axis=-1)
+
+
+def _chebyshev(series: np.ndarray, x: Any) -> Any:
+    """A Chebyshev series at x (Clenshaw, 1955)."""
+    first, second = tf.zeros_like(x), tf.zeros_like(x)
+    for coefficient in series[:0:-1].tolist():
+        first, second = 2 * x * first - second + coefficient, first
+    return x * first - second + float(series[0])
+
+
+def _count_quantiles(parameters: Any) -> Any:
+    """float64 [..., quantiles]: the smallest count up to which each share lies, by halving between the bounds that mean
+    and variance set (Cantelli's inequality)."""
+    mean, dispersion = (one[..., None] for one in tf.unstack(tf.cast(parameters, tf.float64), axis=-1))
+    shares = tf.constant(QUANTILES, tf.float64)
+    deviation = tf.sqrt(mean * (1 + dispersion * mean))
+    low = tf.maximum(tf.floor(mean - deviation * tf.sqrt((1 - shares) / shares)), 0) - 1
+    high = tf.math.ceil(mean + deviation * tf.sqrt(shares / (1 - shares)))
+    successes, chance = (tf.broadcast_to(one, tf.shape(high)) for one in (1 / dispersion, 1 / (1 + dispersion * mean)))
+
+    def halved(low: Any, high: Any) -> tuple[Any, Any]:
+        middle = tf.floor((low + high) / 2)
+        enough = tf.math.betainc(successes, middle + 1, chance) >= shares  # NaN, so not, below 0
+        return tf.where(enough, low, middle), tf.where(enough, middle, high)
+
+    return tf.while_loop(lambda low, high: tf.reduce_any(high - low > 1), halved, (low, high))[1]
