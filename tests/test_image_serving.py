@@ -92,7 +92,7 @@ def alike(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]
     logits = np.stack([np.asarray(record.output) for record in records])
     np.testing.assert_allclose(outputs["logits"], logits, atol=atol)
     assert served.records is not None
-    found = served.records([record.id for record in records], outputs)
+    found = served.records([record.id for record in records], {}, outputs)
     assert [one.id for one in found] == [one.id for one in records]
     for row, (one, record) in enumerate(zip(found, records, strict=True)):
         assert one.error is None
@@ -158,7 +158,7 @@ def _core_alike(made: Serving, files: np.ndarray, atol: float) -> None:
     given = before(tf.constant(files))
     assert {name: value.dtype for name, value in given.items()} == {"pixels": tf.float32}
     assert given["pixels"].shape[1:] == core.input["pixels"].shape[1:]
-    found, whole = core.after(function(given)), made.function(tf.constant(files))
+    found, whole = core.after({**given, **function(given)}), made.function(tf.constant(files))
     assert found.keys() == whole.keys()
     for name in ("logits", "probabilities"):
         np.testing.assert_allclose(found[name], whole[name], atol=atol)
@@ -215,7 +215,7 @@ def test_records_are_scored_as_those_of_predict() -> None:
     records = predicted(model, config, assets, "bytes", files)
     outputs = {name: value.numpy() for name, value in made.function(tf.constant(files)).items()}
     assert made.records is not None
-    found = made.records([record.id for record in records], outputs)
+    found = made.records([record.id for record in records], {}, outputs)
     references = {"label": np.arange(len(files), dtype=np.int32) % len(CLASSES)}
     ours, theirs = (scores.score(one, references, config, assets).scores for one in (found, records))
     assert ours["accuracy"] == theirs["accuracy"]

@@ -55,6 +55,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
             what=_SQUARES.format(size=config.image_size, channels=_CHANNELS[channels_of(config)]),
             before=lambda image: {"pixels": tf.cast(encoder({"bytes": image}, None)[0], tf.float32)},
             after=lambda outputs: answer(outputs["logits"]),
+            network=True,
         ),
     )
 
@@ -93,7 +94,10 @@ def _labels(logits: Any, assets: Assets) -> dict[str, Any]:
     }
 
 
-def _records(config: Config, assets: Assets, ids: Sequence[str], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+def _records(
+    config: Config, assets: Assets, ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> list[Record]:
+    del inputs
     record = recorder(config, assets)
     return [record(name, logits) for name, logits in zip(ids, outputs["logits"], strict=True)]
 

@@ -8,51 +8,40 @@ from scipy import special
 
 from pipelines.task import Assets
 from tasks.time_series_forecasting.answers import intervals
-from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
+from tasks.time_series_forecasting.config import COUNTS, QUANTILES, Config
 
 _MEDIAN = QUANTILES.index(0.5)
 _ENDS = [(int(low), int(high)) for _, low, high in intervals(np.arange(len(QUANTILES)))]
-"""Of the interval of each of LEVELS, which of QUANTILES they are."""
+"""Of the interval of each level, which of QUANTILES they are."""
 _DEGREE = 24
-"""Of the polynomials that give Student's quantiles: exact to 1e-9 of them from 2 degrees of freedom on."""
+"""Of the polynomials that give Student's quantiles: exact to 1e-7 of them from 2 degrees of freedom on."""
 
 
-def forecasts(parameters: Any, config: Config, assets: Assets) -> Any:
-    """float32 [rows, H, C, 1 + quantiles] of a head's parameters [rows, H, C, numbers], scaled as these are: the
-    forecast, then its quantiles, calibrated. Not of counts."""
-    point = parameters[..., 0]
-    if config.head == "point":
-        quantiles = tf.concat([parameters] * len(QUANTILES), axis=-1)
-    elif config.head == "student-t":
-        quantiles = _student_quantiles(parameters)
-    else:
-        quantiles = tf.sort(parameters, axis=-1)
-        point = quantiles[..., _MEDIAN]
-    if "conformal" in assets:
-        quantiles = _moved(quantiles, tf.constant(shifts(assets), quantiles.dtype))
-    return tf.concat([point[..., None], quantiles], axis=-1)
-
-
-def count_forecasts(parameters: Any, shift: Any) -> Any:
-    """The same of the parameters of counts, float32 [rows, H, C, 2], in units.
+def forecasts(parameters: Any, center: Any, scale: Any, config: Config, assets: Assets) -> Any:
+    """float32 [rows, H, C, 1 + quantiles] in units: the forecast, then its quantiles, calibrated.
 
     Args:
-        parameters: mean and dispersion.
-        shift: by how much the ends of each interval are moved outwards, in units, [rows, H or 1, C, levels].
+        parameters: of the head, float32 [rows, H, C, numbers]; scaled, but for counts.
+        center: float32 [rows, C], of the scaler.
+        scale: likewise.
+        config: of the run.
+        assets: of which `conformal` is used.
     """
-    point = tf.cast(parameters[..., :1], tf.float64)
-    quantiles = _moved(_count_quantiles(parameters), tf.cast(shift, tf.float64))
-    return tf.cast(tf.maximum(tf.concat([point, quantiles], axis=-1), 0), tf.float32)
-
-
-def shifts(assets: Assets) -> np.ndarray:
-    """float32 [H or 1, C or 1, levels]: by how much the ends of each interval are moved outwards, in scales."""
-    fitted = assets["conformal"]["shift"] if "conformal" in assets else np.zeros((1, 1, len(LEVELS)))
-    return np.asarray(fitted, np.float32)
+    parameters, center, scale = (tf.cast(one, tf.float64) for one in (parameters, center, scale))
+    center, scale = center[:, None, :, None], scale[:, None, :, None]
+    quantiles = _QUANTILES[config.head](parameters)
+    point = quantiles[..., _MEDIAN] if config.head == "quantile" else parameters[..., 0]
+    both = tf.concat([point[..., None], quantiles], axis=-1)
+    if config.head != COUNTS:
+        both = both * scale + center
+    if "conformal" in assets:
+        shift = scale * np.asarray(assets["conformal"]["shift"], np.float64)
+        both = tf.concat([both[..., :1], _moved(both[..., 1:], shift)], axis=-1)
+    return tf.cast(tf.maximum(both, 0) if config.head == COUNTS else both, tf.float32)
 
 
 def _moved(quantiles: Any, shift: Any) -> Any:
-    """Intervals moved outwards, never past the median or across each other."""
+    """Quantiles with the ends of each interval moved outwards by shift [rows, H or 1, C, levels], in order."""
     values = tf.unstack(quantiles, axis=-1)
     for place, (low, high) in enumerate(_ENDS):
         values[low] -= shift[..., place]
@@ -89,7 +78,7 @@ def _chebyshev(series: np.ndarray, x: Any) -> Any:
 def _count_quantiles(parameters: Any) -> Any:
     """float64 [..., quantiles]: the smallest count up to which each share lies, by halving between the bounds that mean
     and variance set (Cantelli's inequality)."""
-    mean, dispersion = (one[..., None] for one in tf.unstack(tf.cast(parameters, tf.float64), axis=-1))
+    mean, dispersion = (one[..., None] for one in tf.unstack(parameters, axis=-1))
     shares = tf.constant(QUANTILES, tf.float64)
     deviation = tf.sqrt(mean * (1 + dispersion * mean))
     low = tf.maximum(tf.floor(mean - deviation * tf.sqrt((1 - shares) / shares)), 0) - 1
@@ -102,3 +91,12 @@ def _count_quantiles(parameters: Any) -> Any:
         return tf.where(enough, low, middle), tf.where(enough, middle, high)
 
     return tf.while_loop(lambda low, high: tf.reduce_any(high - low > 1), halved, (low, high))[1]
+
+
+_QUANTILES = {
+    "point": lambda parameters: tf.concat([parameters] * len(QUANTILES), axis=-1),
+    "quantile": lambda parameters: tf.sort(parameters, axis=-1),
+    "student-t": _student_quantiles,
+    COUNTS: _count_quantiles,
+}
+"""Of parameters float64 [..., numbers]: [..., quantiles], in order."""

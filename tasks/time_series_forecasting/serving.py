@@ -13,7 +13,7 @@ from tasks.time_series_forecasting.answers import Answer
 from tasks.time_series_forecasting.config import COUNTS, QUANTILES, Config
 from tasks.time_series_forecasting.data.stores import WindowStore
 from tasks.time_series_forecasting.encoding import encode, widths
-from tasks.time_series_forecasting.heads_graph import count_forecasts, forecasts, shifts
+from tasks.time_series_forecasting.heads_graph import forecasts
 from tasks.time_series_forecasting.history_graph import NOT_BEGUN, Histories, has_calendar, names_of, seen_by
 
 
@@ -23,7 +23,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     config = config.model_copy(update={"horizon": model.output_shape[1]})
     served = _Forecaster(model, config, assets)
     return Serving(
-        function=lambda x: served.after(served.network(served.before(x))),
+        function=served.answer,
         input=_inputs_of(config, assets),
         what=_what(config, assets),
         inputs=partial(_inputs, config, assets),
@@ -31,7 +31,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         output="quantiles",
         gap=_count_gap if config.head == COUNTS else _gap,
         records=partial(_records, assets),
-        core=Core(served.network, served.input, served.what, served.before, served.after),
+        core=Core(served.network, served.input, served.what, served.before, served.after, network=True),
     )
 
 
@@ -44,50 +44,49 @@ class _Forecaster:
         self.tracked = (model, *self._histories.tracked)
         self._encoder = encode(config, assets, training=False)
         self._shapes = widths(config, assets)
-        self._scaling = ("scale",) if config.head == COUNTS else ("center", "scale")
 
     @property
     def input(self) -> dict[str, Any]:
         """The network's."""
-        shapes = self._shapes | dict.fromkeys(self._scaling, (len(self._assets["channels"]),))
-        return {name: tf.TensorSpec([None, *shape], tf.float32, name=name) for name, shape in shapes.items()}
+        return {name: tf.TensorSpec([None, *shape], tf.float32, name=name) for name, shape in self._shapes.items()}
 
     @property
     def what(self) -> str:
         """The network's inputs, in words."""
-        seen = "; past_seen is 1 where there is a value, else 0" if "past_seen" in self._shapes else ""
-        center = "" if self._config.head == COUNTS else "less the center, "
-        features = ", ".join(
-            f"{name} ({', '.join(self._assets['covariates'][name.removesuffix('_covariates')])})"
-            for name in self._shapes
-            if name.endswith("_covariates")
-        )
-        beside = f"; as model/coding.json says how columns become them: {features}" if features else ""
-        return (
-            f"past is the last {self._config.lookback} values of a series, {center}over its scale, 0 where there is "
-            f"none{seen}; {' and '.join(self._scaling)} of each channel, as model/scaler.json has them{beside}"
-        )
+        counts = self._config.head == COUNTS
+        center = "" if counts else "less the center, "
+        parts = [
+            f"past: the last {self._config.lookback} values of a series, {center}over the scale that model/scaler.json "
+            "has for its channels, 0 where there is none"
+        ]
+        if "past_seen" in self._shapes:
+            parts.append("past_seen: 1 where there is a value, else 0")
+        if counts:
+            parts.append("scale: of each channel")
+        for name in self._shapes:
+            if name.endswith("_covariates"):
+                features = ", ".join(self._assets["covariates"][name.removesuffix("_covariates")])
+                parts.append(f"{name}: {features}; model/coding.json says how columns become them")
+        return "; ".join(parts)
+
+    def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """All of it."""
+        given = self.before(x)
+        return self.after({**given, **self.network(given)})
 
     def before(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """What the network takes, of histories."""
+        """What the network takes, of histories, and their center and scale."""
         raw = self._histories.raw(x)
-        return {**self._encoder(raw, None)[0], **{name: raw[name] for name in self._scaling}}
+        return {**self._encoder(raw, None)[0], "center": raw["center"], "scale": raw["scale"]}
 
     def network(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """forecasts [rows, H, C, 1 + quantiles] in units; of counts their parameters, and how far intervals move."""
-        parameters = tf.cast(self._model({name: x[name] for name in self._shapes}, training=False), tf.float32)
-        scale = x["scale"][:, None, :, None]
-        if self._config.head == COUNTS:
-            return {"parameters": parameters, "shift": scale * shifts(self._assets)}
-        scaled = forecasts(parameters, self._config, self._assets)
-        return {"forecasts": scaled * scale + x["center"][:, None, :, None]}
+        """The parameters of every step ahead, float32 [rows, H, C, numbers]."""
+        parameters = self._model({name: x[name] for name in self._shapes}, training=False)
+        return {"parameters": tf.cast(parameters, tf.float32)}
 
-    def after(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer."""
-        if self._config.head == COUNTS:
-            found = count_forecasts(outputs["parameters"], outputs["shift"])
-        else:
-            found = outputs["forecasts"]
+    def after(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Forecast and quantiles."""
+        found = forecasts(x["parameters"], x["center"], x["scale"], self._config, self._assets)
         return {"forecast": found[..., 0], "quantiles": found[..., 1:], "levels": tf.constant(QUANTILES, tf.float32)}
 
 
@@ -186,7 +185,10 @@ def _decoded(features: np.ndarray, columns: Sequence[Mapping[str, Any]], fill: s
     )
 
 
-def _records(assets: Assets, ids: Sequence[str], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+def _records(
+    assets: Assets, ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> list[Record]:
+    del inputs
     channels = assets["channels"]
     return [Record(name, Answer(name, one, channels), one) for name, one in zip(ids, _found(outputs), strict=True)]
 
