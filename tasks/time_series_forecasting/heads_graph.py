@@ -57,14 +57,15 @@ def _student_quantiles(parameters: Any) -> Any:
     """TensorFlow knows no inverse of Student's distribution. Of a fixed level it is smooth in one over the degrees of
     freedom, which are more than 2: a polynomial on (0, 1/2), found by SciPy when the graph is made."""
     location, scale, freedom = tf.unstack(parameters, axis=-1)
-    x = 4 / freedom - 1
-    found = []
-    for share in QUANTILES:
-        series = np.polynomial.chebyshev.chebinterpolate(
-            lambda node, share=share: special.stdtrit(4 / (node + 1), share), _DEGREE
-        )
-        found.append(location + scale * _chebyshev(series, x) if share != 0.5 else location)
-    return tf.stack(found, axis=-1)
+    shifts = [_chebyshev(_student_series(share), 4 / freedom - 1) for share in QUANTILES]
+    return location[..., None] + scale[..., None] * tf.stack(shifts, axis=-1)
+
+
+def _student_series(share: float) -> np.ndarray:
+    def quantile(x: np.ndarray) -> np.ndarray:
+        return np.asarray(special.stdtrit(4 / (x + 1), share))
+
+    return np.polynomial.chebyshev.chebinterpolate(quantile, _DEGREE)
 
 
 def _chebyshev(series: np.ndarray, x: Any) -> Any:
