@@ -2,8 +2,9 @@
 argument. Imports NumPy and what the format needs, nothing of ours.
 
 A request is JSON: `format`, `path`; `signature` of a SavedModel; `sidecar`, the SavedModel of what stands before and
-after the others, or null; `rename`, outputs as the sidecar calls them; `needs`, modules to import; `batches`, files of
-inputs as `packed` writes them; `answers`, where each batch's outputs go; `timed`, how many rows to take the time of.
+after the others, or null; `rename`, outputs as the sidecar calls them; `rows`, how many it takes at a time, or null;
+`needs`, modules to import; `batches`, files of inputs as `packed` writes them; `answers`, where each batch's outputs
+go; `timed`, how many rows to take the time of.
 """
 
 import importlib
@@ -106,12 +107,34 @@ _CORES: dict[str, Callable[[str], Answer]]
 _CORES = {"litert": _litert, "litert-int8": _litert, "onnx": _onnx, "keras": _keras}
 
 
+def _singly(core: Answer, rows: int | None) -> Answer:
+    """A core that takes one row, for any number of them; what it gives of varying length is filled up with zeros."""
+    if rows is None:
+        return core
+
+    def answer(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = max(len(column) for column in x.values() if np.ndim(column))
+        singles = [
+            core({name: column[row : row + 1] for name, column in x.items() if np.ndim(column)}) for row in range(count)
+        ]
+        return {name: _stacked([one[name] for one in singles]) for name in singles[0]}
+
+    return answer
+
+
+def _stacked(rows: list[np.ndarray]) -> np.ndarray:
+    sides = np.max([one.shape for one in rows], axis=0)
+    return np.concatenate(
+        [np.pad(one, [(0, most - one.shape[n]) if n else (0, 0) for n, most in enumerate(sides)]) for one in rows]
+    )
+
+
 def _answer(request: Mapping[str, Any]) -> tuple[Answer, Answer, Answer]:
     """What answers inputs; the part of it before the one that is timed, and that one."""
     if request["format"] not in _CORES:
         whole = _signature(request["path"], request["signature"])
         return whole, dict, whole
-    core = _CORES[request["format"]](request["path"])
+    core = _singly(_CORES[request["format"]](request["path"]), request["rows"])
     if request["sidecar"] is None:
         return core, dict, core
     before, after = (_signature(request["sidecar"], name) for name in ("before", "after"))

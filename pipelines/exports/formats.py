@@ -46,35 +46,54 @@ def save_saved_model(place: Path, serving: Serving) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> None:
+def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> int | None:
     """The core as a LiteRT (TensorFlow Lite) flatbuffer with one signature; with calibration its weights and
     activations are int8, its inputs and outputs as they are.
+
+    Returns: how many rows it takes: any (None), or 1, where LiteRT holds it no other way, as with recurrent layers.
 
     Raises:
         RunError: it cannot be converted.
     """
     folder = place.with_name(f"{place.name}.core")
-    try:
-        frozen = _frozen(core)
-        tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": frozen})
-        place.write_bytes(_converted(folder, calibration))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for rows in (None, 1):
+        graph = _frozen(core, rows)
+        if calibration is not None and _loops(graph):
+            raise RunError("LiteRT cannot hold this model in int8: it calibrates no loops, as recurrent layers are.")
+        try:
+            tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": graph})
+            place.write_bytes(_converted(folder, calibration))
+        except RunError:
+            if rows is not None:
+                raise
+        else:
+            return rows
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
-def _frozen(core: Core) -> Any:
+def _frozen(core: Core, rows: int | None) -> Any:
     """The core as one graph whose variables are constants: LiteRT would read them before they are written."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(_concrete(core))
+    concrete = _concrete(core, rows)
+    frozen = convert_variables_to_constants_v2(concrete)
     given = [tensor.op.name for tensor in frozen.inputs]
     names = sorted(outputs_of(core))  # as TensorFlow flattens a dict
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()}
 
     def function(**x: Any) -> dict[str, Any]:
         return dict(zip(names, frozen(*(x[name] for name in given)), strict=True))
 
+    specs = concrete.structured_input_signature[1]
     return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def _loops(graph: Any) -> bool:
+    """Whether there are any, at which LiteRT's calibration dies of SIGSEGV (TensorFlow 2.21)."""
+    definition = graph.graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return any(node.op in ("While", "StatelessWhile") for node in nodes)
 
 
 def _converted(folder: Path, calibration: Calibration | None) -> bytes:
@@ -97,7 +116,8 @@ def _converted(folder: Path, calibration: Calibration | None) -> bytes:
 def _why(error: Exception) -> str:
     """The line of a converter's message that names operations, else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if line.startswith(("Flex ops:", "Custom ops:"))), lines[0]).rstrip(".")
+    line = next((line for line in lines if line.startswith(("Flex ops:", "Custom ops:"))), lines[0])
+    return line.rpartition(": error: ")[2].rpartition("))): ")[2].rstrip(".")
 
 
 def save_onnx(place: Path, core: Core) -> None:
@@ -201,7 +221,7 @@ def outputs_of(core: Core) -> dict[str, Any]:
     return found
 
 
-def _concrete(core: Core) -> Any:
-    """The core as one graph, whose inputs have names."""
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()}
+def _concrete(core: Core, rows: int | None = None) -> Any:
+    """The core as one graph, whose inputs have names; of any number of rows, or of so many."""
+    specs = {name: tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, name=name) for name, spec in core.input.items()}
     return tf.function(lambda **x: core.function(x), autograph=False).get_concrete_function(**specs)

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def _sentence(place: Path, found: Mapping[str, Any]) -> str:
     score = "" if headline is None else f", {found['headline']} {headline['export']:.4f} ({headline['change']:+.4f})"
     times = ", ".join(f"{taken} ms for {rows}" for rows, taken in found["milliseconds"].items())
     gap = f"on {found['examples']:,} test examples its answers differ by {found['largest_difference']:.2g} at most"
-    return f"{place}: {found['bytes'] / 1e6:.2f} MB, {times}; {gap}{score}"
+    rows = f"; it takes {found['rows']} at a time" if found.get("rows") else ""
+    return f"{place}: {found['bytes'] / 1e6:.2f} MB, {times}{rows}; {gap}{score}"
 
 
 @dataclass(frozen=True)
@@ -138,29 +139,35 @@ class _Exporter:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as aside:
             made = Path(aside) / FILES[name]
-            self._make(name, made)
-            found = self._judged(name, made, Path(aside))
+            rows = self._make(name, made)
+            found = self._judged(name, made, Path(aside), rows)
             for file in sorted(Path(aside).iterdir()):
                 if file.name in (made.name, SIDECAR, f"{SIDECAR}.json", "serving.json"):
                     _put(file, folder / file.name)
         return found
 
-    def _make(self, name: str, place: Path) -> None:
-        """Write it, with what it needs beside it."""
+    def _make(self, name: str, place: Path) -> int | None:
+        """Write it, with what it needs beside it.
+
+        Returns: how many rows it takes, where it does not take any number.
+        """
         from pipelines.exports import formats
 
         if name == "saved-model":
             formats.save_saved_model(place, self.serving)
-            return
+            return None
+        rows = None
         if name == "keras":
             shutil.copy(self.run.model / "model.keras", place)
+        elif name == "onnx":
+            formats.save_onnx(place, self.core)
         else:
-            convert = partial(formats.save_onnx if name == "onnx" else formats.save_litert, place, self.core)
-            convert(**({"calibration": self._calibration} if name == "litert-int8" else {}))
+            rows = formats.save_litert(place, self.core, self._calibration if name == "litert-int8" else None)
         if name != "keras" or self._is_network:
             formats.save_sidecar(place.with_name(SIDECAR), self.serving, self.core, self._given)
             content = formats.describe(self.core, self.serving.needs)
             place.with_name(f"{SIDECAR}.json").write_text(content, "utf-8")
+        return rows
 
     @property
     def _is_network(self) -> bool:
@@ -198,14 +205,16 @@ class _Exporter:
             x = self.core.before(tensors if isinstance(self._given, dict) else next(iter(tensors.values())))
             yield {name: x[name].numpy() for name in self.core.input}
 
-    def _judged(self, name: str, made: Path, folder: Path) -> dict[str, Any]:
+    def _judged(self, name: str, made: Path, folder: Path, at_once: int | None) -> dict[str, Any]:
         """Raises RunError where it does not pass."""
         whole = name != "keras" or self._is_network
-        found = self._of_answers(name, made, folder) if whole else self._of_network(made, folder)
+        found = self._of_answers(name, made, folder, at_once) if whole else self._of_network(made, folder)
+        if at_once is not None:
+            found["rows"] = at_once
         size = sum(file.stat().st_size for file in made.rglob("*")) if made.is_dir() else made.stat().st_size
         return {"examples": len(self.store), "bytes": size, **found}
 
-    def _of_answers(self, name: str, made: Path, folder: Path) -> dict[str, Any]:
+    def _of_answers(self, name: str, made: Path, folder: Path, at_once: int | None) -> dict[str, Any]:
         """Of an export from what a person has to the answers: records, and what they score."""
         from pipelines.saved_model import gaps_of
 
@@ -217,6 +226,7 @@ class _Exporter:
             "sidecar": None if sidecar is None else str(sidecar),
             "signature": "serving_default" if scored is None else scored.signature,
             "rename": {"output": self._only_output} if name == "keras" else {},
+            "rows": at_once,
             "needs": ["tensorflow", *serving.needs, *(self._own_layers if name == "keras" else ())],
         }
         inputs = [self._inputs(self.data.splits["test"], rows) for rows in batches]
@@ -250,7 +260,7 @@ class _Exporter:
     def _of_network(self, made: Path, folder: Path) -> dict[str, Any]:
         """Of the network alone, as its file: its outputs."""
         inputs = [self._network_inputs(rows) for rows in self._batches()]
-        request = {"format": "keras", "path": str(made), "sidecar": None, "rename": {}}
+        request = {"format": "keras", "path": str(made), "sidecar": None, "rename": {}, "rows": None}
         outputs, times = answers({**request, "needs": ["keras", *self._own_layers]}, inputs, folder)
         compute = devices.forward(self.model)
         gaps = [0.0]

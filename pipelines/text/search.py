@@ -158,8 +158,8 @@ class Search:
         return {
             "moving": {name: _rows(one, parents) for name, one in moving.items()},
             "staying": staying,
-            "hypotheses": keras.ops.where(next_one, taken[..., None], _rows(hypotheses, parents)),
-            "owners": keras.ops.where(next_one, numbers(owners, 1)[:, None], _rows(owners, parents)),
+            "hypotheses": keras.ops.where(next_one, keras.ops.expand_dims(taken, -1), _rows(hypotheses, parents)),
+            "owners": keras.ops.where(next_one, keras.ops.expand_dims(numbers(owners, 1), 1), _rows(owners, parents)),
             "live": live,
             **found,
             "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < LEAST)),
