@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import base64
 import json
 import os
 import signal
@@ -7,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines.errors import Preempted
@@ -54,3 +58,46 @@ def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
         assert done.returncode == 0, done.stdout[-3000:]
 
     return run
+
+
+def served(asked: dict[str, list[tuple[str, dict[str, Any]]]], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the signatures of SavedModels answer to inputs by name (arrays; of strings, object arrays of bytes), in a
+    process that imports TensorFlow alone; see serving_run.py."""
+
+    def written(array: np.ndarray) -> dict[str, Any]:
+        if array.dtype == object:
+            return {
+                "type": "string",
+                "shape": array.shape,
+                "base64": [base64.b64encode(one).decode() for one in array.flat],
+            }
+        return {"type": array.dtype.name, "shape": array.shape, "values": array.ravel().tolist()}
+
+    def read(answer: dict[str, Any]) -> dict[str, Any]:
+        def array(name: str, shape: list[int]) -> np.ndarray:
+            values = answer[name]
+            texts = values and isinstance(values[0], str)
+            found = np.empty(len(values), object) if texts else np.asarray(values)
+            found[:] = [base64.b64decode(one) for one in values] if texts else values
+            return found.reshape(shape)
+
+        return answer if "error" in answer else {name: array(name, shape) for name, shape in answer["shapes"].items()}
+
+    file = folder / "asked.json"
+    file.write_text(
+        json.dumps(
+            {
+                place: [
+                    (name, {key: written(np.asarray(value)) for key, value in inputs.items()})
+                    for name, inputs in requests
+                ]
+                for place, requests in asked.items()
+            }
+        )
+    )
+    words = [sys.executable, str(Path(__file__).parent / "serving_run.py"), str(file)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, cwd=folder, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    return {place: [read(one) for one in found] for place, found in answers.items()}

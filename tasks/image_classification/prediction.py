@@ -1,6 +1,6 @@
 """From images to classes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,7 +17,14 @@ from tasks.image_classification.encoding import encode
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
     """Images to classes; `top_k` of the options says how many are listed. Record.output holds the logits [classes]."""
-    classes, k = assets["classes"], int(options.get("top_k") or config.top_k)
+    return batched_predictor(
+        encode(config, assets, training=False), forward(model), recorder(config, assets, options.get("top_k"))
+    )
+
+
+def recorder(config: Config, assets: Assets, top_k: int | None = None) -> Callable[[str, Any], Record]:
+    """(id, logits [classes]) -> the record."""
+    classes, k = assets["classes"], int(top_k or config.top_k)
     temperature = assets.get("temperature", 1.0)
 
     def record(name: str, logits: Any) -> Record:
@@ -26,4 +33,4 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
             return Record(name, multilabel.answer(sigmoid(logits), classes, thresholds, k), logits)
         return Record(name, answer(softmax(logits, temperature), classes, k), logits)
 
-    return batched_predictor(encode(config, assets, training=False), forward(model), record)
+    return record

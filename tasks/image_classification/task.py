@@ -12,6 +12,7 @@ from tasks.image_classification import (
     prediction,
     pretraining,
     scores,
+    serving,
     teaching,
 )
 
@@ -34,4 +35,5 @@ TASK = Task(
     inputs=data.inputs,
     pretraining=Pretraining(data.load_unlabelled, pretraining.encode, pretraining.build_model),
     distil=teaching.distil,
+    serving=serving.serving,
 )

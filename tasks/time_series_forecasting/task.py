@@ -12,6 +12,7 @@ from tasks.time_series_forecasting import (
     prediction,
     pretraining,
     scores,
+    serving,
 )
 from tasks.time_series_forecasting.config import Config
 
@@ -40,4 +41,5 @@ TASK = Task(
     inputs=data.inputs,
     naive=baseline.naive,
     pretraining=Pretraining(data.load_unlabelled, pretraining.encode, pretraining.build_model),
+    serving=serving.serving,
 )

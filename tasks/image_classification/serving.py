@@ -1,0 +1,115 @@
+"""The classifier as one graph: image files, or pixels, in; labels and probabilities out."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.task import Assets, Core, Record, Serving, Store
+from tasks.image_classification import multilabel
+from tasks.image_classification.config import Config
+from tasks.image_classification.encoding import channels_of, encode
+from tasks.image_classification.prediction import recorder
+
+_FILES = (
+    "the bytes of image files (JPEG, PNG, BMP of 24 or 32 bits, WebP), of any size each; a JPEG is turned as its EXIF "
+    "orientation says, the middle square is cut out and resized. One that does not decode, and a GIF, fails the call"
+)
+_PIXELS = (
+    "images of one size, red, green and blue from 0 to 255, upright; the middle square is cut out and resized. Grey "
+    "ones have the same number three times"
+)
+_SQUARES = (
+    "squares of {size} x {size} pixels, {channels}, whole numbers from 0 to 255 as floats: the middle square of an "
+    "upright image, resized by a triangle filter that grows with the reduction, and rounded"
+)
+_CHANNELS = {1: "grey (0.299 red + 0.587 green + 0.114 blue, rounded)", 3: "red, green, blue"}
+
+
+def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
+    """image, strings [rows] -> label strings [rows], probability float32 [rows], probabilities and logits float32
+    [rows, classes], classes strings [classes]. Of several labels no label and probability, but labels strings [rows,
+    classes], the likeliest first, empty behind the last, and thresholds float32 [classes]. A signature `pixels` takes
+    uint8 [rows, height, width, 3]."""
+    encoder = encode(config, assets, training=False)
+    answer = partial(_labels if config.multi_label else _label, assets=assets)
+
+    def answered(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return answer(tf.cast(model(encoder(raw, None)[0], training=False), tf.float32))
+
+    pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
+    return Serving(
+        function=lambda image: answered({"bytes": image}),
+        input=tf.TensorSpec([None], tf.string, name="image"),
+        what=_FILES,
+        inputs=_files,
+        tracked=(model,),
+        others={"pixels": (lambda pixels: answered({"pixels": pixels}), pixels, _PIXELS)},
+        records=partial(_records, config, assets),
+        core=Core(
+            function=_network(model),
+            input={"pixels": tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="pixels")},
+            what=_SQUARES.format(size=config.image_size, channels=_CHANNELS[channels_of(config)]),
+            before=lambda image: {"pixels": tf.cast(encoder({"bytes": image}, None)[0], tf.float32)},
+            after=lambda outputs: answer(outputs["logits"]),
+            network=True,
+        ),
+    )
+
+
+def _network(model: keras.Model) -> Any:
+    """The same layers over floats: the model's own input would make them bytes, which some formats know no cast to."""
+    pixels = keras.Input(model.input_shape[1:], dtype="float32", name="pixels")
+    network = keras.models.clone_model(model, input_tensors=pixels, clone_function=lambda layer: layer)
+    return lambda inputs: {"logits": tf.cast(network(inputs["pixels"], training=False), tf.float32)}
+
+
+def _label(logits: Any, assets: Assets) -> dict[str, Any]:
+    probabilities = tf.nn.softmax(logits / float(assets.get("temperature", 1.0)))
+    classes = tf.constant(assets["classes"])
+    return {
+        "label": tf.gather(classes, tf.argmax(logits, axis=1)),
+        "probability": tf.reduce_max(probabilities, axis=1),
+        "probabilities": probabilities,
+        "logits": logits,
+        "classes": classes,
+    }
+
+
+def _labels(logits: Any, assets: Assets) -> dict[str, Any]:
+    # In float64, as predict decides which probability reaches a threshold.
+    probabilities = tf.sigmoid(tf.cast(logits, tf.float64))
+    classes, thresholds = tf.constant(assets["classes"]), tf.constant(multilabel.thresholds_of(assets), tf.float64)
+    reached = probabilities >= thresholds
+    order = tf.argsort(tf.where(reached, probabilities, -1.0), direction="DESCENDING", stable=True)
+    return {
+        "labels": tf.where(tf.gather(reached, order, batch_dims=1), tf.gather(classes, order), ""),
+        "probabilities": tf.cast(probabilities, tf.float32),
+        "logits": logits,
+        "classes": classes,
+        "thresholds": tf.cast(thresholds, tf.float32),
+    }
+
+
+def _records(
+    config: Config, assets: Assets, ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> list[Record]:
+    del inputs
+    record = recorder(config, assets)
+    return [record(name, logits) for name, logits in zip(ids, outputs["logits"], strict=True)]
+
+
+def _files(store: Store, indices: np.ndarray) -> np.ndarray:
+    """object [rows], of bytes: the files of examples; of those that are arrays PNGs, which lose nothing."""
+    raw = store.fetch(indices)
+    if "bytes" in raw:
+        return raw["bytes"]
+    found = np.empty(len(indices), object)
+    if "path" in raw:
+        found[:] = [tf.io.read_file(path).numpy() for path in raw["path"]]
+    else:
+        found[:] = [tf.io.encode_png(pixels).numpy() for pixels in raw["pixels"]]
+    return found
