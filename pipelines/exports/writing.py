@@ -61,7 +61,7 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise ConfigError(f"there is no format {unknown[0]}: choose of {', '.join(FILES)}.")
-    run = find_run(run_dir)
+    run = find_run(run_dir.resolve())  # other processes are given its paths, and stand elsewhere
     if not run.finished:
         raise StateError(f"{run_dir} is unfinished, and has no model to export: go on with sixfold resume {run_dir}.")
     lock = Lock(run_dir)
@@ -107,7 +107,7 @@ def export_in_child(run_dir: Path, examples: int, records: Sequence[Record]) -> 
 def as_child(run_dir: str, examples: str, outputs: str) -> None:
     """What `export_in_child` starts: prints the class of an error and its message."""
     try:
-        exporter = _Exporter.of(Run(Path(run_dir)), int(examples))
+        exporter = _Exporter.of(Run(Path(run_dir).resolve()), int(examples))
         with np.load(outputs, allow_pickle=False) as arrays:
             exporter.compare(dict(arrays))
         exporter.write("saved-model")
