@@ -22,6 +22,7 @@ from pipelines.evaluation import (
 )
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
+from pipelines.pairing import save_judged
 from pipelines.runs import STAGES, Run
 from pipelines.stages import plan
 from pipelines.state import load_arrays, save_arrays
@@ -260,6 +261,7 @@ class Execution:
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
             write_records(records, file, targets)
+        save_judged(self.run.path, scores, (record.id for record in records), targets, self.data)
         model = self.kept
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
