@@ -27,6 +27,7 @@ from pipelines.runs import STAGES, Run
 from pipelines.stages import plan
 from pipelines.state import load_arrays, save_arrays
 from pipelines.task import Assets, Baseline, Built, Data, Frozen, Pretraining, Record, Scores
+from pipelines.tracking import Tracking
 
 _RESAMPLES = "baseline.safetensors"
 """The baseline's scores on each resample of the test split, in the folder of the states."""
@@ -265,6 +266,7 @@ class Execution:
         model = self.kept
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
+        Tracking(self.run).add_test(metrics["scores"])
 
     def _difference(self, scores: Scores, baseline: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """What metrics.json says of the model's difference to the baseline of these scores."""

@@ -1,5 +1,5 @@
-"""What lets two finished runs be compared example by example without their models or data: each keeps its scores on every
-resample of its test examples, and which examples these are. Imports no TensorFlow."""
+"""What lets two finished runs be compared example by example without their models or data: each keeps its scores on
+every resample of its test examples, and which examples these are. Imports no TensorFlow."""
 
 import hashlib
 import json
@@ -76,20 +76,16 @@ def load_judged(folder: Path) -> Judged | None:
 def why_no_pairs(one: Judged | None, other: Judged | None) -> str:
     """Why the examples of two runs make no pairs, as a clause; nothing where they do."""
     if one is None or other is None:
-        return f"the {'first' if one is None else 'other'} was scored before runs kept what this takes: run it again"
-    if one.examples != other.examples:
-        return f"they were scored on different examples, {one.examples:,} and {other.examples:,}"
-    if one.targets != other.targets:
-        return "they were scored against different truths, or in another order"
-    if one.ids != other.ids and one.contents != other.contents:
-        return "they were scored on different examples"
-    if one.protocol != other.protocol:
-        return f"they were scored by different protocols: {one.protocol!r} and {other.protocol!r}"
-    if one.draws != other.draws:
-        return "their intervals were drawn by different versions of Sixfold: run the older one again"
-    if not (one.resamples and other.resamples):
-        return "too few examples were scored to tell a difference from chance"
-    return ""
+        return "one of them was scored before runs kept what this takes: run it again"
+    reasons = {
+        f"they were scored on {one.examples:,} and on {other.examples:,} examples": one.examples != other.examples,
+        "they were scored on other examples": one.ids != other.ids and one.contents != other.contents,
+        "what is true of their test examples differs": one.targets != other.targets,
+        f"their protocols differ, {one.protocol!r} and {other.protocol!r}": one.protocol != other.protocol,
+        "their resamples are of different versions of Sixfold: run the older one again": one.draws != other.draws,
+        "there are too few test examples": not (one.resamples and other.resamples),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def paired_differences(

@@ -45,13 +45,15 @@ class Run:
         """The folder of the finished model and its assets."""
         return self.path / "model"
 
-    def record(self, event: str, **values: Any) -> None:
-        """Append one line to events.jsonl."""
-        line = json.dumps({"time": _now(), "event": event, **values}, default=_plain)
+    def record(self, event: str, **values: Any) -> dict[str, Any]:
+        """Append one line to events.jsonl, and return it."""
+        entry = {"time": _now(), "event": event, **values}
+        line = json.dumps(entry, default=_plain)
         with (self.path / "events.jsonl").open("ab+") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
                 file.write(b"\n")  # a crash cut the last line short: it must not swallow this one
             file.write(f"{line}\n".encode())
+        return entry
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
         """The recorded events, but for the steps and epochs that a resumed training did again, and a line cut short

@@ -107,6 +107,18 @@ def interval(score: Mapping[str, Any]) -> str:
     return f"{number(score['low'])} to {number(score['high'])}"
 
 
+def signed(value: float) -> str:
+    """'+0.0123', '-1.2e-05'."""
+    return number(value) if value < 0 else f"+{number(float(value))}"
+
+
+def range_of(found: Interval) -> str:
+    """'-0.0021 to +0.0267', or that there is none."""
+    if found.low is None or found.high is None:
+        return "with no interval"
+    return f"{signed(found.low)} to {signed(found.high)}"
+
+
 def duration(seconds: float) -> str:
     """'1 h 4 min', '3 min 12 s', '0.4 s'."""
     if seconds < 10:
