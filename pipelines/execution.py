@@ -10,6 +10,7 @@ from pipelines.artefact import read_settings
 from pipelines.checkpoints import load_into
 from pipelines.config import write_config
 from pipelines.console import Console
+from pipelines.devices.energy import metering
 from pipelines.errors import ConfigError, StateError
 from pipelines.evaluation import (
     baseline_json,
@@ -64,11 +65,12 @@ class Execution:
             _ = self.data  # before anything else: whether the data are still those that the run began with
             if "train" in self.run.finished_stages():
                 self.keep_change()
-        for name, stage in zip(STAGES, todo, strict=True):
-            if name not in self.run.finished_stages():
-                with self.run.stage(name):
-                    stage()
-                yield name
+        with metering(gpu=self.runtime.device == "gpu") as meter:
+            for name, stage in zip(STAGES, todo, strict=True):
+                if name not in self.run.finished_stages():
+                    with self.run.stage(name, meter.used):
+                        stage()
+                    yield name
 
     def follow(self) -> None:
         """Train with the chief, whose data and settings are already made, and leave all else to it."""

@@ -218,6 +218,7 @@ def _facts_of(one: Contender) -> dict[str, str]:
         "best epoch": words.number(files.ended.get("best_epoch")),
         "training took": words.duration(seconds["train"]) if "train" in seconds else "–",
         "the whole run took": words.duration(sum(seconds.values())) if seconds else "–",
+        "energy": words.energy(files.run.spent()).removeprefix("Energy: "),
         "device": str(manifest.get("device") or "–"),
         "Sixfold": str((manifest.get("versions") or {}).get("sixfold") or "–"),
         "git": str(manifest.get("git") or "–"),

@@ -131,6 +131,44 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def energy(spent: Mapping[str, Mapping[str, float]]) -> str:
+    """A sentence on the energy that the stages took, as it was counted; never a figure that was not.
+
+    Args:
+        spent: of each stage what was measured.
+    """
+    counted = {"processor_joules": "the processor's packages (RAPL)", "gpu_joules": "its GPUs (NVML)"}
+    parts = []
+    for what, meter in counted.items():
+        known = [one[what] for one in spent.values() if what in one]
+        if known:
+            some = "" if len(known) == len(spent) else f" in {len(known)} of {len(spent)} stages"
+            parts.append(f"{_joules(sum(known))} by {meter}{some}")
+    if not parts:
+        return "Energy: not measured on this machine, which has no counter of it that could be read (RAPL, NVML)."
+    counts = "as their counters say, all else that ran on them included; other parts of the machine are not counted"
+    return f"Energy: {' and '.join(parts)}, {counts}."
+
+
+def _joules(value: float) -> str:
+    return f"{value / 3600:,.2f} Wh" if value >= 3600 else f"{value:,.0f} J"
+
+
+def spent(stages: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What a run took: rows of stages with their time and the processor's, the totals, and a sentence on what is not
+    known."""
+    seconds = sum(one["seconds"] for one in stages.values())
+    known = [one["cpu_seconds"] for one in stages.values() if "cpu_seconds" in one]
+    killed = int(sum(one.get("killed", 0) for one in stages.values()))
+    tries = "A process was" if killed == 1 else f"{killed} processes were"
+    return {
+        "rows": {name: (one["seconds"], one.get("cpu_seconds")) for name, one in stages.items()},
+        "total": (seconds, sum(known) if len(known) == len(stages) else None),
+        "killed": f"{tries} killed in the course of it; what they took is not known." if killed else "",
+        "energy": energy(stages),
+    }
+
+
 def standing(metrics: Mapping[str, Any]) -> Verdict | None:
     """The headline beside the baseline's, which validation chose; where another of them is ahead on the test,
     that is said too. None where there is no baseline to compare with."""
