@@ -108,7 +108,7 @@ def test_every_try_of_a_stage_counts_and_a_killed_one_is_said(tmp_path: Path) ->
     assert "processor_joules" not in spent["train"], "it was not counted in the first try"
     assert run.seconds() == {"train": spent["train"]["seconds"]}
     assert run.finished_stages() == ["train"]
-    assert words.spent(spent)["killed"] == "A process was killed in the course of it; what they took is not known."
+    assert words.spent(spent)["killed"] == "A process was killed in the course of it: what it took is not known."
 
 
 def test_energy_in_words_is_counted_or_not_measured() -> None:

@@ -160,11 +160,11 @@ def spent(stages: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     seconds = sum(one["seconds"] for one in stages.values())
     known = [one["cpu_seconds"] for one in stages.values() if "cpu_seconds" in one]
     killed = int(sum(one.get("killed", 0) for one in stages.values()))
-    tries = "A process was" if killed == 1 else f"{killed} processes were"
+    tries, they = ("A process was", "it") if killed == 1 else (f"{killed} processes were", "they")
     return {
         "rows": {name: (one["seconds"], one.get("cpu_seconds")) for name, one in stages.items()},
         "total": (seconds, sum(known) if len(known) == len(stages) else None),
-        "killed": f"{tries} killed in the course of it; what they took is not known." if killed else "",
+        "killed": f"{tries} killed in the course of it: what {they} took is not known." if killed else "",
         "energy": energy(stages),
     }
 
