@@ -12,7 +12,8 @@ from pipelines.runs import Run
 from pipelines.tracking import Tracking
 from tests.conftest import stopped_at
 
-SETTINGS: dict[str, Any] = {"limit": 160, "epochs": 4, "batch_size": 16, "backbone": "mlp", "save_every": 3}
+SETTINGS: dict[str, Any] = {"limit": 160, "epochs": 4, "batch_size": 16, "backbone": "mlp"}
+QUICK = {"steps_per_execution": 2, "jit": "off"}
 
 
 def events(folder: Path) -> Iterator[Any]:
@@ -47,7 +48,7 @@ def hold_against_the_ledger(folder: Path) -> None:
 def test_a_stopped_run_goes_on_without_a_step_twice(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with stopped_at(14):
-        run("image-classification", run_dir=str(folder), **SETTINGS)
+        run("image-classification", run_dir=str(folder), **SETTINGS, **QUICK)
     assert 0 < len(Run(folder).events("epoch")) < 4
     hold_against_the_ledger(folder)
     assert not (folder / "tensorboard" / "test").exists()

@@ -176,7 +176,7 @@ def _verdict(first: Contender, other: Contender, score: str) -> tuple[str, str]:
     if found is None:
         return "even", f"{one} and {two} have {figures}; that score was not resampled, so nothing tells it from chance."
     ground = f"95 % by paired bootstrap on the same {other.files.metrics.get('examples', 0):,} test examples"
-    by = f"the difference is {words.signed(found.value)}, {words.range_of(found)} ({ground})"
+    by = f"the difference is {words.signed(found.value)} ({words.range_of(found)}, {ground})"
     claims = {
         "better": ("good", f"{one} is better than {two}: {figures}; {by}."),
         "worse": ("bad", f"{one} is worse than {two}: {figures}; {by}."),
