@@ -185,7 +185,7 @@ def _baselines(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _row(comparison: Comparison, score: str) -> dict[str, Any]:
-    cells = []
+    cells: list[dict[str, Any]] = []
     for one in comparison.contenders:
         found = (one.differences or {}).get(score)
         cells.append({"score": one.scores.get(score), "difference": found})
