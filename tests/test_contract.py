@@ -28,6 +28,8 @@ from tests.conftest import QUICK_TO_COMPILE
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = list(registry.TASKS)
+LOADS = ("time=time", "series=series", "value=load", "known=event", "static=kind")
+"""What the columns of a table like the sample of series are."""
 
 
 def child(*words: object, **environment: str) -> None:
@@ -189,8 +191,8 @@ def test_what_predict_writes_has_the_shape_of_all(
 ) -> None:
     task, folder = runs
     document = schema(task)
-    named = [*predictable(task, tmp_path), str(tmp_path / "nowhere.bin")]
-    assert main(["predict", str(folder / "first"), *named, "--format", format, "--max-bad", "1"]) == 0
+    named = [str(tmp_path / "nowhere.bin"), *predictable(task, tmp_path)]
+    assert main(["predict", str(folder / "first"), "--format", format, "--max-bad", "1", *named]) == 0
     out = capsys.readouterr().out
     if format == "jsonl":
         lines = [json.loads(line) for line in out.splitlines()]
@@ -212,14 +214,18 @@ def test_what_predict_writes_has_the_shape_of_all(
 
 
 def predictable(task: str, folder: Path) -> list[str]:
-    """Two inputs or more, as a person has them."""
+    """Two inputs or more, as a person has them, and the options that they take."""
     random = np.random.default_rng(0)
     texts = [folder / f"{number}.txt" for number in range(2)]
     for text in texts:
         text.write_text("twenty-one and five\n", encoding="utf-8")
     table = folder / "loads.csv"
     hours = [f"2024-03-{1 + hour // 24:02} {hour % 24:02}:00" for hour in range(24 * 20)]
-    rows = [f"{hour},{site},{random.random():.3f},0,office" for site in ("site 1", "site 2") for hour in hours]
+    rows = [
+        f"{hour},{site},{'' if place >= 24 * 19 else random.random()},0,office"  # a day ahead the event is known
+        for site in ("site 1", "site 2")
+        for place, hour in enumerate(hours)
+    ]
     table.write_text("\n".join(["time,series,load,event,kind", *rows, ""]), encoding="utf-8")
     users = folder / "users.txt"
     users.write_text("u001\nu002\nnobody\n", encoding="utf-8")
@@ -232,7 +238,7 @@ def predictable(task: str, folder: Path) -> list[str]:
         "text-sentiment": [str(text) for text in texts],
         "translation": [str(text) for text in texts],
         "speech-recognition": [str(sound) for sound in sounds],
-        "time-series-forecasting": [str(table)],
+        "time-series-forecasting": [str(table), "--columns", *LOADS],
         "recommendation": [str(users)],
     }[task]
 
