@@ -1,8 +1,10 @@
 """tensorboard/ in the run folder: the scalars of a run as TensorBoard reads them, made from the run's own ledger."""
 
+import errno
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -50,9 +52,10 @@ class Tracking:
 
     def close(self) -> None:
         """The files are whole."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        writers, self._writers = self._writers, {}
+        for writer in writers.values():
+            with self._refusals():
+                writer.close()
 
     def _write(self, folder: str, step: int, when: float, values: Mapping[str, Any]) -> None:
         import tensorflow as tf
@@ -60,12 +63,25 @@ class Tracking:
         numbers = {name: float(value) for name, value in sorted(values.items()) if isinstance(value, int | float)}
         if not numbers:
             return
-        if folder not in self._writers:
-            self._writers[folder] = self._opened(folder, when)
         value = tf.compat.v1.Summary.Value
         summary = tf.compat.v1.Summary(value=[value(tag=name, simple_value=one) for name, one in numbers.items()])
-        self._writers[folder].write(tf.compat.v1.Event(wall_time=when, step=step, summary=summary).SerializeToString())
-        self._writers[folder].flush()
+        event = tf.compat.v1.Event(wall_time=when, step=step, summary=summary)
+        with self._refusals():
+            if folder not in self._writers:
+                self._writers[folder] = self._opened(folder, when)
+            self._writers[folder].write(event.SerializeToString())
+            self._writers[folder].flush()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the system refuses is an OSError, as of all other files, and none of TensorFlow's."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            full = isinstance(error, tf.errors.ResourceExhaustedError)
+            raise OSError(errno.ENOSPC if full else errno.EIO, error.message, str(self._folder)) from error
 
     def _opened(self, folder: str, when: float) -> Any:
         import tensorflow as tf
