@@ -170,7 +170,7 @@ def main() -> None:
         with np.load(source, allow_pickle=False) as arrays:
             inputs = unpacked(arrays)
         first = first or inputs
-        np.savez(target, **packed(answer(inputs)))
+        np.savez(target, **packed(answer(inputs)))  # type: ignore[arg-type]
     times = {}
     for rows in request["timed"]:
         # As many rows as asked for, however few there are: the first ones again.

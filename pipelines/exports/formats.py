@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.errors import ConfigError, RunError, SixfoldError
+from pipelines.children import how_it_ended
+from pipelines.errors import ConfigError, RunError
+from pipelines.exports import litert
 from pipelines.saved_model import save_served
 from pipelines.task import Core, Serving
 
@@ -55,22 +59,30 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
     Raises:
         RunError: it cannot be converted.
     """
-    folder = place.with_name(f"{place.name}.core")
-    for rows in (None, 1):
-        graph = _frozen(core, rows)
-        if calibration is not None and _loops(graph):
-            raise RunError("LiteRT cannot hold this model in int8: it calibrates no loops, as recurrent layers are.")
-        try:
-            tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": graph})
-            place.write_bytes(_converted(folder, calibration))
-        except RunError:
-            if rows is not None:
-                raise
-        else:
-            return rows
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return None
+    aside = place.with_name(f"{place.name}.core")
+    aside.mkdir()
+    files = None if calibration is None else _saved(aside, calibration())
+    request = {"saved_model": str(aside / "model"), "calibration": files, "target": str(place)}
+    (aside / "request.json").write_text(json.dumps(request), "utf-8")
+    try:
+        for rows in (None, 1):
+            shutil.rmtree(aside / "model", ignore_errors=True)
+            tf.saved_model.save(tf.Module(), str(aside / "model"), signatures={"serving_default": _frozen(core, rows)})
+            words = [sys.executable, "-I", str(Path(litert.__file__).resolve()), str(aside / "request.json")]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return rows
+        raise RunError(f"LiteRT's converter cannot take this model: {how_it_ended(done.returncode, done.stderr)}.")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _saved(folder: Path, inputs: Iterator[Mapping[str, np.ndarray]]) -> list[str]:
+    files = []
+    for number, x in enumerate(inputs):
+        files.append(str(folder / f"{number}.npz"))
+        np.savez(files[-1], **x)  # type: ignore[arg-type]
+    return files
 
 
 def _frozen(core: Core, rows: int | None) -> Any:
@@ -78,7 +90,7 @@ def _frozen(core: Core, rows: int | None) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     concrete = _concrete(core, rows)
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     given = [tensor.op.name for tensor in frozen.inputs]
     names = sorted(outputs_of(core))  # as TensorFlow flattens a dict
 
@@ -87,37 +99,6 @@ def _frozen(core: Core, rows: int | None) -> Any:
 
     specs = concrete.structured_input_signature[1]
     return tf.function(function, autograph=False).get_concrete_function(**specs)
-
-
-def _loops(graph: Any) -> bool:
-    """Whether there are any, at which LiteRT's calibration dies of SIGSEGV (TensorFlow 2.21)."""
-    definition = graph.graph.as_graph_def()
-    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    return any(node.op in ("While", "StatelessWhile") for node in nodes)
-
-
-def _converted(folder: Path, calibration: Calibration | None) -> bytes:
-    """With LiteRT's own operations alone: TensorFlow's, which it can be made to call, are not where it runs."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if calibration is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (("serving_default", dict(x)) for x in calibration())
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    try:
-        content: bytes = converter.convert()
-    except SixfoldError:
-        raise
-    except Exception as error:  # the converter has classes for some of what it cannot do
-        raise RunError(f"LiteRT cannot hold this model: {_why(error)}.") from error
-    return content
-
-
-def _why(error: Exception) -> str:
-    """The line of a converter's message that names operations, else the first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    line = next((line for line in lines if line.startswith(("Flex ops:", "Custom ops:"))), lines[0])
-    return line.rpartition(": error: ")[2].rpartition("))): ")[2].rstrip(".")
 
 
 def save_onnx(place: Path, core: Core) -> None:
@@ -148,7 +129,7 @@ def save_onnx(place: Path, core: Core) -> None:
         )
         onnx.checker.check_model(graph)
     except Exception as error:  # tf2onnx has no class for what it cannot do
-        raise RunError(f"ONNX cannot hold this model: {_why(error)}.") from error
+        raise RunError(f"ONNX cannot hold this model: {litert.why(error)}.") from error
     if [output.name for output in graph.graph.output] != (names := sorted(outputs_of(core))):
         raise RunError(f"ONNX gives this model's outputs other names than {', '.join(names)}.")
     place.write_bytes(graph.SerializeToString())

@@ -40,7 +40,7 @@ def answers(request: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], fo
     """
     given, found = ([folder / f"{kind}-{n}.npz" for n in range(len(batches))] for kind in ("inputs", "outputs"))
     for batch, file in zip(batches, given, strict=True):
-        np.savez(file, **alone.packed(batch))
+        np.savez(file, **alone.packed(batch))  # type: ignore[arg-type]
     whole = {**request, "batches": [*map(str, given)], "answers": [*map(str, found)], "timed": list(TIMED)}
     (folder / "request.json").write_text(json.dumps(whole), "utf-8")
     hidden = ("PYTHONPATH", "KERAS_BACKEND", "TF_CONFIG")

@@ -1,7 +1,10 @@
 """`sixfold export`: a finished run's model in a format, proven equal to the model that was scored, or not there at
 all."""
 
+import json
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import devices, registry
+from pipelines import children, devices, registry
 from pipelines.artefact import load_model, read_settings
-from pipelines.errors import NotServed, RunError, StateError
+from pipelines.errors import ConfigError, NotServed, RunError, SixfoldError, StateError, named
 from pipelines.evaluation import Head, predict_store
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
+from pipelines.lock import Lock
 from pipelines.raw import rows_of
 from pipelines.runs import Run, find_run
 from pipelines.state import sync
@@ -30,7 +34,10 @@ FILES = {
 }
 """What each format is called in the folder export/."""
 SIDECAR = "sidecar"
+_ASIDE = ".export."
 _AT_ONCE = 32
+_BACKENDS = 1e-3
+"""By how much two backends may differ, which add up in other orders."""
 _CALIBRATED_ON = 256
 """Training examples."""
 
@@ -51,19 +58,62 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
         NotServed: there is no such graph of this model, and why.
         RunError: an export does not answer as the model does; nothing of it is left.
     """
+    unknown = [name for name in formats if name not in FILES]
+    if unknown:
+        raise ConfigError(f"there is no format {unknown[0]}: choose of {', '.join(FILES)}.")
     run = find_run(run_dir)
     if not run.finished:
         raise StateError(f"{run_dir} is unfinished, and has no model to export: go on with sixfold resume {run_dir}.")
-    exporter = _Exporter.of(run, examples)
-    for name in formats:
-        say(f"{name}: writing …")
-        found = exporter.write(name)
-        known = run.read_json("export/parity.json") if (run.path / "export" / "parity.json").is_file() else {}
-        run.write_json("export/parity.json", {**known, name.replace("-", "_"): found})
-        _register(run)
-        say(_sentence(run.path / "export" / FILES[name], found))
+    lock = Lock(run_dir)
+    lock.acquire()
+    try:
+        exporter = _Exporter.of(run, examples)
+        for name in formats:
+            say(f"{name}: writing …")
+            found = exporter.write(name)
+            _register(run)
+            say(_sentence(run.path / "export" / FILES[name], found))
+    finally:
+        lock.release()
     parity: dict[str, Any] = run.read_json("export/parity.json")
     return parity
+
+
+def export_in_child(run_dir: Path, examples: int, records: Sequence[Record]) -> str:
+    """The SavedModel of a run that is about to end in a process of its own on the TensorFlow backend, as this one is on
+    another; its answers held against these records as well.
+
+    Returns: why there is none, where there is none.
+
+    Raises:
+        RunError: it does not answer as the model does.
+    """
+    outputs = {str(place): np.asarray(one.output) for place, one in enumerate(records) if one.output is not None}
+    with tempfile.TemporaryDirectory() as aside:
+        np.savez(Path(aside) / "outputs.npz", **outputs)  # type: ignore[arg-type]
+        code = "from pipelines.exports.writing import as_child; as_child(*sys.argv[2:])"
+        words = children.calling(code, str(run_dir), str(examples), str(Path(aside) / "outputs.npz"))
+        hidden = ("KERAS_BACKEND", "TF_CONFIG", "JAX_PLATFORMS")
+        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"the SavedModel cannot be written: {children.how_it_ended(done.returncode, done.stderr)}.")
+    kind, message = json.loads(done.stdout.splitlines()[-1])
+    if kind not in (None, "NotServed"):
+        raise named(kind, message)
+    return str(message)
+
+
+def as_child(run_dir: str, examples: str, outputs: str) -> None:
+    """What `export_in_child` starts: prints the class of an error and its message."""
+    try:
+        exporter = _Exporter.of(Run(Path(run_dir)), int(examples))
+        with np.load(outputs, allow_pickle=False) as arrays:
+            exporter.compare(dict(arrays))
+        exporter.write("saved-model")
+        print(json.dumps([None, ""]))
+    except SixfoldError as error:
+        print(json.dumps([type(error).__name__, str(error)]))
 
 
 def _register(run: Run) -> None:
@@ -130,6 +180,13 @@ class _Exporter:
         """The examples that are scored."""
         return Head(self.data.splits["test"], self.examples)
 
+    @cached_property
+    def records(self) -> list[Record]:
+        """What the model answers for the examples."""
+        predictor = self.task.predictor(self.model, self.config, self.assets, {})
+        scored = self.serving.scored
+        return predict_store(predictor, self.store, self.serving.fetch if scored is None else scored.fetch)
+
     def write(self, name: str) -> dict[str, Any]:
         """One format, at its place once it has passed.
 
@@ -137,14 +194,30 @@ class _Exporter:
         """
         folder = self.run.path / "export"
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as aside:
+        for left in folder.glob(f"{_ASIDE}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=folder) as aside:
             made = Path(aside) / FILES[name]
             rows = self._make(name, made)
             found = self._judged(name, made, Path(aside), rows)
             for file in sorted(Path(aside).iterdir()):
                 if file.name in (made.name, SIDECAR, f"{SIDECAR}.json", "serving.json"):
                     _put(file, folder / file.name)
+        known = self.run.read_json("export/parity.json") if (folder / "parity.json").is_file() else {}
+        self.run.write_json("export/parity.json", {**known, name.replace("-", "_"): found})
         return found
+
+    def compare(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Raises RunError where the model answers otherwise than another backend did: numbers, not places in lists."""
+        for row, other in outputs.items():
+            if other.dtype.kind != "f":
+                continue
+            mine = np.asarray(self.records[int(row)].output)
+            gap = float(np.abs(mine - other).max() / max(1.0, float(np.abs(other).max()))) if other.size else 0.0
+            if not gap <= max(TOLERANCES[self.config.precision], _BACKENDS):
+                raise RunError(
+                    f"on the TensorFlow backend the model answers otherwise: its outputs differ by {gap:.2g}."
+                )
 
     def _make(self, name: str, place: Path) -> int | None:
         """Write it, with what it needs beside it.
@@ -231,11 +304,7 @@ class _Exporter:
         }
         inputs = [self._inputs(self.data.splits["test"], rows) for rows in batches]
         outputs, times = answers(request, inputs, folder)
-        wanted = predict_store(
-            self.task.predictor(self.model, self.config, self.assets, {}),
-            self.store,
-            serving.fetch if scored is None else scored.fetch,
-        )
+        wanted = self.records
         found: dict[int, Record] = {}
         gaps = [0.0]
         assert serving.records is not None
@@ -260,6 +329,7 @@ class _Exporter:
     def _of_network(self, made: Path, folder: Path) -> dict[str, Any]:
         """Of the network alone, as its file: its outputs."""
         inputs = [self._network_inputs(rows) for rows in self._batches()]
+        request: dict[str, Any]
         request = {"format": "keras", "path": str(made), "sidecar": None, "rename": {}, "rows": None}
         outputs, times = answers({**request, "needs": ["keras", *self._own_layers]}, inputs, folder)
         compute = devices.forward(self.model)

@@ -1,6 +1,7 @@
 """What the served recommender is asked of the examples of a split, and its answers as records."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,20 +76,33 @@ def list_records(
     config: Config,
     codes: Mapping[str, int],
     ids: Sequence[str],
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     outputs: Mapping[str, np.ndarray],
 ) -> list[Record]:
-    """As predict gives them, of lists; those of histories apart, whose unknown items it names."""
-    del inputs
+    """As predict gives them, of lists."""
     found = []
-    for name, items, scores, known in zip(ids, outputs["items"], outputs["scores"], outputs["known"], strict=True):
-        names = [one.decode("utf-8", "surrogatepass") for one in items if one]
+    folded = outputs.get("folded_in", np.zeros(len(ids), bool))
+    histories: Sequence[Sequence[bytes]] = inputs.get("history", [[]] * len(ids))
+    rows = zip(ids, *(outputs[name] for name in ("items", "scores", "known")), folded, histories, strict=True)
+    for name, items, scores, known, is_folded, history in rows:
+        names = [_text(one) for one in items if one]
         shown = [round(float(score), 4) for score in scores[: min(len(names), config.k)]]
-        answer = {"items": names[: config.k], "scores": shown, "known": bool(known)}
+        unknown = [_text(one) for one in history if one and _text(one) not in codes]
+        answer = {
+            "items": names[: config.k],
+            "scores": shown,
+            "known": bool(known),
+            **({"folded_in": True} if is_folded else {}),
+            **({"unknown_items": unknown} if unknown else {}),
+        }
         output = np.full(len(items), -1, np.int32)
         output[: len(names)] = [codes[one] for one in names]
         found.append(Record(name, answer, output))
     return found
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogatepass")
 
 
 def rating_records(

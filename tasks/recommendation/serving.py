@@ -207,7 +207,8 @@ class _Lists(tf.Module):
             known = known if self._folding is None else known | x["folded"]
         scores = tf.where(known[:, None], x["scores"], self._counts)
         items, values = ranked(scores, users, x["k"], history)
-        return {"items": self._items.named(items), "scores": values, "known": known}
+        folded = {} if self._folding is None else {"folded_in": tf.identity(x["folded"])}
+        return {"items": self._items.named(items), "scores": values, "known": known, **folded}
 
     def _history(self, users: Any, given: Any, *, remembering: bool) -> tf.RaggedTensor:
         """int32 [rows, any]: what is known of each user, then what else is given, each item once."""
