@@ -35,7 +35,7 @@ _OF_THE_COMMAND = {"run_dir": None, "overwrite": False, "allow_changed_data": Fa
 """Settings that belong to one command and not to the run."""
 _ENTRIES = {
     *("run.yaml", "manifest.json", "events.jsonl", "metrics.json", "baseline.json", "predictions.jsonl", "report.html"),
-    *("MODEL_CARD.md", "model", "state", "figures", "export", "tensorboard", "lock"),
+    *("resamples.safetensors", "MODEL_CARD.md", "model", "state", "figures", "export", "tensorboard", "lock"),
 }
 """What a run folder holds; anything else in it is somebody's own."""
 

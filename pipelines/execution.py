@@ -10,6 +10,7 @@ from pipelines.artefact import read_settings
 from pipelines.checkpoints import load_into
 from pipelines.config import write_config
 from pipelines.console import Console
+from pipelines.devices.energy import metering
 from pipelines.errors import ConfigError, StateError
 from pipelines.evaluation import (
     baseline_json,
@@ -22,10 +23,12 @@ from pipelines.evaluation import (
 )
 from pipelines.fingerprints import FILE, UNLABELLED, describe_change, save_examples
 from pipelines.interrupts import Interrupts
+from pipelines.pairing import save_judged
 from pipelines.runs import STAGES, Run
 from pipelines.stages import plan
 from pipelines.state import load_arrays, save_arrays
 from pipelines.task import Assets, Baseline, Built, Data, Frozen, Pretraining, Record, Scores
+from pipelines.tracking import Tracking
 
 _RESAMPLES = "baseline.safetensors"
 """The baseline's scores on each resample of the test split, in the folder of the states."""
@@ -62,11 +65,12 @@ class Execution:
             _ = self.data  # before anything else: whether the data are still those that the run began with
             if "train" in self.run.finished_stages():
                 self.keep_change()
-        for name, stage in zip(STAGES, todo, strict=True):
-            if name not in self.run.finished_stages():
-                with self.run.stage(name):
-                    stage()
-                yield name
+        with metering(gpu=self.runtime.device == "gpu") as meter:
+            for name, stage in zip(STAGES, todo, strict=True):
+                if name not in self.run.finished_stages():
+                    with self.run.stage(name, meter.used):
+                        stage()
+                    yield name
 
     def follow(self) -> None:
         """Train with the chief, whose data and settings are already made, and leave all else to it."""
@@ -260,9 +264,11 @@ class Execution:
         with whole_file(self.run.path / "predictions.jsonl") as file:
             targets = self.task.targets(references, self.assets)
             write_records(records, file, targets)
+        save_judged(self.run.path, scores, (record.id for record in records), targets, self.data)
         model = self.kept
         save_figures(self.run.path, self.task.figures(records, references, self.config, self.assets, store, model))
         self.run.write_json("metrics.json", metrics)
+        Tracking(self.run).add_test(metrics["scores"])
 
     def _difference(self, scores: Scores, baseline: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """What metrics.json says of the model's difference to the baseline of these scores."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError
 
@@ -69,6 +69,18 @@ def options_class(name: str) -> "type[Options]":
 
     found: type[Options] = getattr(_part(name, "config"), "PredictOptions", Options)
     return found
+
+
+def answer_types(name: str) -> tuple[Any, Any]:
+    """What a task answers: the pydantic models of a JSON line (several of them as a union), and of a row of CSV.
+
+    Raises:
+        ConfigError: the task does not say.
+    """
+    answers = _part(name, "answers")
+    if missing := [of for of in ("Prediction", "Row") if not hasattr(answers, of)]:
+        raise ConfigError(f"the task {name} does not say what it answers: {answers.__name__} has no {missing[0]}.")
+    return answers.Prediction, answers.Row
 
 
 def load_data_module(name: str) -> ModuleType:

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +23,8 @@ from pipelines.state import is_left_over, sync, write_bytes
 STAGES = ("data", "train", "baseline", "score", "export", "report")
 _LATER = ("baseline", "score", "export", "report")
 """What is done again where the data changed: with the weights that there are."""
+_CUT_OFF = "cut off"
+"""The status of a stage that something was raised in."""
 _PACKAGES = (
     *("sixfold", "tensorflow", "keras", "keras-hub", "jax", "numpy", "scikit-learn", "pillow"),
     "tensorflow-datasets",
@@ -45,13 +47,15 @@ class Run:
         """The folder of the finished model and its assets."""
         return self.path / "model"
 
-    def record(self, event: str, **values: Any) -> None:
-        """Append one line to events.jsonl."""
-        line = json.dumps({"time": _now(), "event": event, **values}, default=_plain)
+    def record(self, event: str, **values: Any) -> dict[str, Any]:
+        """Append one line to events.jsonl, and return it."""
+        entry = {"time": _now(), "event": event, **values}
+        line = json.dumps(entry, default=_plain)
         with (self.path / "events.jsonl").open("ab+") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
                 file.write(b"\n")  # a crash cut the last line short: it must not swallow this one
             file.write(f"{line}\n".encode())
+        return entry
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
         """The recorded events, but for the steps and epochs that a resumed training did again, and a line cut short
@@ -105,16 +109,50 @@ class Run:
         return (self.path / "manifest.json").is_file() and "files" in self.manifest()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """One entry of the ledger; it ends only if nothing was raised."""
-        started = time.perf_counter()
+    def stage(self, name: str, used: Callable[[], Mapping[str, float]] = dict) -> Iterator[None]:
+        """One entry of the ledger; it ends only if nothing was raised.
+
+        Args:
+            name: of the stage.
+            used: what the process has used so far, by name; what it uses in the stage is written down.
+        """
+        started, before = time.perf_counter(), used()
         self.record("stage", name=name, status="start")
-        yield
-        self.record("stage", name=name, status="end", seconds=round(time.perf_counter() - started, 3))
+
+        def spent() -> dict[str, float]:
+            seconds, now = time.perf_counter() - started, used()
+            return {"seconds": seconds} | {what: now[what] - before[what] for what in before if what in now}
+
+        def over(status: str) -> None:
+            self.record("stage", name=name, status=status, **{what: round(one, 3) for what, one in spent().items()})
+
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                over(_CUT_OFF)
+            raise
+        over("end")
+
+    def spent(self) -> dict[str, dict[str, float]]:
+        """What each finished stage took, all its tries together: `seconds`, and what else was measured in every one of
+        them; `killed`, how many tries ended without a word, of which nothing is known."""
+        found: dict[str, dict[str, float]] = {}
+        stages = self.events("stage")
+        for name in dict.fromkeys(one["name"] for one in stages if one["status"] == "end"):
+            own = [one for one in stages if one["name"] == name]
+            told = [one for one in own if one["status"] in ("end", _CUT_OFF) and "seconds" in one]
+            if not told:
+                continue
+            measured = set.intersection(*map(set, told)) - {"time", "event", "name", "status"}
+            begun = sum(one["status"] == "start" for one in own)
+            sums = {what: round(sum(one[what] for one in told), 3) for what in sorted(measured)}
+            found[name] = {**sums, "killed": max(begun - len(told), 0)}
+        return found
 
     def seconds(self) -> dict[str, float]:
-        """How long each finished stage took."""
-        return {e["name"]: e["seconds"] for e in self.events("stage") if e["status"] == "end"}
+        """How long each finished stage took, all its tries together."""
+        return {name: spent["seconds"] for name, spent in self.spent().items()}
 
     def write_json(self, name: str, value: Any) -> None:
         """Put a JSON file into the folder, atomically."""

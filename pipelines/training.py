@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipelines.schedules import PLATEAU_EPOCHS, learning_rates
 from pipelines.stages import Stage
 from pipelines.stream import Stream
 from pipelines.task import Built
+from pipelines.tracking import Tracking
 from pipelines.workers import ALONE, Workers
 
 _STEP_EVENTS_PER_EPOCH = 20
@@ -78,6 +80,15 @@ class Trainer:
         assert self.config.steps_per_execution is not None
         return self.config.steps_per_execution
 
+    @cached_property
+    def tracking(self) -> Tracking:
+        """What TensorBoard reads."""
+        return Tracking(self.run)
+
+    def record(self, event: str, **values: Any) -> None:
+        """Into the ledger, and for TensorBoard."""
+        self.tracking.add(self.run.record(event, **values))
+
 
 def train(
     trainer: Trainer, progress: Progress | None = None, state: State | None = None, *, spent: float = 0.0
@@ -99,6 +110,7 @@ def train(
     if state is not None:
         progress = _restored(trainer, state)
     progress = progress or start(trainer, spent)
+    trainer.tracking.begin()
     if progress.stage != trainer.stage.number:
         progress.stage, progress.factor, progress.waited = trainer.stage.number, 1.0, 0
     progress.totals = progress.totals or _zeros(trainer)
@@ -126,6 +138,7 @@ def train(
         raise RunError(_too_large(trainer, progress)) from error
     finally:
         trainer.checkpoints.close()
+        trainer.tracking.close()
     trainer.steps.release()
     return progress
 
@@ -242,7 +255,7 @@ def validate(trainer: Trainer, progress: Progress) -> None:
         "seconds": round(seconds, 3),
         **({} if valid is None else {"best": better}),
     }
-    trainer.run.record(trainer.event, **event)
+    trainer.record(trainer.event, **event)
     progress.history.append(event)
     progress.totals, progress.epoch_seconds = _zeros(trainer), 0.0
     trainer.console.say(_epoch_line(trainer, progress, values, rate, better))
@@ -321,7 +334,7 @@ def _record_step(trainer: Trainer, progress: Progress, sums: np.ndarray, rates: 
     every = max(1, trainer.train.steps_per_epoch // _STEP_EVENTS_PER_EPOCH)
     if trainer.valid and progress.step // every != (progress.step - count) // every:
         values = means(sums, trainer.built, training=True)
-        trainer.run.record("step", step=progress.step, epoch=progress.epoch, **values, learning_rate=float(rates[-1]))
+        trainer.record("step", step=progress.step, epoch=progress.epoch, **values, learning_rate=float(rates[-1]))
 
 
 def _judge(trainer: Trainer, progress: Progress, valid: dict[str, float]) -> bool:

@@ -329,7 +329,9 @@ def leavings(place: Path) -> dict[str, Any]:
     clocks = {"time", "seconds", "examples_per_second"}
     events = [*run.events("pretraining"), *run.events("step"), *run.events("epoch"), *run.events("end")]
     arrays, _, _ = load_arrays(max((place / "state").glob("train-*.safetensors")))
-    same = ["metrics.json", "baseline.json", "predictions.jsonl", "model/model.keras"]
+    same = ["metrics.json", "baseline.json", "predictions.jsonl", "resamples.safetensors", "model/model.keras"]
+    # TensorBoard's files have the time in their names.
+    names = {str(Path(name).parent) if "tfevents" in name else name for name in run.manifest()["files"]}
     return {
         "the last state": {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()},
         "the weights to be scored": run.events("trained")[-1]["weights"],
@@ -337,7 +339,7 @@ def leavings(place: Path) -> dict[str, Any]:
         "run.yaml": [line for line in (place / "run.yaml").read_text().splitlines() if "run_dir" not in line],
         **{name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in same},
         # Which states are there besides the last depends on how fast the disk was.
-        "the list of files": sorted(name for name in run.manifest()["files"] if not name.startswith("state/")),
+        "the list of files": sorted(name for name in names if not name.startswith("state/")),
     }
 
 

@@ -39,6 +39,7 @@ CHEAP = [
     f"data check {TASK} --help",
     "evaluate --help",
     "predict --help",
+    f"predict --schema {TASK}",
     "report --help",
     "doctor --help",
     "launch --help",

@@ -1,5 +1,7 @@
 """What every task keeps, parametrised over the registry: registering a task tests it."""
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -9,16 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+import tensorflow as tf
+from jsonschema import Draft202012Validator
+from PIL import Image
 
-from pipelines import registry
+from pipelines import registry, report
 from pipelines.api import evaluate, predict
+from pipelines.cli import main
 from pipelines.config import load_config
+from pipelines.pairing import load_judged
+from pipelines.predictions import schema
 from pipelines.runs import Run
 from tests.conftest import QUICK_TO_COMPILE
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = list(registry.TASKS)
+LOADS = ("time=time", "series=series", "value=load", "known=event", "static=kind")
+"""What the columns of a table like the sample of series are."""
 
 
 def child(*words: object, **environment: str) -> None:
@@ -124,8 +135,10 @@ def test_the_run_folder_is_whole(runs: tuple[str, Path]) -> None:
         "events.jsonl",
         "metrics.json",
         "predictions.jsonl",
+        "resamples.safetensors",
         "report.html",
         "MODEL_CARD.md",
+        "tensorboard",
     }
     assert names <= {file.name for file in run.iterdir()}
     metrics = json.loads((run / "metrics.json").read_text())
@@ -143,6 +156,97 @@ def test_the_saved_model_scores_the_same_again(runs: tuple[str, Path]) -> None:
     again = evaluate(folder / "first")
     kept = json.loads((folder / "first" / "metrics.json").read_text())
     assert again["scores"] == kept["scores"]
+
+
+def test_tensorboard_has_train_and_valid(runs: tuple[str, Path]) -> None:
+    task, folder = runs
+    board = folder / "first" / "tensorboard"
+    for split in ("train", "valid", "test"):
+        (file,) = (board / split).glob("*tfevents*")
+        found = [one for one in tf.compat.v1.train.summary_iterator(str(file)) if one.summary.value]
+        assert len(found) == (1 if split == "test" else 2), (task, split)
+        assert {"loss"} <= {value.tag for value in found[-1].summary.value} or split == "test"
+
+
+def test_two_runs_of_a_task_make_pairs(runs: tuple[str, Path]) -> None:
+    """The same answers have the same scores, on every resample."""
+    _, folder = runs
+    comparison = report.compare([folder / "first", folder / "second"])
+    found = comparison.others[0].differences
+    assert comparison.others[0].why == ""
+    assert comparison.headline in found
+    assert all((one.value, one.low, one.high) == (0, 0, 0) for one in found.values())
+    assert comparison.settings == {}
+    own = load_judged(folder / "first")
+    (first,) = (comparison.first.scores[comparison.headline],)
+    drawn = own.resamples[comparison.headline]
+    assert (first["low"], first["high"]) == pytest.approx(tuple(np.percentile(drawn[np.isfinite(drawn)], (2.5, 97.5))))
+    metrics = json.loads((folder / "first" / "metrics.json").read_text())
+    assert metrics["baseline"]["difference"][comparison.headline]["low"] is not None
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_what_predict_writes_has_the_shape_of_all(
+    runs: tuple[str, Path], format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, folder = runs
+    document = schema(task)
+    named = [str(tmp_path / "nowhere.bin"), *predictable(task, tmp_path)]
+    assert main(["predict", str(folder / "first"), "--format", format, "--max-bad", "1", *named]) == 0
+    out = capsys.readouterr().out
+    if format == "jsonl":
+        lines = [json.loads(line) for line in out.splitlines()]
+        checker = Draft202012Validator(document)
+        kept = (folder / "first" / "predictions.jsonl").read_text().splitlines()
+        for line in map(json.loads, kept):
+            assert "target" in line
+            checker.validate(line)
+    else:
+        table = csv.DictReader(io.StringIO(out))
+        assert table.fieldnames is not None
+        assert (table.fieldnames[0], table.fieldnames[-1]) == ("id", "error")
+        checker = Draft202012Validator({"$ref": "#/$defs/Row", "$defs": document["$defs"]})
+        lines = [cells(row, document["$defs"]["Row"]["properties"]) for row in table]
+    for line in lines:
+        checker.validate(line)
+    assert [set(line) for line in lines if "error" in line] == [{"id", "error"}]
+    assert len(lines) > 2
+
+
+def predictable(task: str, folder: Path) -> list[str]:
+    """Two inputs or more, as a person has them, and the options that they take."""
+    random = np.random.default_rng(0)
+    texts = [folder / f"{number}.txt" for number in range(2)]
+    for text in texts:
+        text.write_text("twenty-one and five\n", encoding="utf-8")
+    table = folder / "loads.csv"
+    hours = [f"2024-03-{1 + hour // 24:02} {hour % 24:02}:00" for hour in range(24 * 20)]
+    rows = [
+        f"{hour},{site},{'' if place >= 24 * 19 else random.random()},0,office"  # a day ahead the event is known
+        for site in ("site 1", "site 2")
+        for place, hour in enumerate(hours)
+    ]
+    table.write_text("\n".join(["time,series,load,event,kind", *rows, ""]), encoding="utf-8")
+    users = folder / "users.txt"
+    users.write_text("u001\nu002\nnobody\n", encoding="utf-8")
+    images, sounds = ([folder / f"{number}.{kind}" for number in range(2)] for kind in ("png", "wav"))
+    for image, sound in zip(images, sounds, strict=True):
+        Image.fromarray(random.integers(0, 255, (8, 8), dtype=np.uint8)).save(image)
+        soundfile.write(sound, 0.1 * random.normal(size=24_000), 16_000)
+    return {
+        "image-classification": [str(image) for image in images],
+        "text-sentiment": [str(text) for text in texts],
+        "translation": [str(text) for text in texts],
+        "speech-recognition": [str(sound) for sound in sounds],
+        "time-series-forecasting": [str(table), "--columns", *LOADS],
+        "recommendation": [str(users)],
+    }[task]
+
+
+def cells(row: dict[str, str], fields: dict[str, Any]) -> dict[str, Any]:
+    """A row of CSV with numbers where its fields are numbers, without its empty cells."""
+    texts = {name for name, field in fields.items() if field.get("type") == "string" or "enum" in field}
+    return {name: cell if name in texts else json.loads(cell) for name, cell in row.items() if cell}
 
 
 def test_a_missing_input_is_a_record_with_an_error(runs: tuple[str, Path], tmp_path: Path) -> None:

@@ -68,7 +68,12 @@ def test_report_and_card_name_the_gap(finished: tuple[Path, Path]) -> None:
     report, card = ((finished[1] / name).read_text() for name in ("report.html", "MODEL_CARD.md"))
     assert "<h3>By camera</h3>" in report
     assert "&lt;b&gt;broken|" in report
+    gap = json.loads((finished[1] / "metrics.json").read_text())["breakdowns"]["by_group"]["gap"]
     assert "The largest gap in accuracy" in report
+    figures = f"The largest gap in accuracy is {gap['difference']:.4f}: "
+    (sentence,) = (line for line in card.replace("\\", "").splitlines() if figures in line)
+    assert "where camera is good and" in sentence
+    assert "where camera is &lt;b>broken|" in sentence
     rows = [line for line in card.splitlines() if line.startswith(("| &lt;b\\>broken\\|", "| good"))]
     assert len(rows) == 2
     assert rows[0].startswith("| &lt;b")

@@ -104,7 +104,8 @@ def test_unseen_users_get_what_they_like_and_are_marked(world: World) -> None:
     popular = np.asarray(world[1]["counts"])[[int(item[1:]) for item in records[-1].answer["items"]]]
     assert (np.diff(popular) <= 0).all()
     table = as_table(CONFIG, world[1])
-    assert [next(iter(table.rows(record)))["known"] for record in (records[0], records[-1])] == ["folded in", "no"]
+    rows = [next(iter(table.rows(record))) for record in (records[0], records[-1])]
+    assert [(row["known"], row["folded_in"]) for row in rows] == [("yes", "yes"), ("no", "no")]
 
 
 def test_what_was_learnt_from_is_known(tmp_path: Path) -> None:

@@ -384,6 +384,11 @@ def test_model_card_names_scores_weakest_classes_and_data(tmp_path: Path) -> Non
         "- train: 5,400 examples",
         "8c1f8c1f",
         "The weakest classes",
+        "## Intended use\n\nAssign one of N labels to an image.",
+        "| train | 8 min 32 s | – |",
+        "| in all | 9 min 16 s | – |",
+        "Energy: not measured on this machine",
+        'predict(".", ["INPUT"])',
     ):
         assert part in card, part
     table = card.split("| class | F1")[1].split("\n\n")[0]

@@ -127,7 +127,7 @@ def test_bootstrap_repeats_itself_and_one_example_has_no_interval() -> None:
 def test_macro_f1_interval_agrees_with_resampling_examples() -> None:
     logits, labels = guesses(300, 4)
     predicted = logits.argmax(axis=1)
-    found = scoring.bootstrap_macro_f1(scoring.confusion_matrix(labels, predicted, 4), seed=0)
+    found = scoring.classification_scores(logits, labels, list("abcd"), temperature=1, k=1, seed=0).scores["macro_f1"]
     random = np.random.default_rng(9)
     drawn = []
     for _ in range(1000):

@@ -1,5 +1,6 @@
 """The verbs that take a run folder as it lies there: resume, report, verify."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import click
 
 from pipelines.cli.running import RUN, stoppable
 from pipelines.errors import StateError
+
+_COMPARISON = "comparison.html"
 
 
 class ResumeCommand(click.Command):
@@ -45,7 +48,29 @@ resume = ResumeCommand(
 )
 
 
-def _report(run: Path) -> None:
+def _report(run: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    if len(run) > 1:
+        _compare(run, output or Path(_COMPARISON), as_json)
+        return
+    if output is not None or as_json:
+        raise click.UsageError(
+            "--output and --json are for a comparison: name several runs.", click.get_current_context()
+        )
+    _render(run[0])
+
+
+def _compare(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:
+    from pipelines import report
+
+    comparison = report.compare(runs)
+    file = report.write_comparison(comparison, output)
+    if as_json:
+        click.echo(json.dumps({**report.as_json(comparison), "page": str(file)}, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"{report.as_text(comparison)}\n\n{file}")
+
+
+def _render(run: Path) -> None:
     from pipelines.report import write_report
     from pipelines.runs import Run
 
@@ -57,7 +82,24 @@ def _report(run: Path) -> None:
         click.echo(f"note: the run in {run} is unfinished, and so is its report, which says what is missing.", err=True)
 
 
-report = click.Command("report", callback=_report, params=[RUN], help="Write a run's report.html again from its files.")
+report = click.Command(
+    "report",
+    callback=_report,
+    params=[
+        click.Argument(["run"], nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN..."),
+        click.Option(
+            ["--output"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Of several runs: the page to write; default: {_COMPARISON}.",
+        ),
+        click.Option(["as_json", "--json"], is_flag=True, help="Of several runs: print the comparison as JSON."),
+    ],
+    help="Write a run's report.html again from its files; compare several runs of a task.\n\n"
+    "Of several runs, all are held against the first: their scores, whether they differ by more than chance (paired "
+    "bootstrap, where they were scored on the same test examples), their curves and the settings that differ, in one "
+    "page and on standard output. No model and no data are read.",
+)
 
 
 def _verify(run: Path) -> None:

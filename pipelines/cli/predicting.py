@@ -1,5 +1,6 @@
 """What predict takes besides its own options: those that tasks declare. Merging what it made in parts."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,28 @@ class PredictCommand(PairsCommand):
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _print_schema(context: click.Context, param: click.Parameter, task: str | None) -> None:
+    """In place of a prediction."""
+    del param
+    if task is None or context.resilient_parsing:
+        return
+    from pipelines.predictions import schema
+    from pipelines.registry import check_name
+
+    click.echo(json.dumps(schema(check_name(task)), indent=2, ensure_ascii=False))
+    context.exit()
+
+
+SCHEMA = click.Option(
+    ["--schema"],
+    metavar="TASK",
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON schema of a task's predictions and do nothing else; see docs/predictions.md.",
+)
 
 
 def say_part(shard: Any, output: Path, records: int, *, together: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.cli.commands import Chosen, PairsCommand, TaskGroup
-from pipelines.cli.predicting import PredictCommand, predict_by_beam, say_part
+from pipelines.cli.predicting import SCHEMA, PredictCommand, predict_by_beam, say_part
 from pipelines.console import text_table
 from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import Interrupts
@@ -304,5 +304,6 @@ predict = PredictCommand(
             metavar="OPTION",
             help="Of --runner beam: an option of Beam's, as --beam=--runner=FlinkRunner; may be given several times.",
         ),
+        SCHEMA,
     ],
 )

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines import registry
+from pipelines.errors import ConfigError
 from pipelines.report import words
 from pipelines.report.folder import read_run
+from pipelines.runs import Run
 from pipelines.scoring import label
 from pipelines.state import write_bytes
 
@@ -49,14 +52,38 @@ def write_model_card(run_dir: Path) -> Path:
         "groups": words.groups(files.metrics),
         "weakest": _weakest(files.metrics),
         "ending": words.ending(files.ended, files.of("epoch"), files.settings),
-        "seconds": files.run.seconds(),
+        "spent": words.spent(files.run.spent()),
+        "purpose": _purpose(files.task),
         "folder": files.run.path.name,
         "missing": files.missing_stages,
-        "served": (run_dir / "export" / "serving.json").is_file(),
+        "served": _served(files.run),
+        "exports": sorted(one.name for one in (run_dir / "export").glob("[!.]*") if one.suffix != ".json"),
     }
     target = run_dir / "MODEL_CARD.md"
     write_bytes(target, environment.get_template("MODEL_CARD.md.j2").render(content).encode())
     return target
+
+
+def _purpose(task: str) -> str:
+    """What the task does, in a sentence."""
+    try:
+        return registry.known().get(task, "")
+    except ConfigError:
+        return ""
+
+
+def _served(run: Run) -> dict[str, Any] | None:
+    """What export/serving.json says of the SavedModel, as far as it is told here: what it takes, and what must be
+    imported to run it."""
+    if not (run.path / "export" / "serving.json").is_file():
+        return None
+    found = run.read_json("export/serving.json")
+    about = found if isinstance(found, dict) else {}
+    given = about.get("input")
+    return {
+        "needs": [str(name) for name in about.get("needs") or ["tensorflow"]],
+        "what": str(given.get("what") or "") if isinstance(given, dict) else "",
+    }
 
 
 def _escape(value: Any) -> str:

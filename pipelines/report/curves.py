@@ -37,6 +37,27 @@ def training_curves(epochs: Events, steps: Events, best: int | None, before: Eve
     return charts
 
 
+def curves_together(runs: Mapping[str, tuple[Events, Events]], kinds: Mapping[str, str]) -> list[str]:
+    """A chart for each metric of validation, for the loss in training, and for the learning rate, a line each run.
+
+    Args:
+        runs: the events of epochs and of steps of each, by what it is called.
+        kinds: the CSS class of each.
+    """
+    names = dict.fromkeys(name for epochs, _ in runs.values() for one in epochs for name in one.get("valid") or {})
+    titles = [("valid", name, f"{label(name)}, validation") for name in names] + [("train", "loss", "loss, training")]
+    charts = []
+    for split, name, title in titles:
+        lines = {run: _column(epochs, split, name) for run, (epochs, _) in runs.items()}
+        charts.append(line_chart(title, lines, "epoch", None, kinds))
+    rates = {
+        run: _finite([(one["step"], one.get("learning_rate")) for one in (steps or epochs)])
+        for run, (epochs, steps) in runs.items()
+    }
+    charts.append(line_chart("learning rate", rates, "step", None, kinds))
+    return [chart for chart in charts if chart]
+
+
 def _column(epochs: Events, split: str, name: str) -> list[tuple[float, float]]:
     return _finite([(epoch["epoch"], (epoch.get(split) or {}).get(name)) for epoch in epochs])
 
@@ -45,8 +66,16 @@ def _finite(points: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if isinstance(y, int | float) and math.isfinite(y)]
 
 
-def line_chart(title: str, series: Mapping[str, Points], across: str, marked: float | None) -> str:
-    """One chart; `marked` is the x of the best epoch."""
+def line_chart(
+    title: str,
+    series: Mapping[str, Points],
+    across: str,
+    marked: float | None,
+    kinds: Mapping[str, str] | None = None,
+) -> str:
+    """One chart; `marked` is the x of the best epoch, `kinds` the CSS class of each series where that is not its
+    name."""
+    kinds = kinds or {}
     series = {name: points for name, points in series.items() if points}
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
@@ -60,8 +89,8 @@ def line_chart(title: str, series: Mapping[str, Points], across: str, marked: fl
         parts.append(f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
         anchor = "start" if x < _LEFT + _NEAR else "end" if x > _WIDTH - _RIGHT - _NEAR else "middle"
         parts.append(_text(x, _TOP - 4, "best", anchor))  # clear of the numbers, and inside the picture
-    parts += [_line(frame, name, points) for name, points in series.items()]
-    keys = "".join(f'<span class="key {escape(name)}">{escape(name)}</span>' for name in series)
+    parts += [_line(frame, kinds.get(name, name), points) for name, points in series.items()]
+    keys = "".join(f'<span class="key {escape(kinds.get(name, name))}">{escape(name)}</span>' for name in series)
     legend = keys if len(series) > 1 else ""
     return (
         f'<figure class="chart"><figcaption>{escape(title)} {legend}</figcaption>'

@@ -24,10 +24,16 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         StateError: run_dir is no run folder, or a file in it is damaged.
     """
+    target = run_dir / "report.html"
+    write_bytes(target, render("report.html.j2", _content(read_run(run_dir))).encode())
+    return target
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """A page of what stands in the folder of templates."""
     from jinja2 import ChainableUndefined, Environment, PackageLoader
     from markupsafe import Markup
 
-    files = read_run(run_dir)
     environment = Environment(
         loader=PackageLoader("pipelines.report"),
         autoescape=True,
@@ -37,10 +43,8 @@ def write_report(run_dir: Path) -> Path:
     )
     environment.filters |= {"number": words.number, "label": label, "interval": words.interval}
     environment.filters |= {"duration": words.duration, "direction": words.direction, "markup": Markup}
-    page = environment.get_template("report.html.j2").render(_content(files))
-    target = run_dir / "report.html"
-    write_bytes(target, page.encode())
-    return target
+    environment.filters |= {"signed": words.signed, "range": words.range_of}
+    return environment.get_template(template).render(content)
 
 
 def _content(files: RunFiles) -> dict[str, Any]:

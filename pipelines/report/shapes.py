@@ -148,6 +148,9 @@ class StageEnd(Stage):
     """A stage's end."""
 
     seconds: float
+    cpu_seconds: float | None = None
+    processor_joules: float | None = None
+    gpu_joules: float | None = None
 
 
 class Steps(BaseModel):

@@ -107,6 +107,18 @@ def interval(score: Mapping[str, Any]) -> str:
     return f"{number(score['low'])} to {number(score['high'])}"
 
 
+def signed(value: float) -> str:
+    """'+0.0123', '-1.2e-05'."""
+    return number(value) if value < 0 else f"+{number(float(value))}"
+
+
+def range_of(found: Interval) -> str:
+    """'-0.0021 to +0.0267', or that there is none."""
+    if found.low is None or found.high is None:
+        return "with no interval"
+    return f"{signed(found.low)} to {signed(found.high)}"
+
+
 def duration(seconds: float) -> str:
     """'1 h 4 min', '3 min 12 s', '0.4 s'."""
     if seconds < 10:
@@ -117,6 +129,44 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def energy(spent: Mapping[str, Mapping[str, float]]) -> str:
+    """A sentence on the energy that the stages took, as it was counted; never a figure that was not.
+
+    Args:
+        spent: of each stage what was measured.
+    """
+    counted = {"processor_joules": "the processor's packages (RAPL)", "gpu_joules": "its GPUs (NVML)"}
+    parts = []
+    for what, meter in counted.items():
+        known = [one[what] for one in spent.values() if what in one]
+        if known:
+            some = "" if len(known) == len(spent) else f" in {len(known)} of {len(spent)} stages"
+            parts.append(f"{_joules(sum(known))} by {meter}{some}")
+    if not parts:
+        return "Energy: not measured on this machine, which has no counter of it that could be read (RAPL, NVML)."
+    counts = "as their counters say, all else that ran on them included; other parts of the machine are not counted"
+    return f"Energy: {' and '.join(parts)}, {counts}."
+
+
+def _joules(value: float) -> str:
+    return f"{value / 3600:,.2f} Wh" if value >= 3600 else f"{value:,.0f} J"
+
+
+def spent(stages: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What a run took: rows of stages with their time and the processor's, the totals, and a sentence on what is not
+    known."""
+    seconds = sum(one["seconds"] for one in stages.values())
+    known = [one["cpu_seconds"] for one in stages.values() if "cpu_seconds" in one]
+    killed = int(sum(one.get("killed", 0) for one in stages.values()))
+    tries, they = ("A process was", "it") if killed == 1 else (f"{killed} processes were", "they")
+    return {
+        "rows": {name: (one["seconds"], one.get("cpu_seconds")) for name, one in stages.items()},
+        "total": (seconds, sum(known) if len(known) == len(stages) else None),
+        "killed": f"{tries} killed in the course of it: what {they} took is not known." if killed else "",
+        "energy": energy(stages),
+    }
 
 
 def standing(metrics: Mapping[str, Any]) -> Verdict | None:

@@ -15,7 +15,6 @@ from pipelines.scoring.calibration import (
 )
 from pipelines.scoring.classification import (
     Outcomes,
-    bootstrap_macro_f1,
     classification_scores,
     confusion_matrix,
     log_loss,
@@ -26,12 +25,16 @@ from pipelines.scoring.classification import (
 )
 from pipelines.scoring.groups import by_group
 from pipelines.scoring.intervals import (
+    DRAWS,
     LOWER_IS_BETTER,
     NEITHER_IS_BETTER,
+    SEED,
     Resampled,
     Verdict,
     bootstrap,
+    difference,
     differences,
+    drawn_of,
     resample,
     verdict,
 )
@@ -41,8 +44,10 @@ from pipelines.scoring.quarters import by_quarter, quarters
 from pipelines.scoring.records import outputs_of, texts_of
 
 __all__ = [
+    "DRAWS",
     "LOWER_IS_BETTER",
     "NEITHER_IS_BETTER",
+    "SEED",
     "UNTUNED",
     "Outcomes",
     "Resampled",
@@ -53,12 +58,13 @@ __all__ = [
     "block_length",
     "block_weights",
     "bootstrap",
-    "bootstrap_macro_f1",
     "by_group",
     "by_quarter",
     "classification_scores",
     "confusion_matrix",
+    "difference",
     "differences",
+    "drawn_of",
     "expected_calibration_error",
     "fit_temperature",
     "label",

@@ -6,8 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from pipelines.scoring.intervals import RESAMPLES, interval, resampled_weights, resamples_of
-from pipelines.task import Interval
+from pipelines.scoring.intervals import Resampled, resampled_weights, resamples_of
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,34 @@ class Cells:
         return support, predicted
 
 
-def bootstrap_confusion(
-    confusion: np.ndarray, seed: int, statistics: Mapping[str, Callable[[Cells], float]]
-) -> dict[str, Interval]:
-    """Scores of a confusion matrix with their intervals, all from the same 1,000 resamples.
+def resample_confusion(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    classes: int,
+    seed: int,
+    statistics: Mapping[str, Callable[[Cells], float]],
+) -> dict[str, Resampled]:
+    """Scores of a confusion matrix, all from the same 1,000 resamples of the examples; of very many, from fewer.
 
-    The confusion matrix of a resample is a multinomial draw from the matrix itself. Resamples of which a score is not
-    defined (NaN) tell nothing of it.
+    Args:
+        labels: int64 [examples], the true class of each.
+        predicted: int64 [examples], what each was taken for.
+        classes: how many there are.
+        seed: of the resamples.
+        statistics: of a confusion matrix, NaN where it is not defined.
     """
-    cells = Cells.of(confusion)
-    total = int(cells.counts.sum())
-    generator = np.random.default_rng(seed)
+    occurring, cell = np.unique(labels.astype(np.int64) * classes + predicted, return_inverse=True)
+    cells = Cells(occurring // classes, occurring % classes, np.bincount(cell.ravel()), classes)
+    order = np.argsort(cell, axis=None, kind="stable")
+    starts = np.cumsum(cells.counts) - cells.counts
     drawn: dict[str, list[float]] = {name: [] for name in statistics}
-    for _ in range(RESAMPLES):
-        resample = replace(cells, counts=generator.multinomial(total, cells.counts / total))
-        for name, statistic in statistics.items():
-            drawn[name].append(statistic(resample))
+    for weights in resampled_weights(len(labels), resamples_of(len(labels)), seed):
+        for counts in np.add.reduceat(weights[:, order], starts, axis=1):
+            there = replace(cells, counts=counts)
+            for name, statistic in statistics.items():
+                drawn[name].append(statistic(there))
     return {
-        name: interval(statistic(cells), _known(np.array(drawn[name])), total) for name, statistic in statistics.items()
+        name: Resampled(statistic(cells), np.array(drawn[name]), len(labels)) for name, statistic in statistics.items()
     }
 
 
@@ -104,14 +113,8 @@ def _runs(weights: np.ndarray, order: np.ndarray, mask: np.ndarray, starts: np.n
     return summed
 
 
-def bootstrap_auc(scores: np.ndarray, positive: np.ndarray, seed: int) -> Interval:
-    """The area under the ROC curve with its interval, from 1,000 resamples; down to 200 where ranking them is too
-    much."""
+def resample_auc(scores: np.ndarray, positive: np.ndarray, seed: int) -> Resampled:
+    """The area under the ROC curve, from 1,000 resamples; down to 200 where ranking them is too much."""
     resamples = resamples_of(len(scores))
     drawn = [auc(scores, positive, weights) for weights in resampled_weights(len(scores), resamples, seed)]
-    return interval(float(auc(scores, positive)[0]), _known(np.concatenate(drawn)), len(scores))
-
-
-def _known(replicates: np.ndarray) -> np.ndarray:
-    known: np.ndarray = replicates[np.isfinite(replicates)]
-    return known
+    return Resampled(float(auc(scores, positive)[0]), np.concatenate(drawn), len(scores))

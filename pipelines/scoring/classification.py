@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.scoring.agreement import Cells, bootstrap_auc, bootstrap_confusion, matthews, quadratic_kappa
+from pipelines.scoring.agreement import Cells, matthews, quadratic_kappa, resample_auc, resample_confusion
 from pipelines.scoring.calibration import calibration_gaps, log_softmax, parts
-from pipelines.scoring.intervals import bootstrap
-from pipelines.task import Interval, Scores
+from pipelines.scoring.intervals import drawn_of, resample
+from pipelines.task import Scores
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,6 @@ def _macro_f1(cells: Cells) -> float:
     return float((2 * hits[seen > 0] / seen[seen > 0]).mean())
 
 
-def bootstrap_macro_f1(confusion: np.ndarray, seed: int) -> Interval:
-    """Macro F1 with its interval."""
-    return bootstrap_confusion(confusion, seed, {"macro_f1": _macro_f1})["macro_f1"]
-
-
 def per_class(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
     """Precision, recall, F1 and support (its examples) of each class; None where there is nothing to divide by."""
     hits, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -124,19 +119,21 @@ def classification_scores(
     columns["ece"] = calibration_gaps(judged.confidence, correct)
     columns["ece_uncalibrated"] = calibration_gaps(raw.confidence, correct)
     calibration = {"ece": _absolute_sum, "ece_uncalibrated": _absolute_sum}
-    means = bootstrap(columns, seed, calibration, biased=frozenset(calibration))
-    confusion = confusion_matrix(labels, judged.predicted, len(classes))
-    agreement = bootstrap_confusion(confusion, seed, {"macro_f1": _macro_f1, **_agreement(labels, grades)})
-    scores = {"accuracy": means["accuracy"], **agreement}
+    means = resample(columns, seed, calibration, biased=frozenset(calibration))
+    statistics = {"macro_f1": _macro_f1, **_agreement(labels, grades)}
+    agreement = resample_confusion(labels, judged.predicted, len(classes), seed, statistics)
+    found = {"accuracy": means["accuracy"], **agreement}
     if len(classes) == 2 and _varied(labels):
-        scores["auc"] = bootstrap_auc(logits[:, 1].astype(np.float64) - logits[:, 0], labels == 1, seed)
-    scores |= means
+        found["auc"] = resample_auc(logits[:, 1].astype(np.float64) - logits[:, 0], labels == 1, seed)
+    found |= means
+    confusion = confusion_matrix(labels, judged.predicted, len(classes))
     breakdowns = {
         "per_class": per_class(confusion, classes),
         "confusion_matrix": {"labels": list(classes), "counts": confusion.tolist()},
         "calibration": {"temperature": temperature},
     }
-    return Scores("accuracy", scores, breakdowns)
+    scores = {name: one.interval for name, one in found.items()}
+    return Scores("accuracy", scores, breakdowns, drawn_of(found))
 
 
 def _agreement(labels: np.ndarray, grades: Sequence[float] | None) -> dict[str, Callable[[Cells], float]]:

@@ -9,6 +9,11 @@ from pipelines.scoring.names import label
 from pipelines.task import Interval, Scores
 
 RESAMPLES = 1000
+SEED = 0
+"""Of the resamples of a run's scores, whatever the run's own: so all runs on the same examples are resampled alike, and
+can be set beside each other in pairs."""
+DRAWS = 1
+"""Raised when the same examples and seed are resampled otherwise than before: then older runs make no pairs."""
 LOWER_IS_BETTER = frozenset(
     {
         *("loss", "log_loss", "ece", "ece_uncalibrated", "ter", "perplexity"),
@@ -38,13 +43,13 @@ class Resampled:
 
     value: float
     replicates: np.ndarray
-    """float64 [resamples]."""
+    """float64 [resamples]; NaN where the score is not defined."""
     examples: int
 
     @property
     def interval(self) -> Interval:
-        """With the middle 95 % of the resamples."""
-        return interval(self.value, self.replicates, self.examples)
+        """With the middle 95 % of the resamples that have a value."""
+        return interval(self.value, self.replicates[np.isfinite(self.replicates)], self.examples)
 
 
 def bootstrap(
@@ -92,11 +97,25 @@ def differences(model: Scores, baseline: Mapping[str, np.ndarray], values: Mappi
         baseline: float64 [resamples] of each score.
         values: the baseline's scores.
     """
-    found = {}
-    for name in model.resamples.keys() & baseline.keys():
-        low, high = np.percentile(model.resamples[name] - baseline[name], (2.5, 97.5))
-        found[name] = Interval(model.scores[name].value - values[name], float(low), float(high))
-    return {name: found[name] for name in model.scores if name in found}
+    mine = model.resamples
+    shared = [name for name in model.scores if name in mine and name in baseline and name in values]
+    alike = [name for name in shared if mine[name].shape == baseline[name].shape]
+    return {name: difference(model.scores[name].value - values[name], mine[name] - baseline[name]) for name in alike}
+
+
+def difference(value: float, drawn: np.ndarray) -> Interval:
+    """Of two scores, with the middle 95 % of their differences on each resample [resamples], NaN where one of them is
+    not defined."""
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        return Interval(value)
+    low, high = np.percentile(known, (2.5, 97.5))
+    return Interval(value, float(low), float(high))
+
+
+def drawn_of(found: Mapping[str, Resampled]) -> dict[str, np.ndarray]:
+    """What Scores.resamples holds of them; nothing of one example, whose resamples are all it."""
+    return {name: one.replicates for name, one in found.items() if one.examples > 1}
 
 
 def _only_column(means: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.scoring.classification import ratio
-from pipelines.scoring.intervals import bootstrap, interval, resampled_weights, resamples_of
-from pipelines.task import Interval, Scores
+from pipelines.scoring.intervals import Resampled, drawn_of, resample, resampled_weights, resamples_of
+from pipelines.task import Scores
 
 UNTUNED = 0.5
 """The threshold of a class without a positive example to tune it on."""
@@ -82,13 +82,15 @@ def multilabel_scores(
         "macro_f1": np.concatenate([hits, both], axis=1),
         "exact_match": (truth == answers).all(axis=1),
     }
-    scores = bootstrap(columns, seed, {"micro_f1": _f1, "macro_f1": _f1})
+    found = resample(columns, seed, {"micro_f1": _f1, "macro_f1": _f1})
     each = np.array(
         [average_precision(*one, np.ones((1, len(truth))))[0] for one in zip(logits.T, truth.T, strict=True)]
     )
     if truth.any():
-        scores = {"map": _bootstrap_map(logits, truth, float(np.nanmean(each)), seed), **scores}
-    return Scores("map", scores, {"per_class": _per_class(truth, answers, each, classes, thresholds)})
+        found = {"map": _resample_map(logits, truth, float(np.nanmean(each)), seed), **found}
+    scores = {name: one.interval for name, one in found.items()}
+    breakdowns = {"per_class": _per_class(truth, answers, each, classes, thresholds)}
+    return Scores("map", scores, breakdowns, drawn_of(found))
 
 
 def _f1(means: np.ndarray) -> np.ndarray:
@@ -100,16 +102,16 @@ def _f1(means: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _bootstrap_map(logits: np.ndarray, truth: np.ndarray, value: float, seed: int) -> Interval:
-    """Mean average precision with its interval, from 1,000 resamples; down to 200 where ranking them is too much."""
+def _resample_map(logits: np.ndarray, truth: np.ndarray, value: float, seed: int) -> Resampled:
+    """Mean average precision, from 1,000 resamples; down to 200 where ranking them is too much."""
     examples, classes = truth.shape
     occurring = np.flatnonzero(truth.any(axis=0))
     replicates = []
     for weights in resampled_weights(examples, resamples_of(examples * classes), seed):
         areas = [average_precision(logits[:, one], truth[:, one], weights) for one in occurring]
         total, count = np.nansum(areas, axis=0), np.isfinite(areas).sum(axis=0)
-        replicates.append(total[count > 0] / count[count > 0])
-    return interval(value, np.concatenate(replicates), examples)
+        replicates.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return Resampled(value, np.concatenate(replicates), examples)
 
 
 def _per_class(

@@ -56,11 +56,11 @@ def calibrate(assets: Assets, logits: np.ndarray, references: Raw) -> Assets:
     return {**assets, "thresholds": scoring.best_thresholds(scoring.sigmoid(logits), references["label"])}
 
 
-def score(logits: np.ndarray, references: Raw, config: Config, assets: Assets) -> Scores:
+def score(logits: np.ndarray, references: Raw, assets: Assets) -> Scores:
     """Mean average precision (the headline), micro and macro F1, exact match, with their intervals; figures by
     class."""
     return scoring.multilabel_scores(
-        logits, references["label"], assets["classes"], thresholds=thresholds_of(assets), seed=config.seed
+        logits, references["label"], assets["classes"], thresholds=thresholds_of(assets), seed=scoring.SEED
     )
 
 
@@ -107,7 +107,7 @@ def figures(logits: np.ndarray, references: Raw, config: Config, assets: Assets,
     """Average precision and F1 by class, the most confident mistakes."""
     from pipelines.report import charts
 
-    per_class = score(logits, references, config, assets).breakdowns["per_class"]
+    per_class = score(logits, references, assets).breakdowns["per_class"]
     drawn = [
         charts.class_bars(per_class, "average_precision", "Average precision by class"),
         charts.class_bars(per_class),

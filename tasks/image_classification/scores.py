@@ -33,14 +33,14 @@ def calibrate(config: Config, assets: Assets, records: Sequence[Record], referen
 def score(records: Sequence[Record], references: Raw, config: Config, assets: Assets) -> Scores:
     """Accuracy (the headline), top-k accuracy, macro F1, log loss and ECE with their intervals; figures by class."""
     if config.multi_label:
-        return multilabel.score(_logits(records, references), references, config, assets)
+        return multilabel.score(_logits(records, references), references, assets)
     return scoring.classification_scores(
         _logits(records, references),
         references["label"],
         assets["classes"],
         temperature=assets.get("temperature", 1.0),
         k=config.top_k,
-        seed=config.seed,
+        seed=scoring.SEED,
     )
 
 

@@ -44,9 +44,8 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         DataError: there is nothing to score, or a record has no list.
     """
     if config.rates:
-        return _of_ratings(
-            scoring.outputs_of(records, len(references["user"]), "rating")[:, 0], references, config, assets
-        )
+        predicted = scoring.outputs_of(records, len(references["user"]), "rating")[:, 0]
+        return _of_ratings(predicted, references, assets)
     return _of_lists(scoring.outputs_of(records, len(references["user"]), "user"), references, config, assets)
 
 
@@ -60,7 +59,8 @@ def _of_lists(lists: np.ndarray, references: Raw, config: Config, assets: Assets
     if "candidates" in references:
         # Of what is drawn to be ranked against, the lists' make-up says nothing of the model.
         made_of = {}
-    each = scoring.bootstrap({**columns, **made_of}, config.seed, dict.fromkeys(made_of, ratio_of_means))
+    drawn = scoring.resample({**columns, **made_of}, scoring.SEED, dict.fromkeys(made_of, ratio_of_means))
+    each = {name: one.interval for name, one in drawn.items()}
     scores = {name: each[name] for name in (f"{name}@{k}" for name in ACCURACY)}
     if made_of:
         scores |= {f"coverage@{k}": Interval(measures.coverage(shown, len(counts)))}
@@ -71,26 +71,25 @@ def _of_lists(lists: np.ndarray, references: Raw, config: Config, assets: Assets
         "cutoffs": {
             f"top {at:,}": {called: vars(each[f"{name}@{at}"]) for name, called in _CALLED.items()} for at in lengths
         },
-        "activity": _by_activity(references["activity"], own, "items taken before", config.seed),
+        "activity": _by_activity(references["activity"], own, "items taken before"),
         "held_out_items": by_kind,
     }
-    return Scores(f"ndcg@{k}", scores, breakdowns)
+    own_drawn = scoring.drawn_of({name: one for name, one in drawn.items() if name in scores})
+    return Scores(f"ndcg@{k}", scores, breakdowns, own_drawn)
 
 
-def _by_activity(
-    activity: np.ndarray, values: Mapping[str, np.ndarray], unit: str, seed: int
-) -> dict[str, dict[str, Any]]:
+def _by_activity(activity: np.ndarray, values: Mapping[str, np.ndarray], unit: str) -> dict[str, dict[str, Any]]:
     """Rows for a table: how users did who took as many items before."""
     rows = {}
     for name, part in scoring.quarters(activity, unit).items():
-        means = scoring.bootstrap({score: column[part] for score, column in values.items()}, seed)
+        means = scoring.bootstrap({score: column[part] for score, column in values.items()}, scoring.SEED)
         rows[name] = {"users": len(part), **{score: vars(mean) for score, mean in means.items()}}
     return rows
 
 
-def _of_ratings(predicted: np.ndarray, references: Raw, config: Config, assets: Assets) -> Scores:
+def _of_ratings(predicted: np.ndarray, references: Raw, assets: Assets) -> Scores:
     user, rating = references["user"], references["rating"]
-    scores = _errors(predicted, rating, user, config.seed)
+    found = _errors(predicted, rating, user)
     counts, item = np.asarray(assets["counts"]), references["item"]
     kinds = {name: (item >= 0) & kind[np.maximum(item, 0)] for name, kind in measures.kinds_of_items(counts).items()}
     activity = np.bincount(user[user >= 0], minlength=int(user.max(initial=0)) + 1)[np.maximum(user, 0)]
@@ -104,10 +103,11 @@ def _of_ratings(predicted: np.ndarray, references: Raw, config: Config, assets: 
     breakdowns = {
         name: {row: _row(predicted[rows], rating[rows]) for row, rows in table.items()} for name, table in parts.items()
     }
-    return Scores("rmse", scores, breakdowns)
+    scores = {name: one.interval for name, one in found.items()}
+    return Scores("rmse", scores, breakdowns, scoring.drawn_of(found))
 
 
-def _errors(predicted: np.ndarray, rating: np.ndarray, user: np.ndarray, seed: int) -> dict[str, Interval]:
+def _errors(predicted: np.ndarray, rating: np.ndarray, user: np.ndarray) -> dict[str, scoring.Resampled]:
     """rmse and mae over all ratings alike; rmse_by_user, the mean over users of each one's."""
     sums = measures.errors_by_user(rating, predicted, user)
     columns = {
@@ -115,8 +115,8 @@ def _errors(predicted: np.ndarray, rating: np.ndarray, user: np.ndarray, seed: i
         "mae": np.stack([sums["absolute"], sums["count"]], axis=1),
         "rmse_by_user": np.sqrt(sums["squared"] / sums["count"]),
     }
-    return scoring.bootstrap(
-        columns, seed, {"rmse": lambda means: np.sqrt(ratio_of_means(means)), "mae": ratio_of_means}
+    return scoring.resample(
+        columns, scoring.SEED, {"rmse": lambda means: np.sqrt(ratio_of_means(means)), "mae": ratio_of_means}
     )
 
 

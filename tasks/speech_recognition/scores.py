@@ -45,7 +45,8 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         **{kind: words.part(kind) for kind in ("substitutions", "insertions", "deletions")},
     }
     speakers = _speakers(references)
-    scores = _bootstrap(columns, speakers, config.seed)
+    resampled = _resampled(columns, speakers)
+    scores = _intervals(resampled)
     breakdowns: dict[str, Any] = {
         "intervals": {"resampled recordings": {"examples": len(given)}}
         if speakers is None
@@ -60,10 +61,10 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
             references["group_by"],
             config.group_by,
             lambda rows: Scores(
-                "wer", _bootstrap({name: one[rows] for name, one in columns.items()}, None, config.seed)
+                "wer", _intervals(_resampled({name: one[rows] for name, one in columns.items()}, None))
             ),
         )
-    return Scores("wer", scores, breakdowns)
+    return Scores("wer", scores, breakdowns, scoring.drawn_of(resampled))
 
 
 def _speakers(references: Raw) -> np.ndarray | None:
@@ -73,11 +74,15 @@ def _speakers(references: Raw) -> np.ndarray | None:
     return numbers if len(known) >= _SPEAKERS and (names != "").all() else None
 
 
-def _bootstrap(columns: dict[str, np.ndarray], speakers: np.ndarray | None, seed: int) -> dict[str, Interval]:
+def _resampled(columns: dict[str, np.ndarray], speakers: np.ndarray | None) -> dict[str, scoring.Resampled]:
     """Of sums over sums: a speaker's recordings stay together."""
     if speakers is not None:
         columns = {name: _summed(one, speakers) for name, one in columns.items()}
-    return scoring.bootstrap(columns, seed, dict.fromkeys(columns, measures.ratio))
+    return scoring.resample(columns, scoring.SEED, dict.fromkeys(columns, measures.ratio))
+
+
+def _intervals(resampled: dict[str, scoring.Resampled]) -> dict[str, Interval]:
+    return {name: one.interval for name, one in resampled.items()}
 
 
 def _summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -60,8 +60,8 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
         assets["classes"],
         temperature=assets.get("temperature", 1.0),
         k=1,
-        seed=config.seed,
+        seed=scoring.SEED,
         grades=grades(config, assets["classes"]),
     )
-    by_length = scoring.by_quarter(references["tokens"], logits.argmax(axis=1) == labels, "tokens", config.seed)
+    by_length = scoring.by_quarter(references["tokens"], logits.argmax(axis=1) == labels, "tokens", scoring.SEED)
     return replace(found, breakdowns={**found.breakdowns, "length": by_length})

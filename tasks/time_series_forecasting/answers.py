@@ -5,9 +5,36 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
+from pipelines import predictions
 from pipelines.task import Assets, Record, Table
 from tasks.time_series_forecasting.config import LEVELS, QUANTILES, Config
+
+
+class Prediction(predictions.Answer):
+    """A series and its next steps."""
+
+    series: str
+    start: str = Field(description="The time of the first step that is forecast.")
+    forecast: dict[str, list[float]] = Field(description="Of each channel, a number for each step ahead.")
+    intervals: dict[str, dict[str, list[tuple[float, float]]]] = Field(
+        description="Of each level in per cent (80, 95) and channel, the low and the high end for each step ahead, "
+        "calibrated on the validation split."
+    )
+
+
+class Row(predictions.Row):
+    """A row of CSV: one for each step ahead, and channel; further columns are the quantiles, q0.1 and the like."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    series: str = ""
+    time: str = Field("", description="Of the step.")
+    channel: str = Field("", description="Where the model has several.")
+    forecast: float | None = None
+
 
 FIELDS = ("series", "start", "forecast", "intervals")
 """Of an answer."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from pipelines.scoring.blocks import block_length, resampled_blocks
-from pipelines.scoring.intervals import RESAMPLES, interval, resampled_weights
+from pipelines.scoring.intervals import RESAMPLES, SEED, interval, resampled_weights
 from pipelines.task import Assets, Interval, Raw
 from tasks.time_series_forecasting.answers import intervals
 from tasks.time_series_forecasting.config import LEVELS, QUANTILES
@@ -126,10 +126,11 @@ def pinball(truth: np.ndarray, forecast: np.ndarray, level: float) -> np.ndarray
 
 
 def with_intervals(
-    measured: Measured, origins: np.ndarray, horizon: int, seed: int
-) -> tuple[dict[str, Interval], dict[str, Any]]:
-    """The scores that are defined, with their intervals, and how those were made: series are resampled whole, or blocks
-    of neighbouring origins, whichever there are more of. A block takes at least the origins whose futures overlap."""
+    measured: Measured, origins: np.ndarray, horizon: int
+) -> tuple[dict[str, Interval], dict[str, np.ndarray], dict[str, Any]]:
+    """The scores that are defined, with their intervals; each on every resample; how those were made: series are
+    resampled whole, or blocks of neighbouring origins, whichever there are more of. A block takes at least the origins
+    whose futures overlap."""
     places, where = np.unique(origins, return_inverse=True)
     spacing = int(np.median(np.diff(places))) if len(places) > 1 else horizon
     block = block_length(len(places), -(-horizon // spacing))
@@ -140,19 +141,20 @@ def with_intervals(
         about = {"resampled": "blocks of origins", "units": blocks, "origins_in_a_block": block}
     parts: list[dict[str, np.ndarray]] = []
     if about["units"] >= _FEWEST_UNITS and blocks > frames:
-        drawn = resampled_blocks(where.ravel(), block, RESAMPLES, seed)
+        drawn = resampled_blocks(where.ravel(), block, RESAMPLES, SEED)
         parts = [measured.scores(measured.resampled(weights)) for weights in drawn]
     elif about["units"] >= _FEWEST_UNITS:
-        parts = [measured.scores(whole, weights) for weights in resampled_weights(frames, RESAMPLES, seed)]
+        parts = [measured.scores(whole, weights) for weights in resampled_weights(frames, RESAMPLES, SEED)]
+    replicates = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
     found = {}
     for name, value in measured.scores(whole).items():
-        replicates = np.concatenate([part[name] for part in parts]) if parts else np.empty(0)
         if np.isfinite(value[0]):
-            found[name] = _interval(float(value[0]), replicates[np.isfinite(replicates)], about["units"])
+            each = replicates.get(name, np.empty(0))
+            found[name] = _interval(float(value[0]), each[np.isfinite(each)], about["units"])
     if not any(found[f"width_{level}"].value for level in LEVELS):
         # The forecasts are points and have no intervals, of which there is nothing to say.
         found = {name: one for name, one in found.items() if not name.startswith(("coverage", "width"))}
-    return found, about
+    return found, {name: each for name, each in replicates.items() if name in found}, about
 
 
 def _interval(value: float, replicates: np.ndarray, units: int) -> Interval:

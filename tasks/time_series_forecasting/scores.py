@@ -73,7 +73,7 @@ def score(records: Sequence[Record], references: Raw, config: Any, assets: Asset
     measured = Measured.of(outputs, references)
     if not measured.steps["count"].any():
         raise DataError("there is nothing to score: no value of the split was observed. Give more data, or fill gaps.")
-    found, about = with_intervals(measured, references["origin"], config.horizon, config.seed)
+    found, drawn, about = with_intervals(measured, references["origin"], config.horizon)
     breakdowns: dict[str, Any] = {
         "horizon": {str(1 + step): row for step, row in enumerate(mean_of_steps(measured.steps))},
         "series": _by_series(measured, series_names(measured, [record.id for record in records], assets)),
@@ -82,7 +82,7 @@ def score(records: Sequence[Record], references: Raw, config: Any, assets: Asset
         breakdowns["origin"] = _by_origin(measured, references["origin"], records)
     if "conformal" in assets:
         breakdowns["calibration"] = {"intervals": conformal.said(assets["conformal"])}
-    return Scores("mase" if "mase" in found else "mae", found, {**breakdowns, "resampling": about})
+    return Scores("mase" if "mase" in found else "mae", found, {**breakdowns, "resampling": about}, drawn)
 
 
 def _by_series(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, float | int | None]]:

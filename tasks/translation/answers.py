@@ -3,9 +3,44 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines import predictions
 from pipelines.task import Assets, Record, Table
 from tasks.translation.config import Config
 from tasks.translation.surviving import lost
+
+_SCORE = "Its log-probability over its length to the power of --length-penalty: the nearer to 0, the surer."
+
+
+class Scored(BaseModel):
+    """One of several translations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    translation: str
+    score: float = Field(description=_SCORE)
+
+
+class Prediction(predictions.Answer):
+    """A text and its translation."""
+
+    translation: str = Field(description="The best one.")
+    score: float = Field(description=_SCORE)
+    n_best: list[Scored] = Field([], description="The n best ones, with --n-best above 1.")
+    parts: int = Field(1, ge=1, description="In how many parts it was translated, where it was too long for one.")
+    lost: list[str] = Field([], description="Numbers, addresses and placeholders that are not in the translation.")
+
+
+class Row(predictions.Row):
+    """A row of CSV: one for each translation, best first."""
+
+    rank: int | None = Field(None, ge=1, description="1 is the best.")
+    translation: str = ""
+    score: float | None = Field(None, description=_SCORE)
+    parts: int | None = Field(None, ge=1, description="In how many parts the text was translated.")
+    lost: str = Field("", description="What is not in the translation, with blanks between.")
+
 
 _WITHOUT = ("", 0.0)
 """The translation of nothing."""

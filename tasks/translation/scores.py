@@ -45,14 +45,14 @@ def score(records: Sequence[Record], references: Raw, config: Config, assets: As
     if (sums := _likelihoods(records)) is not None:
         columns["perplexity"] = sums
         statistics["perplexity"] = _perplexity
-    resampled = scoring.resample(columns, config.seed, statistics)
+    resampled = scoring.resample(columns, scoring.SEED, statistics)
     breakdowns: dict[str, Any] = {
         "signatures": {scoring.label(name): {"signature": one.signature} for name, one in counted.items()},
         "length": _by_length(counted, exact, references["tokens"]),
         "copied": _copied(records, references),
     }
-    drawn = {name: one.replicates for name, one in resampled.items() if len(found) > 1}
-    return Scores("bleu", {name: one.interval for name, one in resampled.items()}, breakdowns, drawn)
+    scores = {name: one.interval for name, one in resampled.items()}
+    return Scores("bleu", scores, breakdowns, scoring.drawn_of(resampled))
 
 
 def _lengths(found: Sequence[str], given: Sequence[str]) -> np.ndarray:
