@@ -170,10 +170,14 @@ class _Recogniser(tf.Module):
 
     def _some_at_once(self, x: Mapping[str, Any]) -> Any:
         """The logits of all rows, so many at once as predict computes."""
-        waveform, samples = x["waveform"], x["samples"]
-        count = tf.shape(waveform)[0]
+        given = tf.size(x["samples"])
+        count = tf.maximum(given, 1)  # convolutions and loops do not take none
+        waveform, samples = (
+            tf.pad(x["waveform"], [[0, count - given], [0, 0]]),
+            tf.pad(x["samples"], [[0, count - given]]),
+        )
         some = tf.maximum(int(SECONDS_AT_ONCE * self._rate) // tf.maximum(tf.shape(waveform)[1], 1), 1)
-        batches = tf.maximum(-(-count // some), 1)
+        batches = -(-count // some)
         logits = tf.TensorArray(tf.float32, batches, element_shape=[None, None, len(self._alphabet)], infer_shape=False)
 
         def compute(number: Any, logits: Any) -> tuple[Any, Any]:
@@ -181,7 +185,7 @@ class _Recogniser(tf.Module):
             return number + 1, logits.write(number, self._logits(waveform[rows], samples[rows]))
 
         _, logits = tf.while_loop(lambda number, _: number < batches, compute, (0, logits), parallel_iterations=1)
-        return logits.concat()
+        return logits.concat()[:given]
 
     def _logits(self, waveform: Any, samples: Any) -> Any:
         """A whole number of answers is computed, one at least."""
