@@ -87,5 +87,5 @@ clean:
 
 .venv/test.stamp: .venv/venv.stamp $(PINS)
 	@echo "installing the pinned set and the tools into .venv (some minutes, about 3 GB)"
-	$(PIP) install -c constraints.txt -e '.[dev,jax,hub]'
+	$(PIP) install -c constraints.txt -e '.[dev,jax,hub,onnx]'
 	@touch $@ .venv/demo.stamp

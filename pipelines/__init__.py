@@ -7,7 +7,7 @@ The Python interface is as short as the command line and takes the same keys:
     print(result.headline, result.report)
 """
 
-from pipelines.api import Result, evaluate, predict, resume, run
+from pipelines.api import Result, evaluate, export, predict, resume, run
 
-__all__ = ["Result", "evaluate", "predict", "resume", "run"]
+__all__ = ["Result", "evaluate", "export", "predict", "resume", "run"]
 __version__ = "0.1.0"

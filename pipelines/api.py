@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.errors import ConfigError
 from pipelines.result import Result
 
-__all__ = ["Result", "evaluate", "predict", "resume", "run"]
+__all__ = ["Result", "evaluate", "export", "predict", "resume", "run"]
 
 
 def run(task: str, *, recipe: str | None = None, config: str | Path | None = None, **settings: Any) -> Result:
@@ -82,3 +82,19 @@ def predict(folder: str | Path, inputs: Iterable[str | Path] = (), **options: An
     named = [*map(str, inputs), *further_inputs(options)]
     records = loaded.predictor(loaded.task.inputs(named, loaded.config, loaded.assets))
     return (as_json(record) for record in records)
+
+
+def export(folder: str | Path, formats: Iterable[str] = ("saved-model",), examples: int = 1000) -> dict[str, Any]:
+    """A finished run's model in these formats, in its folder export/: the content of parity.json.
+
+    Args:
+        folder: the run's.
+        formats: of saved-model, litert, litert-int8, onnx, keras.
+        examples: of the test split, at most, that each is tried on.
+
+    Raises:
+        pipelines.errors.SixfoldError: what is wrong, where, and what to do.
+    """
+    from pipelines.exports.writing import export as write
+
+    return write(Path(folder), list(formats), examples, lambda line: None)

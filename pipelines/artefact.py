@@ -13,6 +13,7 @@ from pipelines import devices, registry
 from pipelines.config import RunConfig, load_config
 from pipelines.config.options import own_options
 from pipelines.errors import ConfigError, StateError
+from pipelines.keras_files import check_keras_file
 from pipelines.runs import Run, find_run
 from pipelines.state import replacing
 from pipelines.task import Assets, Predictor, Task
@@ -159,6 +160,7 @@ def load_model(run: Run) -> tuple[Any, Assets]:
                 f"{run.path / name} is not the file that the run wrote (its checksum differs): "
                 "restore it or train again."
             )
+    check_keras_file(run.model / "model.keras", registry.packages())
     try:
         model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:

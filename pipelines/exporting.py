@@ -48,7 +48,10 @@ class Exporting:
         if task.serving is None:
             return
         if config.backend != "tensorflow":
-            console.say("export: no SavedModel, which is written on the TensorFlow backend alone")
+            from pipelines.exports.writing import export_in_child
+
+            why = export_in_child(run.path, _EXAMPLES, records)
+            console.say(f"export: no SavedModel: {why}" if why else f"export: {run.path / 'export' / 'saved_model'}")
             return
         from pipelines.saved_model import check_served, save_served
 

@@ -89,6 +89,11 @@ def folder(name: str) -> Path:
     return Path(file).parent
 
 
+def packages() -> tuple[str, ...]:
+    """The top-level packages of third parties' tasks."""
+    return tuple(sorted({guest.package.partition(".")[0] for guest in _guests().values()}))
+
+
 def check_name(name: str) -> str:
     """The name itself, or a ConfigError that names the nearest task."""
     if name in TASKS or name in known():

@@ -11,12 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import RunError
+from pipelines.exports.parity import TOLERANCES
 from pipelines.state import sync, write_bytes
 from pipelines.task import Record, Serving
 
-_TOLERANCES = {"float32": 1e-4, "mixed_bfloat16": 0.05, "mixed_float16": 0.01}
-"""By precision. In bfloat16, whose numbers have 8 bits, a text answers otherwise beside longer ones: by 0.026 at most
-among 64 of SST-2."""
 Gap = Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray]
 _DEFAULT = "serving_default"
 ABOUT = "serving.json"
@@ -89,16 +87,21 @@ def check_served(
         inputs = {name: inputs}
     outputs = served(**{name: tf.constant(values) for name, values in inputs.items()})
     found = {name: values.numpy() for name, values in outputs.items()}
-    gaps = _differences(found[output], records) if gap is None else gap(found, records)
+    gaps = differences(found[output], records) if gap is None else gap(found, records)
     largest = float(gaps.max())
-    if not largest <= _TOLERANCES[precision]:
+    if not largest <= TOLERANCES[precision]:
         raise RunError(
             f"{place} answers otherwise for {records[int(gaps.argmax())].id}: its {output} differ by {largest:.2g}."
         )
     return {"examples": len(records), "largest_difference": largest}
 
 
-def _differences(found: np.ndarray, records: Sequence[Record]) -> np.ndarray:
+def gaps_of(serving: Serving, found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
+    """float [rows]: how far outputs are from the records, relative to numbers above 1."""
+    return differences(found[serving.output], records) if serving.gap is None else serving.gap(found, records)
+
+
+def differences(found: np.ndarray, records: Sequence[Record]) -> np.ndarray:
     """float [rows]: from Record.output, relative to the largest number where that is above 1."""
     wanted = np.stack([np.asarray(record.output) for record in records])
     each: np.ndarray = np.abs(found - wanted).reshape(len(records), -1).max(axis=1)

@@ -313,9 +313,24 @@ class Core:
     what: str
     """What the inputs are, in words, so that a program in another language can make them."""
     before: Callable[[Any], dict[str, Any]]
-    """What the served model takes -> the core's inputs, as a TensorFlow graph: written beside the core."""
+    """What the served model takes -> the core's inputs, and whatever else `after` needs of it, as a TensorFlow graph:
+    written beside the core."""
     after: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """The core's outputs -> the served model's, likewise."""
+    """What `before` gave and the core's outputs, by name -> the served model's outputs, likewise."""
+    network: bool = False
+    """Whether it is the saved Keras model itself: its inputs, or its only one, and its only output."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """By which of a served model's signatures the test split is scored, where the default one leaves out what is to be
+    found."""
+
+    signature: str
+    inputs: "Callable[[Store, np.ndarray], Raw]"
+    """As Serving.inputs, for that signature."""
+    fetch: "Callable[[Store, np.ndarray], Raw]"
+    """As Serving.fetch."""
 
 
 @dataclass(frozen=True)
@@ -347,11 +362,17 @@ class Serving:
     gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
     """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
     None: as far as `output` is from Record.output."""
-    records: "Callable[[Sequence[str], Mapping[str, np.ndarray]], list[Record]] | None" = None
-    """(ids, outputs by name) -> the records that `predict` gives for these inputs, as far as the outputs tell."""
+    records: "Callable[[Sequence[str], Mapping[str, Any], Mapping[str, np.ndarray]], list[Record]] | None" = None
+    """(ids, inputs by name, outputs by name) -> the records that `predict` gives for these inputs."""
+    scored: Scored | None = None
+    """None: by the default one."""
     core: Core | None = None
-    """None: there is none, and `coreless` says why."""
+    """Of the signature that is scored by. None: there is none, and `coreless` says why."""
     coreless: str = ""
+    network_inputs: "Callable[[Raw], Mapping[str, np.ndarray]] | None" = None
+    """raw examples -> what the saved Keras model takes of them, by name. None: what the encoder makes of them."""
+    calibrated_on: str = "train"
+    """The split of whose inputs the ranges are taken that a model of whole numbers keeps to."""
 
 
 Encoder = Callable[[Any, Any], tuple[Any, Any, Any]]

@@ -145,7 +145,7 @@ def test_help_lists_every_field_with_its_default_in_groups(task: str, capsys: py
         ("rn", "unknown command 'rn': did you mean run?; see `sixfold --help`."),
         ("config sho", "unknown command 'sho': did you mean show?; see `sixfold config --help`."),
         ("xyz", "unknown command 'xyz': there are: tasks, run, resume, launch, recipes, config, data, evaluate, "
-         "predict, report, verify, doctor, merge, submit, jobs, logs, cancel; see `sixfold --help`."),
+         "predict, export, report, verify, doctor, merge, submit, jobs, logs, cancel; see `sixfold --help`."),
         ("run image-clasification", "unknown task 'image-clasification': did you mean image-classification?"),
         ("recipes image_classification", "unknown task 'image_classification': did you mean image-classification?"),
         (f"run {TASK} --epoch 3", "unknown option --epoch: did you mean --epochs?"),

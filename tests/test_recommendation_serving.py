@@ -27,7 +27,8 @@ from tasks.recommendation.model import build_model
 from tasks.recommendation.prediction import predictor
 from tasks.recommendation.ranking import ranked, tie_breakers
 from tasks.recommendation.ranking_graph import ranked as ranked_in_a_graph
-from tasks.recommendation.serving import _list_gap, serving
+from tasks.recommendation.served import list_gap
+from tasks.recommendation.serving import serving
 
 USERS, ITEMS = 40, 60
 SERVED = """
@@ -209,7 +210,7 @@ def test_only_what_scores_alike_may_change_places() -> None:
 
     def gap(names: list[bytes], scores: list[float], *, known: bool = True) -> float:
         found = {"items": np.array([names]), "scores": np.array([scores]), "known": np.array([known])}
-        return float(_list_gap(found, [record])[0])
+        return float(list_gap(found, [record])[0])
 
     assert gap([b"x", b"y", b"z"], [3.0, 2.0, 1.99999]) == 0
     assert gap([b"x", b"z", b"y"], [3.0, 2.0, 1.99999]) < 1e-4  # near equals

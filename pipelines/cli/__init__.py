@@ -15,6 +15,7 @@ from pipelines import __version__
 from pipelines.cli.commands import COMPLETION, Verbs
 from pipelines.cli.data import data
 from pipelines.cli.doctor import doctor
+from pipelines.cli.exporting import export
 from pipelines.cli.folders import report, resume, verify
 from pipelines.cli.jobs import cancel, jobs, logs, submit
 from pipelines.cli.launching import launch
@@ -42,7 +43,7 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    *(tasks, run, resume, launch, recipes, config, data, evaluate, predict, report, verify, doctor),
+    *(tasks, run, resume, launch, recipes, config, data, evaluate, predict, export, report, verify, doctor),
     *(merge, submit, jobs, logs, cancel),
 ):
     cli.add_command(command)

@@ -158,8 +158,8 @@ class Search:
         return {
             "moving": {name: _rows(one, parents) for name, one in moving.items()},
             "staying": staying,
-            "hypotheses": keras.ops.where(next_one, taken[..., None], _rows(hypotheses, parents)),
-            "owners": keras.ops.where(next_one, numbers(owners, 1)[:, None], _rows(owners, parents)),
+            "hypotheses": keras.ops.where(next_one, keras.ops.expand_dims(taken, -1), _rows(hypotheses, parents)),
+            "owners": keras.ops.where(next_one, keras.ops.expand_dims(numbers(owners, 1), 1), _rows(owners, parents)),
             "live": live,
             **found,
             "done": keras.ops.logical_or(state["done"], keras.ops.logical_or(done, live[:, 0] < LEAST)),
@@ -229,7 +229,7 @@ def _without_repeated(logits: Any, front: Front, size: int, pad: int) -> Any:
     after = keras.ops.roll(hypotheses, -1, axis=2)
     banned = keras.ops.logical_and(seen, columns < place)
     pieces = keras.ops.where(banned, after, pad)
-    rows, beams = numbers(pieces, 0)[:, None, None], numbers(pieces, 1)[:, None]
+    rows, beams = keras.ops.expand_dims(numbers(pieces, 0), (1, 2)), numbers(pieces, 1)[:, None]
     where = keras.ops.stack([keras.ops.broadcast_to(one, keras.ops.shape(pieces)) for one in (rows, beams, pieces)], -1)
     where = keras.ops.reshape(where, (-1, 3))
     return keras.ops.scatter_update(logits, where, keras.ops.full_like(where[:, 0], _NEVER, dtype=logits.dtype))

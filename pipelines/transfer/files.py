@@ -92,6 +92,7 @@ def load_file(network: keras.Model | None, path: Path, name: str) -> None:
         )
     if not h5py.is_hdf5(path):
         raise DataError(f"pretrained: {path} is no HDF5 file, or a damaged one: fetch it again.")
+    _check_weights_alone(path)
     # Keras only warns of layers that it finds nothing for. What is no number afterwards was not loaded.
     for variable in network.weights:
         variable.assign(np.full(variable.shape, np.nan))
@@ -111,6 +112,16 @@ def load_file(network: keras.Model | None, path: Path, name: str) -> None:
             f"pretrained: {path} does not hold the weights of {name} without its top ({reason}): "
             "name the network that they belong to with --backbone."
         )
+
+
+def _check_weights_alone(path: Path) -> None:
+    """Raises ConfigError where the file is a whole model of the old format, which can hold code."""
+    with h5py.File(path) as file:
+        if "model_config" in file.attrs:
+            raise ConfigError(
+                f"pretrained: {path} is a whole model in the old HDF5 format, which can hold code: save its weights "
+                "alone, model.save_weights('NAME.weights.h5'), and name that file."
+            )
 
 
 def _check_whole(path: Path) -> None:

@@ -170,7 +170,7 @@ def _attention(x: Any, hidden: Any, config: Config, name: str) -> Any:
     """One layer: attention, then two dense layers, each added to what it saw and normalised."""
     width, heads = config.width, config.heads
     mixed = _einsum("btd,dphe->bphte", (3, heads, None, width // heads), "phe", f"{name}_mixed")(x)
-    query, key, value = (mixed[:, part] for part in range(3))
+    query, key, value = keras.ops.unstack(mixed, 3, axis=1)
     logits = keras.ops.matmul(query, keras.ops.transpose(key, (0, 1, 3, 2))) * (width // heads) ** -0.5
     weights = keras.ops.softmax(logits + keras.ops.cast(hidden, logits.dtype))
     seen = keras.ops.matmul(_dropout(weights, config, f"{name}_dropout_1"), value)

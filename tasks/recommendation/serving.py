@@ -1,6 +1,7 @@
 """The recommender as one graph: ids of users, or of what they took, in; ids of items out, as predict gives them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,14 +9,25 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import forward
-from pipelines.task import Assets, Raw, Record, Serving, Store
+from pipelines.task import Assets, Core, Scored, Serving
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen
-from tasks.recommendation.data.log import Lists
 from tasks.recommendation.encoding import histories
-from tasks.recommendation.prediction import fitted_folding, known_users, rating_vectors
+from tasks.recommendation.prediction import LEAST_KEPT, fitted_folding, known_users, rating_vectors
 from tasks.recommendation.ranking_graph import ranked
+from tasks.recommendation.served import (
+    all_known,
+    among_all,
+    as_bytes,
+    held_out,
+    list_gap,
+    list_records,
+    network_inputs,
+    pairs,
+    rating_gap,
+    rating_records,
+)
 
 _USER = tf.TensorSpec([None], tf.string, name="user")
 _ITEM = tf.TensorSpec([None], tf.string, name="item")
@@ -26,28 +38,78 @@ _HISTORIES = (
     "ids of users, empty where there is none; ids of items that they took besides what the model knows, oldest first, "
     "filled up with empty ones; and how many items to list for each"
 )
+_LEAVING_OUT = (
+    "ids of users; ids of the items that they took, oldest first, filled up with empty ones, whatever the model knows "
+    "besides; and how many other items to list for each"
+)
+_CODED = (
+    "user: the place of the user in model/users.json, -1 for others; taken: the places in model/items.json of what "
+    "they took, -1 behind the last; history: the latest of these, oldest first, in a length that the network knows; "
+    "folded: whether vector, which the sidecar makes of what they took, stands for a user whom training did not know"
+)
+_CODED_PAIRS = "the places of users in model/users.json and of items in model/items.json, -1 for those not known"
+_WITH_HISTORY = {"user": _USER, "history": _HISTORY, "k": _K}
+_CODES = {
+    "user": tf.TensorSpec([None], tf.int32),
+    "taken": tf.TensorSpec([None, None], tf.int32),
+    "vector": tf.TensorSpec([None, None], tf.float32),
+    "folded": tf.TensorSpec([None], tf.bool),
+    "history": tf.TensorSpec([None, None], tf.int32),
+}
 _PAIRS = "ids of users and ids of items in UTF-8, a pair a row"
 
 
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     """user strings [rows], k -> items strings [rows, k], best first, empty behind the last; scores float32 [rows, k],
-    -inf there; known bool [rows]. A signature `with_history` takes history strings [rows, n] too. Where ratings are
+    -inf there; known bool [rows]. A signature `with_history` takes history strings [rows, n] too, and so does
+    `leaving_out`, which knows of a user no more than that took what is given. Where ratings are
     predicted: user and item strings [rows] -> rating float32 [rows]; known and known_item bool [rows]."""
     if config.rates:
         rated = _Ratings(model, assets)
         inputs = {"user": _USER, "item": _ITEM}
-        return Serving(rated.answer, inputs, _PAIRS, _pairs(assets), (), (rated,), "rating", gap=_rating_gap)
+        return Serving(
+            function=lambda x: rated.answer(rated.coded(x)),
+            input=inputs,
+            what=_PAIRS,
+            inputs=pairs(assets),
+            tracked=(rated,),
+            output="rating",
+            gap=rating_gap,
+            records=rating_records,
+            core=Core(
+                function=rated.scores,
+                input=dict.fromkeys(("user", "item"), _CODES["user"]),
+                what=_CODED_PAIRS,
+                before=rated.coded,
+                after=rated.clipped,
+            ),
+        )
     lists = _Lists(model, config, assets)
+    most = min(max(LEAST_KEPT, config.k), len(assets["items"]))
     return Serving(
-        function=lambda x: lists.answer({**x, "history": tf.zeros([tf.size(x["user"]), 0], tf.string)}),
+        function=lambda x: lists.answer(lists.coded({**x, "history": tf.zeros([tf.size(x["user"]), 0], tf.string)})),
         input={"user": _USER, "k": _K},
         what=_LISTS,
-        inputs=lambda store, indices: {"user": _bytes(store.ids(indices)), "k": np.asarray(config.k, np.int32)},
+        inputs=lambda store, indices: {"user": as_bytes(store.ids(indices)), "k": np.asarray(config.k, np.int32)},
         tracked=(lists,),
         output="items",
-        fetch=lambda store, indices: _all_known(assets, store.fetch(indices)["user"]),
-        gap=_list_gap,
-        others={"with_history": (lists.answer, {"user": _USER, "history": _HISTORY, "k": _K}, _HISTORIES)},
+        fetch=lambda store, indices: all_known(assets, store.fetch(indices)["user"]),
+        gap=partial(list_gap, most=config.k),
+        others={
+            "with_history": (lambda x: lists.answer(lists.coded(x)), _WITH_HISTORY, _HISTORIES),
+            "leaving_out": (lambda x: lists.answer(lists.coded(x, remembering=False)), _WITH_HISTORY, _LEAVING_OUT),
+        },
+        records=partial(list_records, config, {name: code for code, name in enumerate(assets["items"])}),
+        scored=Scored("leaving_out", partial(held_out, assets, most), among_all),
+        core=Core(
+            function=lists.scores,
+            input={name: _CODES[name] for name in lists.needed},
+            what=_CODED,
+            before=partial(lists.coded, remembering=False),
+            after=lists.listed,
+        ),
+        network_inputs=partial(network_inputs, config, len(assets["items"])),
+        calibrated_on="valid",  # of whose users it is what training saw that they took
     )
 
 
@@ -56,7 +118,7 @@ class _Names(tf.Module):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        keys = tf.constant(_bytes(names), tf.string)
+        keys = tf.constant(as_bytes(names), tf.string)
         numbers = tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(names)))
         self._codes = tf.lookup.StaticHashTable(numbers, default_value=-1)
         self._names = tf.Variable(tf.concat([keys, [b""]], 0), trainable=False)
@@ -102,22 +164,58 @@ class _Lists(tf.Module):
         """int32 [1, items]."""
         return tf.range(self._count)[None]
 
-    def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """See serving."""
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """What of `coded` the scores are made of."""
+        if self._config.backbone in SEQUENTIAL:
+            return ("history",)
+        if self._config.backbone == "ease":
+            return ("taken",)
+        return ("user", "vector", "folded") if self._folding is not None else ("user",)
+
+    def coded(self, x: Mapping[str, Any], *, remembering: bool = True) -> dict[str, Any]:
+        """user int32 [rows], -1 for strangers; taken int32 [rows, any], each item once and -1 behind the last; k; of
+        models that read histories, history int32 [rows, length], the latest of them as the network takes them; of those
+        that make a stranger's vector of what they took, vector float32 [rows, width], and folded bool [rows], whether
+        it stands for the user.
+
+        Args:
+            x: as the signatures take it.
+            remembering: whether what the model knows of a user stands before what is given.
+        """
         users = self._users.coded(x["user"])
-        history = self._history(users, self._items.coded(x["history"]))
+        history = self._history(users, self._items.coded(x["history"]), remembering=remembering)
+        # One more column, so that there is one.
+        found = {"user": users, "taken": tf.pad(history.to_tensor(-1), [[0, 0], [0, 1]], constant_values=-1)}
+        if self._config.backbone in SEQUENTIAL:
+            found["history"] = histories(history, self._config)
+        if self._folding is not None:
+            found |= {"folded": self._folded(users, found["taken"]), "vector": self._of_history(found["taken"])}
+        return {**found, "k": tf.identity(x["k"])}
+
+    def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """See serving; of what is coded."""
+        return self.listed({**x, **self.scores(x)})
+
+    def listed(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Of what is coded and its scores."""
+        users, history = x["user"], tf.RaggedTensor.from_tensor(x["taken"], padding=-1)
         if self._config.backbone in READING:
             known = history.row_lengths() > 0
         else:
-            known = tf.logical_and(users >= 0, users < self._most) | self._folded(users, history)
-        scores = tf.where(known[:, None], self._scores(users, history), self._counts)
+            known = tf.logical_and(users >= 0, users < self._most)
+            known = known if self._folding is None else known | x["folded"]
+        scores = tf.where(known[:, None], x["scores"], self._counts)
         items, values = ranked(scores, users, x["k"], history)
-        return {"items": self._items.named(items), "scores": values, "known": known}
+        folded = {} if self._folding is None else {"folded_in": tf.identity(x["folded"])}
+        return {"items": self._items.named(items), "scores": values, "known": known, **folded}
 
-    def _history(self, users: Any, given: Any) -> tf.RaggedTensor:
+    def _history(self, users: Any, given: Any, *, remembering: bool) -> tf.RaggedTensor:
         """int32 [rows, any]: what is known of each user, then what else is given, each item once."""
         given = tf.RaggedTensor.from_tensor(given)
-        every = tf.concat([self._known(users), tf.ragged.boolean_mask(given, given >= 0)], axis=1)
+        every = tf.ragged.boolean_mask(given, given >= 0)
+        if remembering:
+            every = tf.concat([self._known(users), every], axis=1)
         # The first of each pair of row and item; those of a row stay together.
         count = tf.cast(self._count, tf.int64)
         pairs = tf.unique(every.value_rowids() * count + tf.cast(every.flat_values, tf.int64)).y
@@ -132,44 +230,46 @@ class _Lists(tf.Module):
         places = tf.ragged.range(start, stop)
         return places.with_values(tf.gather(self._taken, places.values))
 
-    def _scores(self, users: Any, history: tf.RaggedTensor) -> Any:
-        """float32 [rows, items]."""
+    def scores(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """scores float32 [rows, items], of what is coded."""
         if not self._multiplies:
-            return tf.map_fn(
+            scores = tf.map_fn(
                 lambda user: _float(self._network({"user": user[None], "item": self._everything}, training=False))[0],
-                users,
+                x["user"],
                 fn_output_signature=tf.TensorSpec([self._count], tf.float32),
             )
-        if self._config.backbone == "ease":
-            return tf.sparse.sparse_dense_matmul(self._taken_of(history), self._table)
-        sequential = self._config.backbone in SEQUENTIAL
-        given = {"history": histories(history, self._config)} if sequential else {"user": users}
-        vectors = _float(self._network(given, training=False))
-        if self._folding is not None:
-            vectors = tf.where(self._folded(users, history)[:, None], self._of_history(history), vectors)
-        return tf.matmul(vectors, self._table, transpose_b=True)
+        elif self._config.backbone == "ease":
+            scores = tf.matmul(self._taken_of(x["taken"]), self._table)
+        else:
+            sequential = self._config.backbone in SEQUENTIAL
+            # Of strangers the vector is another's, and not looked at.
+            given = {"history": x["history"]} if sequential else {"user": tf.maximum(x["user"], 0)}
+            vectors = _float(self._network(given, training=False))
+            if self._folding is not None:
+                vectors = tf.where(x["folded"][:, None], x["vector"], vectors)
+            scores = tf.matmul(vectors, self._table, transpose_b=True)
+        return {"scores": scores}
 
-    def _taken_of(self, history: tf.RaggedTensor) -> Any:
-        """Sparse float32 [rows, items]: 1 at what is in each history, which names an item once."""
-        rows = history.value_rowids()
-        places = tf.stack([rows, tf.cast(history.flat_values, tf.int64)], axis=1)
-        shape = tf.stack([history.nrows(), tf.cast(self._count, tf.int64)])
-        return tf.SparseTensor(places, tf.ones_like(rows, tf.float32), shape)
+    def _taken_of(self, taken: Any) -> Any:
+        """float32 [rows, items]: 1 at what is in each history, which names an item once."""
+        rows = tf.shape(taken)[0]
+        columns = tf.where(taken < 0, self._count, taken)  # one column more than there are items, which is cut off
+        places = tf.stack([tf.broadcast_to(tf.range(rows)[:, None], tf.shape(taken)), columns], axis=2)
+        return tf.scatter_nd(places, _float(taken >= 0), tf.stack([rows, self._count + 1]))[:, : self._count]
 
-    def _folded(self, users: Any, history: tf.RaggedTensor) -> Any:
+    def _folded(self, users: Any, taken: Any) -> Any:
         """bool [rows]: whose vector is made of what they took, as training did not know them."""
-        if self._folding is None:
-            return tf.zeros_like(users, tf.bool)
         own = tf.logical_and(users >= 0, users < self._trained)
-        return tf.logical_and(~own, history.row_lengths() > 0)
+        return tf.logical_and(~own, tf.reduce_any(taken >= 0, axis=1))
 
-    def _of_history(self, history: tf.RaggedTensor) -> Any:
+    def _of_history(self, taken: Any) -> Any:
         """float32 [rows, width], as `folding` has it."""
         assert self._folding is not None
         slope, offset = self._folding
-        each = history.with_values(tf.gather(tf.cast(self._table, tf.float64), history.values))
-        counts = tf.cast(tf.maximum(history.row_lengths(), 1), tf.float64)
-        return _float(tf.matmul(tf.reduce_sum(each, axis=1) / tf.sqrt(counts)[:, None], slope) + offset)
+        there = tf.cast(taken >= 0, tf.float64)[:, :, None]
+        each = tf.gather(tf.cast(self._table, tf.float64), tf.maximum(taken, 0)) * there
+        counts = tf.maximum(tf.reduce_sum(there, axis=1), 1)
+        return _float(tf.matmul(tf.reduce_sum(each, axis=1) / tf.sqrt(counts), slope) + offset)
 
 
 class _Ratings(tf.Module):
@@ -185,75 +285,34 @@ class _Ratings(tf.Module):
         else:
             self._network = model
 
-    def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """See serving."""
-        user, item = self._users.coded(x["user"]), self._items.coded(x["item"])
-        user, item = (
-            tf.where(code < self._trained[side], code, -1) for code, side in ((user, "users"), (item, "items"))
-        )
-        rating = tf.clip_by_value(self._score(user, item), self._rating["min"], self._rating["max"])
-        return {"rating": rating, "known": user >= 0, "known_item": item >= 0}
+    def coded(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """user and item int32 [rows], -1 for what training does not know."""
+        pairs = (("user", "users", self._users), ("item", "items", self._items))
+        codes = {name: (names.coded(x[name]), self._trained[side]) for name, side, names in pairs}
+        return {name: tf.where(code < most, code, -1) for name, (code, most) in codes.items()}
 
-    def _score(self, user: Any, item: Any) -> Any:
+    def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """See serving; of what is coded."""
+        return self.clipped({**x, **self.scores(x)})
+
+    def clipped(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Of what is coded and its score."""
+        rating = tf.clip_by_value(x["score"], self._rating["min"], self._rating["max"])
+        return {"rating": rating, "known": x["user"] >= 0, "known_item": x["item"] >= 0}
+
+    def scores(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """score float32 [rows], of what is coded."""
+        user, item = x["user"], x["item"]
         if not self._multiplies:
-            score = _float(self._network({"user": user, "item": item[:, None]}, training=False))[:, 0]
-            return tf.where((user >= 0) & (item >= 0), score, self._rating["mean"])
+            # Where one is unknown the score is another's, and not looked at.
+            given = {"user": tf.maximum(user, 0), "item": tf.maximum(item, 0)[:, None]}
+            score = _float(self._network(given, training=False))[:, 0]
+            return {"score": tf.where((user >= 0) & (item >= 0), score, self._rating["mean"])}
         # The average one stands behind the last.
         sides = zip(self._vectors, (user, item), strict=True)
         vectors = [tf.gather(side, tf.where(code < 0, side.shape[0] - 1, code)) for side, code in sides]
-        return tf.reduce_sum(vectors[0] * vectors[1], axis=1)
-
-
-def _pairs(assets: Assets) -> Callable[[Store, np.ndarray], Raw]:
-    """What rows of users and items are called."""
-
-    def inputs(store: Store, indices: np.ndarray) -> Raw:
-        raw = store.fetch(indices)
-        return {
-            role: _bytes([assets[f"{role}s"][code] if code >= 0 else "" for code in raw[role].tolist()])
-            for role in ("user", "item")
-        }
-
-    return inputs
-
-
-def _all_known(assets: Assets, users: np.ndarray) -> Raw:
-    """Users with all that the model knows of them, as predict has it: what is held out is among it."""
-    taken = Lists(*seen(assets)).at(users)
-    return {"user": users, "history": taken.items, "history_splits": taken.splits}
-
-
-def _rating_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    wanted = np.array([record.output for record in records])[:, 0]
-    gaps: np.ndarray = np.abs(found["rating"] - wanted) / np.maximum(1.0, np.abs(wanted))
-    alike = [found[name] == [record.answer[name] for record in records] for name in ("known", "known_item")]
-    return np.where(np.logical_and(*alike), gaps, np.inf)
-
-
-def _list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
-    """float [rows]: by how much scores differ, of each item in the record's list and of each place; relative where they
-    are above 1. Two items may change places where their scores are that near."""
-    gaps = []
-    for names, scores, known, record in zip(found["items"], found["scores"], found["known"], records, strict=True):
-        listed = {name.decode("utf-8", "surrogatepass"): score for name, score in zip(names, scores, strict=True)}
-        listed.pop("", None)
-        wanted = dict(zip(record.answer["items"], record.answer["scores"], strict=True))
-        if len(listed) != len(wanted) or bool(known) != record.answer["known"]:
-            gaps.append(np.inf)
-            continue
-        least = min(listed.values(), default=0.0)
-        each = [abs(listed[name] - score) if name in listed else score - least for name, score in wanted.items()]
-        each += [abs(ours - score) for ours, score in zip(listed.values(), wanted.values(), strict=True)]
-        gaps.append(max(each, default=0.0) / max(1.0, *map(abs, wanted.values())) if wanted else 0.0)
-    return np.array(gaps)
+        return {"score": tf.reduce_sum(vectors[0] * vectors[1], axis=1)}
 
 
 def _float(values: Any) -> Any:
     return tf.cast(values, tf.float32)
-
-
-def _bytes(names: Sequence[str]) -> np.ndarray:
-    """object [names]."""
-    found = np.empty(len(names), object)
-    found[:] = [name.encode("utf-8", "surrogatepass") for name in names]
-    return found

@@ -1,16 +1,20 @@
 """The classifier as one graph: strings in, labels and probabilities out."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.task import Assets, Serving, Store
+from pipelines.task import Assets, Core, Record, Serving, Store
 from pipelines.text.tokenizers import tokenizer
+from tasks.text_sentiment.answers import answer as written
 from tasks.text_sentiment.config import Config
 from tasks.text_sentiment.data.stores import TextStore
 from tasks.text_sentiment.encoding import encode
+
+_TOKENS = "the numbers of a text's tokens in the vocabulary of model/tokenizer.json, framed and padded as it says"
 
 
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
@@ -20,8 +24,14 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     encoder = encode(config, assets, training=False)
     temperature = float(assets.get("temperature", 1.0))
 
-    def answer(text: Any) -> dict[str, Any]:
-        logits = tf.cast(model(encoder({"text": text}, None)[0], training=False), tf.float32)
+    def tokens(text: Any) -> dict[str, Any]:
+        return {"tokens": encoder({"text": text}, None)[0]}
+
+    def network(x: Mapping[str, Any]) -> dict[str, Any]:
+        return {"logits": tf.cast(model(x["tokens"], training=False), tf.float32)}
+
+    def answer(found: Mapping[str, Any]) -> dict[str, Any]:
+        logits = found["logits"]
         probabilities = tf.nn.softmax(logits / temperature)
         classes = tf.constant(assets["classes"])
         return {
@@ -32,9 +42,30 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
             "classes": classes,
         }
 
-    needs = () if words.needs is None else (words.needs,)
-    spec = tf.TensorSpec([None], tf.string, name="text")
-    return Serving(answer, spec, "texts in UTF-8", _texts, needs, (model, *words.tracked))
+    def records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+        del inputs
+        rows = zip(ids, outputs["probabilities"], outputs["logits"], strict=True)
+        return [Record(name, written(shares, assets["classes"]), logits) for name, shares, logits in rows]
+
+    (given,) = model.inputs
+    core = Core(
+        function=network,
+        input={"tokens": tf.TensorSpec(given.shape, tf.int32)},
+        what=_TOKENS,
+        before=tokens,
+        after=answer,
+        network=True,
+    )
+    return Serving(
+        function=lambda text: answer(network(tokens(text))),
+        input=tf.TensorSpec([None], tf.string, name="text"),
+        what="texts in UTF-8",
+        inputs=_texts,
+        needs=() if words.needs is None else (words.needs,),
+        tracked=(model, *words.tracked),
+        records=records,
+        core=core,
+    )
 
 
 def _texts(store: Store, indices: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class Transformer:
     def encode(self, source: Any) -> tuple[Any, Any]:
         """[rows, S, width] of int32 [rows, S]; and what hides padding, [rows, 1, 1, S]."""
         x = self._embedded(source, self._source, places(source), "encoder")
-        hidden = hiding(keras.ops.not_equal(source, PAD), x.dtype)[:, None, None]
+        hidden = keras.ops.expand_dims(hiding(keras.ops.not_equal(source, PAD), x.dtype), (1, 2))
         for number in range(1, self.layers + 1):
             name = f"encoder_{number}"
             x += self._parts.dropout(self._self_attention(x, name, lambda pair: (pair, hidden)), f"{name}_dropout_1")

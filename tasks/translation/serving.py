@@ -8,11 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.devices import FIXED_SHAPES
 from pipelines.errors import NotServed
-from pipelines.task import Assets, Record, Serving, Store
+from pipelines.task import Assets, Core, Record, Serving, Store
 from pipelines.text.pieces import END, PAD, Pieces
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
 from pipelines.text.search import Search
+from tasks.translation.answers import answer
 from tasks.translation.config import PRESET, Config
 from tasks.translation.data.stores import as_column
 from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
@@ -23,6 +25,10 @@ from tasks.translation.vocabulary import Vocabulary, vocabulary
 
 _FLIPPED = 0.05
 """Share of texts whose translation may be another: where two are as likely up to rounding, either is found."""
+_PIECES = (
+    "source: the places of a text's pieces in model/source_pieces.json, the end behind them and padding behind that; "
+    "limit: how many pieces its translation may have; a search over the whole batch at once"
+)
 
 
 def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
@@ -49,6 +55,14 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         tracked=(model, translator),
         output="translation",
         gap=_gap,
+        records=_records,
+        core=Core(
+            function=translator.search,
+            input={"source": tf.TensorSpec([None, None], tf.int32), "limit": tf.TensorSpec([None], tf.int32)},
+            what=_PIECES,
+            before=translator.pieces,
+            after=translator.texts,
+        ),
     )
 
 
@@ -82,6 +96,33 @@ class _Translator(tf.Module):
             "cut": cut,
         }
 
+    def pieces(self, text: Any) -> dict[str, Any]:
+        """source int32 [rows, length], limit int32 [rows] and cut bool [rows]: what the search takes, and what of the
+        texts was too long for it."""
+        whole = self._source.encode(self._source.prepared(text))
+        pieces = whole[:, : self._most]
+        source, limits = self._ended(pieces)
+        return {"source": source, "limit": limits, "cut": whole.row_lengths() > self._most}
+
+    def search(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """pieces int32 [rows, length], padding behind the last, and score float32 [rows], of all rows at once."""
+        before = FIXED_SHAPES.set(True)  # rows stay together to the end, which other formats can do
+        try:
+            found, scores = self._found(x["source"], x["limit"])
+        finally:
+            FIXED_SHAPES.reset(before)
+        return {"pieces": found, "score": scores}
+
+    def texts(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """See serving; of what was found."""
+        said = x["source"][:, 0] != END  # an empty text is nothing but its end
+        found = self._target.decode(tf.RaggedTensor.from_tensor(x["pieces"], padding=PAD))
+        return {
+            "translation": tf.where(said, found, ""),
+            "score": tf.where(said, x["score"], 0.0),
+            "cut": x["cut"],
+        }
+
     def _all(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
         """strings [n] and float32 [n] of pieces int32 [n, ragged], the longest first."""
         count = tf.cast(pieces.nrows(), tf.int32)
@@ -101,21 +142,36 @@ class _Translator(tf.Module):
         return texts.concat(), scores.concat()
 
     def _batch(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
+        found, scores = self._found(*self._ended(pieces))
+        return self._target.decode(tf.RaggedTensor.from_tensor(found, padding=PAD)), scores
+
+    def _ended(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
+        """int32 [rows, length], the end behind the last, and int32 [rows], how many pieces a translation may have."""
         counts = tf.cast(pieces.row_lengths(), tf.float64)
         limits = tf.cast(tf.math.ceil(self._config.length_factor * counts), tf.int32) + FEW
         source = tf.concat([pieces, tf.fill([pieces.nrows(), 1], END)], axis=1).to_tensor(PAD)
-        source = tf.ensure_shape(source, [None, None])
+        return tf.ensure_shape(source, [None, None]), limits
+
+    def _found(self, source: Any, limits: Any) -> tuple[Any, Any]:
+        """The best of each: int32 [rows, length] and float32 [rows]."""
         blank = tf.fill([tf.shape(source)[0], tf.reduce_max(limits)], PAD)
         with in_float32(self._network):
             stepper = stepper_of(self._network, self._config)
             found, scores = self._search(stepper, source, limits, blank, tf.constant(self._config.length_penalty))
-        best = tf.RaggedTensor.from_tensor(found[:, 0], padding=PAD)
-        return self._target.decode(best), scores[:, 0]
+        return found[:, 0], scores[:, 0]
 
 
 def _texts(words: Vocabulary, store: Store, indices: np.ndarray) -> np.ndarray:
     """As the predictor puts them together from their pieces."""
     return as_column([text.encode() for text in texts_of(store.fetch(indices), words)[1]])
+
+
+def _records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> list[Record]:
+    rows = zip(ids, inputs["text"], outputs["translation"], outputs["score"], strict=True)
+    return [
+        Record(name, answer(text.decode(), [(found.decode(), float(score))] if text.strip() else []))
+        for name, text, found, score in rows
+    ]
 
 
 def _gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:

@@ -141,7 +141,7 @@ def _hidden(front: Front, dtype: Any) -> Any:
     """[rows, 1, beams, places * beams]: what keeps each hypothesis from what is not its own, or not yet there."""
     owners = front.owners[:, :, : front.place + 1] if shapes_change() else front.owners
     beams = owners.shape[1]
-    own = keras.ops.equal(owners[..., None], numbers(owners, 1))
-    seen = keras.ops.logical_and(own, (numbers(owners, 2) <= front.place)[:, None])
+    own = keras.ops.equal(keras.ops.expand_dims(owners, -1), numbers(owners, 1))
+    seen = keras.ops.logical_and(own, keras.ops.expand_dims(numbers(owners, 2) <= front.place, 1))
     shape = (keras.ops.shape(seen)[0], 1, beams, keras.ops.shape(seen)[2] * beams)
     return hiding(keras.ops.reshape(seen, shape), dtype)

@@ -1,0 +1,133 @@
+"""Exports answer as the model does that was scored, where there is no Sixfold; or they are not there."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipelines
+from pipelines import run
+from pipelines.cli import exporting, main
+from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.exports import alone, formats
+from pipelines.exports.parity import Gate, answers
+from pipelines.exports.writing import FILES, export
+from pipelines.runs import Run
+from pipelines.task import Interval, Scores
+from pipelines.verification import verify
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of texts, whose strings no format but one holds."""
+    folder = tmp_path_factory.mktemp("exports") / "run"
+    run("text-sentiment", epochs=1, limit=120, run_dir=str(folder))
+    return folder
+
+
+def test_every_format_is_proven_and_registered(finished: Path) -> None:
+    said: list[str] = []
+    parity = export(finished, list(FILES), 60, said.append)
+    for name, file in FILES.items():
+        about = parity[name.replace("-", "_")]
+        assert (finished / "export" / file).exists()
+        assert about["examples"] == 60
+        assert about["bytes"] > 0
+        assert set(about["milliseconds"]) == {"1", "32"}
+        assert about["headline"] == "accuracy"
+        if name != "litert-int8":
+            assert about["largest_difference"] <= 1e-4
+            assert abs(about["scores"]["accuracy"]["change"]) <= 1e-3
+    assert parity["litert_int8"]["bytes"] < parity["litert"]["bytes"] / 2
+    sidecar = json.loads((finished / "export" / "sidecar.json").read_text())
+    assert sidecar["inputs"]["tokens"] == {"type": "int32", "shape": [None, None]}
+    assert sidecar["signatures"] == ["before", "after"]
+    assert not verify(finished).problems
+    assert not list((finished / "export").glob(".*"))
+    assert [line.partition(":")[0] for line in said[::2]] == list(FILES)
+    # Out again, it is as it was, but for the new one.
+    (finished / "export" / "model.onnx").unlink()
+    assert verify(finished).problems == ["missing: export/model.onnx"]
+
+
+def test_an_export_that_answers_otherwise_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "export" / "model.tflite").unlink(missing_ok=True)
+    core = formats._frozen
+
+    def another(given: Any, rows: int | None) -> Any:
+        """Logits of the other class."""
+        import tensorflow as tf
+
+        graph = core(given, rows)
+        specs = graph.structured_input_signature[1]
+        turned = tf.function(lambda **x: {name: values[:, ::-1] for name, values in graph(**x).items()})
+        return turned.get_concrete_function(**specs)
+
+    monkeypatch.setattr(formats, "_frozen", another)
+    with pytest.raises(RunError, match=r"litert is not written: its answers differ by .*; its accuracy is") as found:
+        export(finished, ["litert"], 60, lambda line: None)
+    assert found.value.exit_code == 5
+    assert not (finished / "export" / "model.tflite").exists()
+    assert not list((finished / "export").glob(".*"))
+
+
+def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ConfigError, match=r"needs the package tf2onnx, the extra \[onnx\]"):
+        export(finished, ["onnx"], 10, lambda line: None)
+    (tmp_path / "run.yaml").write_text("epochs: 1\n")
+    Run(tmp_path).write_json("manifest.json", {"task": "text-sentiment"})
+    with pytest.raises(StateError, match="is unfinished, and has no model to export"):
+        export(tmp_path, ["keras"], 10, lambda line: None)
+    assert main(["export", str(tmp_path), "--format", "caffe"]) == 2
+    with pytest.raises(ConfigError, match="there is no format caffe: choose of saved-model, litert"):
+        pipelines.export(tmp_path, ["caffe"])
+    assert tuple(FILES) == exporting.FORMATS
+
+
+def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:
+    request = {"format": "onnx", "path": str(tmp_path / "none"), "sidecar": None, "rows": None, "rename": {}}
+    with pytest.raises(RunError, match="the export fails where it is loaded alone"):
+        answers({**request, "needs": []}, [{"x": np.zeros(2)}], tmp_path)
+
+
+def test_columns_go_through_a_file_without_pickle(tmp_path: Path) -> None:
+    texts = np.empty((2, 2), object)
+    texts[:] = [[b"a\0", "ä"], [b"", b"long" * 9]]
+    columns = {"text": texts, "x": np.arange(6.0).reshape(2, 3), "k": np.asarray(3, np.int32)}
+    np.savez(tmp_path / "a.npz", **alone.packed(columns))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        again = alone.unpacked(arrays)
+    assert again["text"].tolist() == [[b"a\0", "ä".encode()], [b"", b"long" * 9]]
+    np.testing.assert_array_equal(again["x"], columns["x"])
+    assert again["k"].shape == ()
+    assert again["k"] == 3
+
+
+def test_a_core_of_one_row_is_called_for_each() -> None:
+    def core(x: Any) -> dict[str, np.ndarray]:
+        assert len(x["a"]) == 1
+        return {"pieces": np.ones((1, int(x["a"][0])), np.int32), "score": x["a"] * 2.0}
+
+    found = alone._singly(core, 1)({"a": np.array([1, 3, 2]), "k": np.asarray(5)})
+    assert found["pieces"].tolist() == [[1, 0, 0], [1, 1, 1], [1, 1, 0]]
+    assert found["score"].tolist() == [2.0, 6.0, 4.0]
+
+
+def scores(value: float, low: float = 0.5, high: float = 0.9) -> Scores:
+    return Scores("accuracy", {"accuracy": Interval(value, low, high)})
+
+
+def test_the_gate() -> None:
+    exact, whole = Gate("float32"), Gate("float32", quantised=True)
+    assert exact.judge(9e-5, scores(0.7), scores(0.7009)) == []
+    assert exact.judge(2e-4, scores(0.7), scores(0.7)) == ["its answers differ by 0.0002, and 0.0001 is allowed"]
+    assert exact.judge(0.0, scores(0.7), scores(0.702)) == ["its accuracy is 0.7020, and the model's 0.7000"]
+    assert exact.judge(float("nan"), scores(0.7), scores(0.7))
+    assert whole.judge(3.0, scores(0.7), scores(0.52)) == []
+    assert whole.judge(0.0, scores(0.7), scores(0.49)) == [
+        "its accuracy is 0.4900, outside the model's interval (0.5000 to 0.9000)"
+    ]
