@@ -13,6 +13,7 @@ from pipelines.audio.files import FULL
 from pipelines.errors import NotServed
 from pipelines.task import Assets, Core, Raw, Record, Serving, Store
 from tasks.speech_recognition.answers import written
+from tasks.speech_recognition.backbones import behind_the_features
 from tasks.speech_recognition.config import GENERATE, Config
 from tasks.speech_recognition.decoding import Greedy, words
 from tasks.speech_recognition.decoding_graph import likeliest
@@ -53,13 +54,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         options={} if config.beams == 1 else {"beams": 1},
         gap=partial(recogniser.gap, flips=_FLIPPED if config.precision == "float32" else 1.0),
         records=recogniser.records,
-        core=Core(
-            function=recogniser.core,
-            input=_INPUT,
-            what=f"{recogniser.sound}, zeros behind them; {recogniser.bound}",
-            before=recogniser.before,
-            after=recogniser.after,
-        ),
+        core=recogniser.core(),
     )
 
 
@@ -87,27 +82,37 @@ class _Recogniser(tf.Module):
 
     def answer(self, x: Mapping[str, Any]) -> dict[str, Any]:
         """See serving."""
-        x = self.before(x)
+        x = self._silent_behind(x)
         return self.after({"logits": self._some_at_once(x), **self._counts(x["samples"])})
 
-    def before(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """See Core: zeros behind the end of each row.
+    def core(self) -> Core:
+        """From the features on: neither LiteRT nor ONNX need know of Fourier transforms."""
+        features, network = behind_the_features(self._network)
 
-        Raises:
-            InvalidArgumentError: a row is to have more samples than there are, or fewer than none.
-        """
-        waveform, samples = x["waveform"], x["samples"]
-        width = tf.shape(waveform)[1]
-        tf.debugging.assert_less_equal(samples, width, "samples: a row has more than waveform holds of it")
-        tf.debugging.assert_non_negative(samples, "samples: a row has fewer than none")
-        return {"waveform": tf.where(tf.sequence_mask(samples, width), waveform, 0.0), "samples": samples}
+        def before(x: Mapping[str, Any]) -> dict[str, Any]:
+            x = self._silent_behind(x)
+            mels, _ = features({"audio": self._padded(x["waveform"]), "samples": self._heard(x["samples"])})
+            return {"mels": mels, "samples": x["samples"]}
 
-    def core(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """See Core: logits float32 [rows, answers, labels], of which answers int32 [rows] count; heard int32 [rows]."""
-        return {"logits": self._logits(x["waveform"], x["samples"]), **self._counts(x["samples"])}
+        def function(x: Mapping[str, Any]) -> dict[str, Any]:
+            frames = -(-self._heard(x["samples"]) // self._hop)
+            counts = tf.range(tf.shape(x["mels"])[1])[None] < frames[:, None]
+            logits = network([x["mels"], tf.cast(counts, tf.float32)[..., None]], training=False)
+            return {"logits": tf.cast(logits, tf.float32), **self._counts(x["samples"])}
+
+        bands = network.inputs[0].shape[-1]
+        given = {
+            "mels": tf.TensorSpec([None, None, bands], tf.float32, name="mels"),
+            "samples": _INPUT["samples"],
+        }
+        what = (
+            f"what the layer log_mel makes of {self.sound}: frames {self._hop} samples apart, a multiple of "
+            f"{self._subsampling} of them, 0 behind the end; and these numbers of samples; {self.bound}"
+        )
+        return Core(function, given, what, before, self.after)
 
     def after(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """See Core."""
+        """logits float32 [rows, answers, labels], answers and heard int32 [rows] -> see serving."""
         log_probabilities = tf.nn.log_softmax(found["logits"])
         return {
             **likeliest(log_probabilities, found["answers"], self._alphabet),
@@ -187,17 +192,34 @@ class _Recogniser(tf.Module):
         _, logits = tf.while_loop(lambda number, _: number < batches, compute, (0, logits), parallel_iterations=1)
         return logits.concat()[:given]
 
+    def _silent_behind(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Zeros behind the end of each row.
+
+        Raises:
+            InvalidArgumentError: a row is to have more samples than there are, or fewer than none.
+        """
+        waveform, samples = x["waveform"], x["samples"]
+        width = tf.shape(waveform)[1]
+        tf.debugging.assert_less_equal(samples, width, "samples: a row has more than waveform holds of it")
+        tf.debugging.assert_non_negative(samples, "samples: a row has fewer than none")
+        return {"waveform": tf.where(tf.sequence_mask(samples, width), waveform, 0.0), "samples": samples}
+
     def _logits(self, waveform: Any, samples: Any) -> Any:
-        """A whole number of answers is computed, one at least."""
+        given = {"audio": self._padded(waveform), "samples": self._heard(samples)}
+        return tf.cast(self._network(given, training=False), tf.float32)
+
+    def _padded(self, waveform: Any) -> Any:
+        """As many samples as a whole number of answers takes, one at least."""
         step = self._hop * self._subsampling
         audio = waveform[:, : self._longest]
         width = tf.shape(audio)[1]
-        audio = tf.pad(audio, [[0, 0], [0, tf.maximum(-(-width // step), 1) * step - width]])
-        heard = tf.minimum(samples, self._longest)
-        return tf.cast(self._network({"audio": audio, "samples": heard}, training=False), tf.float32)
+        return tf.pad(audio, [[0, 0], [0, tf.maximum(-(-width // step), 1) * step - width]])
+
+    def _heard(self, samples: Any) -> Any:
+        return tf.minimum(samples, self._longest)
 
     def _counts(self, samples: Any) -> dict[str, Any]:
-        heard = tf.minimum(samples, self._longest)
+        heard = self._heard(samples)
         frames = -(-heard // self._hop)
         return {"answers": -(-frames // self._subsampling), "heard": heard}
 
