@@ -168,7 +168,7 @@ def test_transcripts_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.Mo
         served = graphs[kind]
         exact = kind != "searching"
         ids = [record.id for record in predicted]
-        given = served.records(ids, answers["all"])
+        given = served.records(ids, {}, answers["all"])
         assert max(len(record.answer["transcript"]) for record in given) > 10
         assert [record.answer["transcript"] for record in given[:1]] == [""]
         assert [record.answer["seconds"] for record in given[-2:]] == [2.0, 2.0]

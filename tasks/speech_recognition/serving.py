@@ -131,8 +131,9 @@ class _Recogniser(tf.Module):
             waveform[row, : samples[row]] = raw["audio"][start : start + samples[row]] / np.float32(FULL)
         return {"waveform": waveform, "samples": samples}
 
-    def records(self, ids: Sequence[str], found: Mapping[str, np.ndarray]) -> list[Record]:
+    def records(self, ids: Sequence[str], inputs: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> list[Record]:
         """See Serving."""
+        del inputs
         names = ("text", "confidence", "heard", "likelihood", "answers")
         return [
             Record(
