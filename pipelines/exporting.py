@@ -63,10 +63,13 @@ class Exporting:
         place = save_served(run.path / "export", serving)
         store = self.of.data.splits["test"]
         inputs = serving.inputs(store, np.arange(len(records)))
-        if serving.fetch is not None:
-            predictor = task.predictor(model, config, assets, {})
+        if serving.fetch is not None or serving.options:
+            predictor = task.predictor(model, config, assets, serving.options)
             records = predict_store(predictor, Head(store, len(records)), serving.fetch)
         parity = check_served(place, inputs, records, serving.output, config.precision, serving.gap)
         run.write_json("export/parity.json", {"saved_model": parity})
+        alike = "".join(
+            f", which answers as predict --{name.replace('_', '-')} {value}" for name, value in serving.options.items()
+        )
         also = f"; where it is served, import {' and '.join(serving.needs)} too" if serving.needs else ""
-        console.say(f"export: {place}{also}")
+        console.say(f"export: {place}{alike}{also}")

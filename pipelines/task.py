@@ -357,6 +357,8 @@ class Serving:
     fetch: "Callable[[Store, np.ndarray], Raw] | None" = None
     """(store, int64 [rows]) -> what the predictor takes to answer as the graph must, where that is not what the store
     fetches."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """With which the predictor answers as the graph must, where that is not how the run has it."""
     gap: "Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray] | None" = None
     """(outputs by name, records) -> float [rows]: how far each answer is from its record, relative to numbers above 1.
     None: as far as `output` is from Record.output."""

@@ -21,7 +21,8 @@ from tasks.speech_recognition.lengths import bounds
 from tasks.speech_recognition.readers import PathReader, Reader, Recording, TextReader
 from tasks.speech_recognition.windows import Window
 
-_SECONDS_AT_ONCE = 160.0
+SECONDS_AT_ONCE = 160.0
+"""Of sound that the network computes."""
 _WORTH_SAYING = 30.0
 """Seconds of sound from which on it is said how fast they were recognised."""
 _SAID = set[float]()
@@ -144,7 +145,7 @@ class Recogniser:
     def _rows(self, samples: int) -> int:
         """Windows of so many samples that are computed at once: a power of two, as each number is a shape."""
         seconds = next(bound for bound in self._bounds if bound >= samples) / self._rate
-        return 1 << max(int(math.log2(max(_SECONDS_AT_ONCE / seconds, 1))), 0)
+        return 1 << max(int(math.log2(max(SECONDS_AT_ONCE / seconds, 1))), 0)
 
     def _compute(self, batch: _Batch) -> _Batch:
         """Hand what the network makes of each window to its recording; a new batch."""

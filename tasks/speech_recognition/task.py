@@ -13,6 +13,7 @@ from tasks.speech_recognition import (
     model,
     prediction,
     scores,
+    serving,
     sounds,
 )
 
@@ -32,4 +33,5 @@ TASK = Task(
     score=scores.score,
     figures=figures.figures,
     inputs=data.inputs,
+    serving=serving.serving,
 )
