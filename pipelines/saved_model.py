@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from pipelines.errors import RunError
 from pipelines.exports.parity import TOLERANCES
+from pipelines.served import Serving
 from pipelines.state import sync, write_bytes
-from pipelines.task import Record, Serving
+from pipelines.task import Record
 
 Gap = Callable[[Mapping[str, np.ndarray], Sequence[Record]], np.ndarray]
 _DEFAULT = "serving_default"

@@ -15,7 +15,8 @@ from pipelines.errors import RunError
 from pipelines.evaluation import predict_store
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
-from pipelines.task import Assets, Record, Serving, Store
+from pipelines.served import Serving
+from pipelines.task import Assets, Record, Store
 from tasks.time_series_forecasting import data, scores
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.data.covariates import _calendar

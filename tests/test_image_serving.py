@@ -16,7 +16,8 @@ from pipelines.errors import RunError
 from pipelines.evaluation import predict_store
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
-from pipelines.task import Record, Serving
+from pipelines.served import Serving
+from pipelines.task import Record
 from tasks.image_classification import scores
 from tasks.image_classification.config import Config
 from tasks.image_classification.data.stores import ImageStore, Pixels

@@ -18,8 +18,9 @@ from pipelines.devices.settings import StepSettings
 from pipelines.errors import RunError
 from pipelines.prediction import batched_predictor
 from pipelines.preparation import choose_steps, make_optimizer
+from pipelines.served import Serving
 from pipelines.stream import Stream
-from pipelines.task import Batching, Built, Head, Metric, Raw, Record, Serving
+from pipelines.task import Batching, Built, Head, Metric, Raw, Record
 from pipelines.transfer.distillation import distilled
 from pipelines.transfer.features import cached, split_model
 from pipelines.transfer.matching import take_head, take_over

@@ -20,7 +20,8 @@ from pipelines.errors import NotServed, RunError
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
 from pipelines.scoring import log_softmax
-from pipelines.task import Raw, Record, Serving
+from pipelines.served import Serving
+from pipelines.task import Raw, Record
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.decoding import Greedy, words
 from tasks.speech_recognition.decoding_graph import likeliest

@@ -15,7 +15,7 @@ from pipelines.children import how_it_ended
 from pipelines.errors import ConfigError, RunError
 from pipelines.exports import litert
 from pipelines.saved_model import save_served
-from pipelines.task import Core, Serving
+from pipelines.served import Core, Serving
 
 Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 """The core's inputs of training examples, a batch at a time."""

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.task import Assets, Core, Record, Serving, Store
+from pipelines.served import Core, Serving
+from pipelines.task import Assets, Record, Store
 from tasks.image_classification import multilabel
 from tasks.image_classification.config import Config
 from tasks.image_classification.encoding import channels_of, encode

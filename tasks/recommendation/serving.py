@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import forward
-from pipelines.task import Assets, Core, Scored, Serving
+from pipelines.served import Core, Scored, Serving
+from pipelines.task import Assets
 from tasks.recommendation.backbones import QUERY, towers
 from tasks.recommendation.config import READING, SEQUENTIAL, Config
 from tasks.recommendation.data import seen

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from pipelines.audio.files import FULL
 from pipelines.errors import NotServed
-from pipelines.task import Assets, Core, Raw, Record, Serving, Store
+from pipelines.served import Core, Serving
+from pipelines.task import Assets, Raw, Record, Store
 from tasks.speech_recognition.answers import written
 from tasks.speech_recognition.backbones import behind_the_features
 from tasks.speech_recognition.config import GENERATE, Config

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.task import Assets, Core, Record, Serving, Store
+from pipelines.served import Core, Serving
+from pipelines.task import Assets, Record, Store
 from pipelines.text.tokenizers import tokenizer
 from tasks.text_sentiment.answers import answer as written
 from tasks.text_sentiment.config import Config

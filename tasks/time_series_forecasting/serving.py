@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.task import Assets, Core, Raw, Record, Serving, Store
+from pipelines.served import Core, Serving
+from pipelines.task import Assets, Raw, Record, Store
 from tasks.time_series_forecasting.answers import Answer
 from tasks.time_series_forecasting.config import COUNTS, QUANTILES, Config
 from tasks.time_series_forecasting.data.stores import WindowStore

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from pipelines.devices import FIXED_SHAPES
 from pipelines.errors import NotServed
-from pipelines.task import Assets, Core, Record, Serving, Store
+from pipelines.served import Core, Serving
+from pipelines.task import Assets, Record, Store
 from pipelines.text.pieces import END, PAD, Pieces
 from pipelines.text.pieces_graph import NEEDS, PiecesGraph
 from pipelines.text.search import Search
