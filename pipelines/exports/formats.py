@@ -67,7 +67,7 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
     try:
         for rows in (None, 1):
             shutil.rmtree(aside / "model", ignore_errors=True)
-            tf.saved_model.save(tf.Module(), str(aside / "model"), signatures={"serving_default": _frozen(core, rows)})
+            _save_frozen(core, rows, aside / "model")
             words = [sys.executable, "-I", str(Path(litert.__file__).resolve()), str(aside / "request.json")]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode == 0:
@@ -75,6 +75,12 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
         raise RunError(f"LiteRT's converter cannot take this model: {how_it_ended(done.returncode, done.stderr)}.")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _save_frozen(core: Core, rows: int | None, place: Path) -> None:
+    # Gradients that were written by hand would be saved too, and name what is not in the frozen graph.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(tf.Module(), str(place), {"serving_default": _frozen(core, rows)}, options)
 
 
 def _saved(folder: Path, inputs: Iterator[Mapping[str, np.ndarray]]) -> list[str]:

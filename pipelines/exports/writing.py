@@ -356,7 +356,10 @@ class _Exporter:
 
         encode = self.task.encode(self.config, self.assets, False)
         x = encode({name: tf.constant(column) for name, column in raw.items()}, tf.zeros([len(rows)], tf.int64))[0]
-        return {name: values.numpy() for name, values in (x if isinstance(x, dict) else {"x": x}).items()}
+        if not isinstance(x, dict):
+            return {"x": x.numpy()}
+        # What only the training looks at comes along.
+        return {one.name: x[one.name].numpy() for one in self.model.inputs}
 
     @property
     def _only_output(self) -> str:
