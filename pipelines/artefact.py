@@ -163,7 +163,7 @@ def load_model(run: Run) -> tuple[Any, Assets]:
     check_keras_file(run.model / "model.keras", registry.packages())
     try:
         model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # of a crafted file it can be any
         extra = " Install the extra [hub]." if "keras_hub" in str(error) and not find_spec("keras_hub") else ""
         raise StateError(
             f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}{extra}"

@@ -20,33 +20,39 @@ from pipelines.task import Assets, Baseline, Data, Predictor, Raw, Record, Score
 _ROWS = 256
 
 
+def some_rows(store: Store, most: int, seed: int) -> np.ndarray:
+    """int64, ascending: at most so many of a store's examples, by chance."""
+    return np.sort(np.random.default_rng(seed).permutation(len(store))[:most])
+
+
 @dataclass(frozen=True)
-class Head:
-    """The first examples of a store."""
+class Some:
+    """Some examples of a store."""
 
     store: Store
-    most: int
+    rows: np.ndarray
+    """int64: which."""
 
     def __len__(self) -> int:
-        return min(self.most, len(self.store))
+        return len(self.rows)
 
     @property
     def sizes(self) -> np.ndarray | None:
         """See Store."""
-        return None if self.store.sizes is None else self.store.sizes[: self.most]
+        return None if self.store.sizes is None else self.store.sizes[self.rows]
 
     @property
     def groups(self) -> np.ndarray | None:
         """See Store."""
-        return None if self.store.groups is None else self.store.groups[: self.most]
+        return None if self.store.groups is None else self.store.groups[self.rows]
 
     def ids(self, indices: np.ndarray) -> list[str]:
         """See Store."""
-        return self.store.ids(indices)
+        return self.store.ids(self.rows[indices])
 
     def fetch(self, indices: np.ndarray) -> Raw:
         """See Store."""
-        return self.store.fetch(indices)
+        return self.store.fetch(self.rows[indices])
 
 
 def predict_store(

@@ -78,6 +78,8 @@ class Serving:
     core: Core | None = None
     """Of the signature that is scored by. None: there is none, and `coreless` says why."""
     coreless: str = ""
+    whole: Callable[[Record], bool] = lambda record: True
+    """Whether the graph answers all that `predict` does of an example, and not of its beginning alone."""
     network_inputs: "Callable[[Raw], Mapping[str, np.ndarray]] | None" = None
     """raw examples -> what the saved Keras model takes of them, by name. None: what the encoder makes of them."""
     calibrated_on: str = "train"

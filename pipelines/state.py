@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as aside:
         aside.write_bytes(content)
+
+
+def put(made: Path, place: Path) -> None:
+    """Give what was written, a file or a folder, its name: after a crash what has that name is the old one or the new
+    one, or, of a folder, for a moment neither; never a part."""
+    for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
+        sync(file)
+    before = made.with_name(f"{made.name}.before")
+    if place.is_dir():
+        place.replace(before)
+    made.replace(place)
+    shutil.rmtree(before, ignore_errors=True)
+    sync(place.parent)
 
 
 @contextmanager

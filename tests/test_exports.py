@@ -122,6 +122,17 @@ def scores(value: float, low: float = 0.5, high: float = 0.9) -> Scores:
     return Scores("accuracy", {"accuracy": Interval(value, low, high)})
 
 
+def test_a_nan_does_not_pass(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*given: Any) -> np.ndarray:
+        return np.array([np.nan, *[0.0] * (len(given[-1]) - 1)])
+
+    monkeypatch.setattr("pipelines.saved_model.gaps_of", nothing)
+    kept = (finished / "export" / "saved_model" / "saved_model.pb").read_bytes()
+    with pytest.raises(RunError, match="its answers differ by nan"):
+        export(finished, ["saved-model"], 30, lambda line: None)
+    assert (finished / "export" / "saved_model" / "saved_model.pb").read_bytes() == kept
+
+
 def test_the_gate() -> None:
     exact, whole = Gate("float32"), Gate("float32", quantised=True)
     assert exact.judge(9e-5, scores(0.7), scores(0.7009)) == []

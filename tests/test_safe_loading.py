@@ -81,6 +81,42 @@ BAD: dict[str, tuple[str | None, str, Any, dict[str, Any], str]] = {
         {},
         "keras.utils.get_file, which is no part of a network",
     ),
+    "a class as a function": (
+        "keras.src.ops.core",
+        "Switch",
+        {"name": "s"},
+        {
+            "inbound_nodes": [
+                {"args": [0, [{"class_name": "function", "module": "keras.layers", "config": "TFSMLayer"}]]}
+            ]
+        },
+        "holds TFSMLayer, which is code",
+    ),
+    "a layer as a function": (
+        "keras.layers",
+        "Dense",
+        {
+            "units": 2,
+            "activation": {"module": "keras.datasets.cifar10", "class_name": "function", "config": "load_data"},
+        },
+        {},
+        "keras.datasets.cifar10.load_data, which is no part of a network",
+    ),
+    "a name with a dot": (
+        "keras",
+        "layers.Lambda",
+        {"name": "l"},
+        {},
+        "names keras.layers.Lambda, which is no part of a network",
+    ),
+    "a tool by a name with a dot": (
+        "keras.layers",
+        "Dense",
+        {"units": 2, "activation": {"module": "keras", "class_name": "function", "config": "utils.plot_model"}},
+        {},
+        "keras.utils.plot_model, which is no part of a network",
+    ),
+    "no class": ("keras.layers", "Dense", {"units": 2, "activation": {"module": 5, "class_name": "x"}}, {}, "no class"),
     "a custom object": (None, "Evil", {}, {"registered_name": "evil>Evil"}, "names evil>Evil"),
     "a file outside": (
         "keras.layers",
@@ -117,6 +153,17 @@ def test_an_archive_that_would_escape_is_refused(name: str, tmp_path: Path) -> N
         archive.writestr(name, "x")
     with pytest.raises(StateError, match="would write outside its folder"):
         check_keras_file(path)
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "a.keras"
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": "x" * 500}))
+    content = bytearray(whole.read_bytes())
+    content[45:60] = b"\xff" * 15
+    whole.write_bytes(content)
+    with pytest.raises(StateError, match=r"it is no \.keras file, or a damaged one"):
+        check_keras_file(whole)
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:

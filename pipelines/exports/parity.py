@@ -45,6 +45,7 @@ def answers(request: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], fo
     (folder / "request.json").write_text(json.dumps(whole), "utf-8")
     hidden = ("PYTHONPATH", "KERAS_BACKEND", "TF_CONFIG")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["KERAS_BACKEND"] = "tensorflow"  # whatever a file in the home folder says
     # In a folder of its own and isolated: what is imported there is what is installed.
     words = [sys.executable, "-I", str(Path(alone.__file__).resolve()), str(folder / "request.json")]
     done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,13 @@ import numpy as np
 from pipelines import children, devices, registry
 from pipelines.artefact import load_model, read_settings
 from pipelines.errors import ConfigError, NotServed, RunError, SixfoldError, StateError, named
-from pipelines.evaluation import Head, predict_store
+from pipelines.evaluation import Some, predict_store, some_rows
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
 from pipelines.lock import Lock
 from pipelines.raw import rows_of
 from pipelines.runs import Run, find_run
 from pipelines.served import Core, Serving
-from pipelines.state import sync
+from pipelines.state import put
 from pipelines.task import Assets, Data, Record, Scores, Store, Task
 
 FILES = {
@@ -39,6 +40,8 @@ _ASIDE = ".export."
 _AT_ONCE = 32
 _BACKENDS = 1e-3
 """By how much two backends may differ, which add up in other orders."""
+_FEWEST = 100
+"""Examples that a model of whole numbers is judged by: of fewer an interval says nothing."""
 _CALIBRATED_ON = 256
 """Training examples."""
 
@@ -68,7 +71,7 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
     lock = Lock(run_dir)
     lock.acquire()
     try:
-        exporter = _Exporter.of(run, examples)
+        exporter = _Exporter.of(run, max(examples, _FEWEST) if "litert-int8" in formats else examples)
         for name in formats:
             say(f"{name}: writing …")
             found = exporter.write(name)
@@ -176,10 +179,15 @@ class _Exporter:
             raise NotServed(f"LiteRT and ONNX hold numbers alone: {self.serving.coreless} Use --format saved-model.")
         return self.serving.core
 
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """int64: which of the test split are scored."""
+        return some_rows(self.data.splits["test"], self.examples, self.config.seed)
+
     @property
     def store(self) -> Store:
         """The examples that are scored."""
-        return Head(self.data.splits["test"], self.examples)
+        return Some(self.data.splits["test"], self.rows)
 
     @cached_property
     def records(self) -> list[Record]:
@@ -203,7 +211,7 @@ class _Exporter:
             found = self._judged(name, made, Path(aside), rows)
             for file in sorted(Path(aside).iterdir()):
                 if file.name in (made.name, SIDECAR, f"{SIDECAR}.json", "serving.json"):
-                    _put(file, folder / file.name)
+                    put(file, folder / file.name)
         known = self.run.read_json("export/parity.json") if (folder / "parity.json").is_file() else {}
         self.run.write_json("export/parity.json", {**known, name.replace("-", "_"): found})
         return found
@@ -303,25 +311,30 @@ class _Exporter:
             "rows": at_once,
             "needs": ["tensorflow", *serving.needs, *(self._own_layers if name == "keras" else ())],
         }
-        inputs = [self._inputs(self.data.splits["test"], rows) for rows in batches]
+        inputs = [self._inputs(self.data.splits["test"], self.rows[rows]) for rows in batches]
         outputs, times = answers(request, inputs, folder)
         wanted = self.records
         found: dict[int, Record] = {}
         gaps = [0.0]
-        assert serving.records is not None
+        if serving.records is None:
+            raise NotServed("the task does not say what records a graph's outputs are, so none can be scored.")
         for rows, asked, given in zip(batches, inputs, outputs, strict=True):
-            gaps.append(float(gaps_of(serving, given, [wanted[row] for row in rows]).max()))
+            gaps += gaps_of(serving, given, [wanted[row] for row in rows]).tolist()
             records = serving.records(self.store.ids(rows), asked, given)
             found |= dict(zip(rows.tolist(), records, strict=True))
-        before = self._scores(wanted)
-        after = self._scores([found[row] for row in range(len(wanted))])
-        gate = Gate(self.config.precision, quantised="int8" in name)
-        if wrong := gate.judge(max(gaps), before, after):
+        whole = np.array([row for row, record in enumerate(wanted) if serving.whole(record)], np.int64)
+        if not len(whole):
+            raise RunError(f"{name} is not written: of none of the examples the graph answers the whole.")
+        before = self._scores([wanted[row] for row in whole], whole)
+        after = self._scores([found[row] for row in whole], whole)
+        gate, largest = Gate(self.config.precision, quantised="int8" in name), float(np.max(gaps))
+        if wrong := gate.judge(largest, before, after):
             raise RunError(f"{name} is not written: {'; '.join(wrong)}.")
         scores = changes(before, after)
         return {
             "milliseconds": times,
-            "largest_difference": max(gaps),
+            "largest_difference": largest,
+            **({"too_long": len(wanted) - len(whole)} if len(whole) < len(wanted) else {}),
             "headline": before.headline,
             "scores": scores,
             "needs": request["needs"],
@@ -338,20 +351,22 @@ class _Exporter:
         for x, found in zip(inputs, outputs, strict=True):
             wanted = compute(dict(x) if len(x) > 1 else next(iter(x.values())))
             gaps.append(float(np.abs(found["output"] - wanted).max() / max(1.0, float(np.abs(wanted).max()))))
-        if not max(gaps) <= TOLERANCES[self.config.precision]:
-            raise RunError(f"keras is not written: its outputs differ by {max(gaps):.2g}.")
+        largest = float(np.max(gaps))
+        if not largest <= TOLERANCES[self.config.precision]:
+            raise RunError(f"keras is not written: its outputs differ by {largest:.2g}.")
         return {
             "milliseconds": times,
-            "largest_difference": max(gaps),
+            "largest_difference": largest,
             "needs": ["keras", *self._own_layers],
             "of": "the network alone, without what stands before and after it",
         }
 
     def _network_inputs(self, rows: np.ndarray) -> Mapping[str, np.ndarray]:
         """What the network takes of these examples, by name; an only input is called x."""
-        raw = self.data.splits["test"].fetch(rows)
-        if self.task.serving is not None and self.serving.network_inputs is not None:
-            return self.serving.network_inputs(raw)
+        raw = self.store.fetch(rows)
+        with suppress(NotServed):  # then the encoder says
+            if self.serving.network_inputs is not None:
+                return self.serving.network_inputs(raw)
         import tensorflow as tf
 
         encode = self.task.encode(self.config, self.assets, False)
@@ -374,23 +389,13 @@ class _Exporter:
         modules = {type(layer).__module__ for layer in self.model._flatten_layers()}
         return sorted(name for name in modules if name.partition(".")[0] in ("pipelines", "tasks"))
 
-    def _scores(self, records: Sequence[Record]) -> Scores:
+    def _scores(self, records: Sequence[Record], whole: np.ndarray) -> Scores:
+        """Of these of the examples."""
         references = self.task.references(self.data.splits["test"])
-        some = rows_of(references, np.arange(len(records)))
-        return self.task.score(records, some, self.config, self.assets)
+        return self.task.score(records, rows_of(references, self.rows[whole]), self.config, self.assets)
 
     def _batches(self) -> list[np.ndarray]:
-        """The rows of each: examples of like size together."""
+        """The places of each among the examples: those of like size together, about as many in each."""
         sizes = self.store.sizes
         order = np.arange(len(self.store)) if sizes is None else np.lexsort(sizes.T)
-        return [order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE)]
-
-
-def _put(made: Path, place: Path) -> None:
-    """In one step, on disk: a file or a folder."""
-    for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
-        sync(file)
-    if place.is_dir():
-        shutil.rmtree(place)
-    made.replace(place)
-    sync(place.parent)
+        return np.array_split(order, -(-len(order) // _AT_ONCE))

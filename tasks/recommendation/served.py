@@ -143,7 +143,7 @@ def list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record], most: i
         least = min(listed.values(), default=0.0)
         each = [abs(listed[name] - score) if name in listed else score - least for name, score in wanted.items()]
         each += [abs(ours - score) for ours, score in zip(listed.values(), wanted.values(), strict=True)]
-        gaps.append(max(each, default=0.0) / max(1.0, *map(abs, wanted.values())) if wanted else 0.0)
+        gaps.append(float(np.max(each, initial=0.0)) / max(1.0, *map(abs, wanted.values())) if wanted else 0.0)
     return np.array(gaps)
 
 

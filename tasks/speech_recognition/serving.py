@@ -55,6 +55,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         options={} if config.beams == 1 else {"beams": 1},
         gap=partial(recogniser.gap, flips=_FLIPPED if config.precision == "float32" else 1.0),
         records=recogniser.records,
+        whole=lambda record: record.answer.get("parts", 1) == 1,
         core=recogniser.core(),
     )
 

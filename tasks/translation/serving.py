@@ -57,6 +57,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         output="translation",
         gap=_gap,
         records=_records,
+        whole=lambda record: record.answer.get("parts", 1) == 1,
         core=Core(
             function=translator.search,
             input={"source": tf.TensorSpec([None, None], tf.int32), "limit": tf.TensorSpec([None], tf.int32)},
