@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ def broken(work: tuple[Trial, str, Path, dict[str, Any]]) -> list[str]:
         code = in_child(command, log, fault)
         expected = -signal.SIGKILL if fault.signal == "KILL" else 75
         if code != expected:
-            problems.append(f"{fault} ended in {code}, not in {expected}")
+            problems.append(f"{fault} ended in {code}, not in {expected}: {log.read_text()[-1500:]}")
     again = ["resume", str(place)] if (place / "run.yaml").exists() else words(trial, backend, place)
     code = in_child(again, log, None, forgetful=trial.forgetful)
     if code != 0:
@@ -219,7 +220,10 @@ def in_child(command: list[str], log: Path, fault: Fault | None, *, forgetful: b
                     plant(fault)
                 if forgetful:
                     forget_seeds()
-                code = main(command)
+                try:
+                    code = main(command)
+                except BaseException:
+                    traceback.print_exc()  # to the log, as nothing comes after this
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -296,10 +300,10 @@ class Bomb:
     def in_stage(self, begin: Callable[..., Any]) -> Callable[..., Any]:
         """So many milliseconds after a stage began."""
 
-        def stage(run: Any, name: str) -> Any:
+        def stage(run: Any, name: str, *more: Any) -> Any:
             if name == self.fault.place:
                 threading.Timer(self.fault.at / 1000, self.go_off).start()
-            return begin(run, name)
+            return begin(run, name, *more)
 
         return stage
 
@@ -329,11 +333,13 @@ def leavings(place: Path) -> dict[str, Any]:
     clocks = {"time", "seconds", "examples_per_second"}
     events = [*run.events("pretraining"), *run.events("step"), *run.events("epoch"), *run.events("end")]
     arrays, _, _ = load_arrays(max((place / "state").glob("train-*.safetensors")))
-    same = ["metrics.json", "baseline.json", "predictions.jsonl", "resamples.safetensors", "model/model.keras"]
+    same = ["metrics.json", "baseline.json", "predictions.jsonl", "model/model.keras"]
     # TensorBoard's files have the time in their names.
     names = {str(Path(name).parent) if "tfevents" in name else name for name in run.manifest()["files"]}
     return {
         "the last state": {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()},
+        # A file of arrays says what it is of in any order.
+        "the resamples": load_arrays(place / "resamples.safetensors")[2],
         "the weights to be scored": run.events("trained")[-1]["weights"],
         "the history": [{name: value for name, value in one.items() if name not in clocks} for one in events],
         "run.yaml": [line for line in (place / "run.yaml").read_text().splitlines() if "run_dir" not in line],
