@@ -50,6 +50,17 @@ def stopped_at(look: int) -> Iterator[pytest.ExceptionInfo[Preempted]]:
             yield found
 
 
+@pytest.fixture(scope="module")
+def unserved() -> Iterator[None]:
+    """Runs of this process save their model and see that it answers, but write nothing for others to serve, the
+    longest part of a small run: for tests of something else."""
+    from pipelines.exporting import Exporting
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Exporting, "_serve", lambda *_: None)
+        yield
+
+
 @pytest.fixture
 def again_on_jax(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Run the tests of the same file, or those that an expression chooses, on the JAX backend: in a process of its own,

@@ -13,6 +13,8 @@ from pipelines.report import write_report
 from pipelines.runs import Run
 from pipelines.state import load_arrays
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 3, "batch_size": 16, "baseline_iterations": 5}
 KINDS: dict[str, dict[str, Any]] = {
     "last alone": {"average_which": "last"},

@@ -25,6 +25,8 @@ from pipelines.task import Built, Metric
 from pipelines.transfer.distillation import class_divergence, distilled, label_divergence, places_of
 from tests.conftest import stopped_at
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
 

@@ -18,6 +18,8 @@ from pipelines.prediction import predict as predict_to
 from pipelines.runs import Run
 from pipelines.task import Baseline
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 2, "batch_size": 16, "baseline_iterations": 5}
 
 

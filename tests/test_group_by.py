@@ -16,6 +16,8 @@ from pipelines.task import Interval, Scores
 from tasks.image_classification import data
 from tasks.image_classification.config import Config
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 
 def photos(folder: Path, count: int = 240) -> Path:
     """Dark and light images; every third is from a broken camera, whose images say nothing; four have no camera."""

@@ -16,6 +16,8 @@ from pipelines.labelled import cells, labels
 from tasks.image_classification import data, multilabel
 from tasks.image_classification.config import Config
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 

@@ -26,6 +26,8 @@ from tasks.image_classification.model import build_model
 from tasks.image_classification.pretraining import encode, hide, reconstruction_loss
 from tests.conftest import stopped_at
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 CLASSES = {"classes": ["a", "b"]}
 SMALL = {
     **{"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 2, "batch_size": 16, "baseline_iterations": 5},

@@ -18,6 +18,8 @@ from tasks.recommendation.data.packing import packed
 from tasks.recommendation.encoding import encode
 from tasks.recommendation.model import build_model
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 USERS, ITEMS, COLD = 6, 20, 5
 TRAINED = ITEMS - COLD
 

@@ -12,6 +12,8 @@ from pipelines.config import load_config
 from pipelines.engine import execute
 from pipelines.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 
 def table(path: Path, users: int, items: int, seed: int) -> Path:
     """Users like the items of their own parity."""

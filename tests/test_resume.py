@@ -30,6 +30,8 @@ from pipelines.state import load_arrays, save_arrays
 from pipelines.verification import verify
 from tests.conftest import stopped_at
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 ROOT = Path(__file__).parent.parent
 SMALL = {"backbone": "mlp", "hidden": (8,), "limit": 60, "epochs": 3, "batch_size": 16, "baseline_iterations": 5}
 

@@ -22,6 +22,8 @@ from pipelines.task import Built, Head
 from pipelines.transfer import features
 from pipelines.transfer.freezing import layer_rates
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SMALL = {"backbone": "cnn", "width": 4, "limit": 48, "batch_size": 16, "baseline_iterations": 5, "augment": "none"}
 CLOCKS = {"time", "seconds", "examples_per_second"}
 

@@ -19,6 +19,8 @@ from tasks.recommendation import data
 from tasks.recommendation.config import Config
 from tasks.recommendation.implied import resolve
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 WORDS = ["red", "blue", "tale", "night", "river", "king"]
 
 

@@ -16,6 +16,8 @@ from pipelines.text import cache, subwords
 from pipelines.text.cache import Tokens, tokenise
 from pipelines.text.tokenizers import Tokenizer, subwords_asset, tokenizer
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 ASSET = subwords_asset([*subwords.SPECIAL, "▁", "▁a", "b", "c"], lowercase=True)
 TEXTS = ["a b c", "", "A bc", "x", "\ud800", b"abc \xff", " "] * 700
 

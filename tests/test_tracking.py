@@ -12,6 +12,8 @@ from pipelines.runs import Run
 from pipelines.tracking import Tracking
 from tests.conftest import stopped_at
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SETTINGS: dict[str, Any] = {"limit": 160, "epochs": 4, "batch_size": 16, "backbone": "mlp"}
 QUICK = {"steps_per_execution": 2, "jit": "off"}
 

@@ -25,6 +25,8 @@ from tasks.image_classification.backbones import build_network
 from tasks.image_classification.model import build_model
 from tasks.image_classification.networks import NETWORKS
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 ASSETS = {"classes": ["ant", "bee"]}
 RNG = np.random.default_rng(0)
 

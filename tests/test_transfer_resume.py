@@ -17,6 +17,8 @@ from pipelines.runs import Run
 from pipelines.transfer import features
 from tests.conftest import stopped_at
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SMALL = {"backbone": "cnn", "width": 4, "batch_size": 16, "baseline_iterations": 5, "augment": "none", "epochs": 2}
 FROZEN = {"unfreeze": "none", "save_every": "1", "steps_per_execution": 1}
 

@@ -12,6 +12,8 @@ from pipelines.runs import Run
 from tasks.translation.config import Config
 from tasks.translation.implied import imply
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 SMALL: dict[str, Any] = {
     **{"layers": 1, "width": 16, "heads": 2, "epochs": 1, "max_tokens": 24, "beams": 1, "average": None},
     **{"batch_size": 16, "split": "0.7 0.15 0.15"},
