@@ -187,12 +187,18 @@ def test_a_jobset_restarts_all_workers_together() -> None:
         {"maxRestarts", "restartStrategy", "rules"},
         "BlockingRecreate",
     )
-    (rule,) = policy["rules"]
-    assert rule == {"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    again, final = policy["rules"]
+    assert again["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert final == {"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     (group,) = spec["replicatedJobs"]
     assert set(group) == {"name", "replicas", "template"}
     work = group["template"]["spec"]
     assert work["backoffLimit"] == 0  # a failed worker fails its job, and so all are started again
+    (pattern,) = again["onJobFailureMessagePatterns"]
+    for index, rule in enumerate(work["podFailurePolicy"]["rules"]):
+        message = f"Container sixfold for pod team/a failed with exit code N matching FailJob rule at index {index}"
+        assert rule["action"] == "FailJob"  # the whole gang, not this one alone
+        assert bool(re.search(pattern, message)) == ("onPodConditions" in rule or 75 in rule["onExitCodes"]["values"])
     (told,) = (one["value"] for one in pod_of(work)["containers"][0]["env"] if one["name"] == "SIXFOLD_WORKERS")
     assert told.split(",")[1] == "sixfold-f-workers-0-1.sixfold-f:2222"
 
@@ -500,6 +506,7 @@ def test_a_state_of_slurm_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {
         "1": "JobId=1 JobState=RUNNING Restarts=2 ExitCode=0:0\n",
         "2": "JobId=2 JobState=FAILED Reason=NonZeroExitCode Restarts=0 ExitCode=3:0\n",
+        "5": "JobId=5 JobState=PENDING Reason=Resources Restarts=0 ExitCode=0:0\n",
         "4": "JobId=4 JobState=SUSPENDED Reason=None Restarts=0 ExitCode=0:0\n",
         "3": "JobId=3 ArrayTaskId=2-9%4 JobState=PENDING\nJobId=5 ArrayTaskId=0 JobState=COMPLETED ExitCode=0:0\n"
         "JobId=6 ArrayTaskId=1 JobState=RUNNING Restarts=0\n",
@@ -508,6 +515,7 @@ def test_a_state_of_slurm_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slurm.states(list(lines)) == {
         "1": "running (attempt 3)",
         "2": "failed (failed, exit 3)",
+        "5": "queued (Resources)",
         "4": "running (suspended)",
         "3": "1 finished, 8 queued, 1 running",
     }

@@ -90,6 +90,7 @@ def _service(job: Job) -> dict[str, Any]:
 def _indexed_job(job: Job) -> dict[str, Any]:
     settings = job.settings
     together = settings.kind == "jobset"
+    again = "FailJob" if together else "Ignore"
     return {
         "completionMode": "Indexed",
         "completions": job.shards or settings.all_workers,
@@ -100,8 +101,8 @@ def _indexed_job(job: Job) -> dict[str, Any]:
         "podFailurePolicy": {
             "rules": [
                 {"action": "FailJob", "onExitCodes": _codes(_FINAL)},
-                {"action": "Ignore", "onExitCodes": _codes(_AGAIN)},
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": again, "onExitCodes": _codes(_AGAIN)},
+                {"action": again, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
         "template": {"metadata": _pod_metadata(job), "spec": _pod(job)},
@@ -113,8 +114,14 @@ def _codes(values: list[int]) -> dict[str, Any]:
 
 
 def _job_set(job: Job) -> dict[str, Any]:
-    """A worker that is lost for another reason than 75 fails its job, and with it all are started again."""
-    rules = [{"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
+    """A worker that ends before its time fails its job, and with it all are started again, unless it was an error. By
+    which rule of the job's that was, says the end of the message."""
+    policy = {"onJobFailureReasons": ["PodFailurePolicy"]}
+    others = {"onJobFailureMessagePatterns": ["rule at index [12]$"]}
+    rules = [
+        {"name": "again", "action": "RestartJobSetAndIgnoreMaxRestarts", **policy, **others},
+        {"name": "final", "action": "FailJobSet", **policy},
+    ]
     spec = {
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
         # Blocking: a new worker must not find the run folder in use by an old one.

@@ -181,6 +181,8 @@ def _state(number: str) -> str | None:
             if state == "failed":
                 code = about.get("ExitCode", "").partition(":")[0]
                 state = f"failed ({about['JobState'].lower()}, exit {code})"
+            if state == "queued" and about.get("Reason", "None") != "None":
+                state = f"queued ({about['Reason']})"
             if state == "running" and about.get("Restarts", "0") != "0":
                 state = f"running (attempt {int(about['Restarts']) + 1})"
             found[state] = found.get(state, 0) + _members(about.get("ArrayTaskId", ""))
