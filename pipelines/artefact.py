@@ -41,13 +41,25 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
         ConfigError: an option is none of the task's.
     """
     run = find_run(run_dir)
-    name = run.manifest()["task"]
-    if not (run.model / "model.keras").is_file():
-        raise StateError(f"{run_dir} holds no model, its run was cut short: go on with sixfold resume {run_dir}.")
-    config = read_settings(run, name)
+    config, asked = read_options(run, options)
     devices.import_backend(config.backend)
+    name = run.manifest()["task"]
     task = registry.task(name)
     model, assets = load_model(run)
+    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, asked))
+
+
+def read_options(run: Run, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The config of a run that is to predict with these options, and the options checked. No model is loaded.
+
+    Raises:
+        StateError: the run was cut short, or is damaged.
+        ConfigError: an option is none of the task's.
+    """
+    name = run.manifest()["task"]
+    if not (run.model / "model.keras").is_file():
+        raise StateError(f"{run.path} holds no model, its run was cut short: go on with sixfold resume {run.path}.")
+    config = read_settings(run, name)
     own = own_options(name, options)
     given = {key: value for key, value in options.items() if value is not None and key not in own}
     # Of what is set without having been asked for, the encoding of texts, a task takes what it has.
@@ -55,7 +67,7 @@ def load_predictor(run_dir: Path, options: dict[str, Any]) -> Loaded:
     if unknown:
         raise ConfigError(f"{name} has no {unknown[0]}, so there is nothing to set: leave it out.")
     config = config.model_copy(update={key: value for key, value in given.items() if key in type(config).model_fields})
-    return Loaded(run, name, task, config, assets, task.predictor(model, config, assets, {**given, **own}))
+    return config, {**given, **own}
 
 
 def with_model_of(config: Config, task_name: str, settings: Sequence[str]) -> Config:

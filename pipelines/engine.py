@@ -20,7 +20,7 @@ from pipelines.checkpoints import cannot_write
 from pipelines.choices import choose
 from pipelines.config import RunConfig, load_config, write_config
 from pipelines.console import Console, Silent
-from pipelines.errors import ConfigError, Preempted, StateError, WorkerLost
+from pipelines.errors import ConfigError, Preempted, SixfoldError, StateError, WorkerLost
 from pipelines.execution import Execution
 from pipelines.interrupts import Interrupts
 from pipelines.lock import Lock
@@ -38,6 +38,8 @@ _ENTRIES = {
     *("resamples.safetensors", "MODEL_CARD.md", "model", "state", "figures", "export", "tensorboard", "lock"),
 }
 """What a run folder holds; anything else in it is somebody's own."""
+_STOPS = 3
+"""So often in a row a run is stopped at the same place, and then no scheduler is to start it again."""
 
 
 @dataclass(frozen=True)
@@ -186,38 +188,61 @@ def _check_sources(config: RunConfig) -> None:
             raise ConfigError(f"{setting}: {source} is the folder of this run itself: choose another with --run-dir.")
 
 
-def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> Preempted:
+def _preempted(run: Run, interrupts: Interrupts, *, again: bool) -> SixfoldError:
     """What a run says that a signal ended."""
     assert interrupts.received is not None
     name = interrupts.received.name
     return _stopped(run, f"stopped by {name}", again=again, signal=name)
 
 
-def _stopped(run: Run, what: str, *, again: bool, **about: str) -> Preempted:
+def _stopped(run: Run, what: str, *, again: bool, **about: str) -> SixfoldError:
     """The same of whatever ended it; written down with the run."""
-    done = run.finished_stages()
-    if not run.settings.exists() or (again and not done):
+    if not run.settings.exists() or (again and not run.finished_stages()):
         return Preempted(f"{what} before anything was done: give the same command again.")
-    stage = next((stage for stage in STAGES if stage not in done), STAGES[-1])
-    saved = run.events("checkpoint")
-    if stage == "train" and saved:
-        of = " of the pretraining" if saved[-1].get("kind") == "pretrain" else ""
-        where = f"after step {saved[-1]['step']}{of}, its state saved"
+    at = _write_down(run, **about)
+    if "step" in at:
+        of = " of the pretraining" if at["kind"] == "pretrain" else ""
+        what = f"{what} after step {at['step']}{of}, its state saved"
     else:
-        where = f"in the stage {stage}, which begins again"
-    run.record("preempted", **about, stage=stage)
-    return Preempted(f"{what} {where}: {_how_to_go_on(run)}")
+        what = f"{what} in the stage {at['stage']}, which begins again"
+    return _in_vain(run, what, at) or Preempted(f"{what}: {_how_to_go_on(run)}")
 
 
-def _last_words(run: Run, existed: bool) -> str:
+def _write_down(run: Run, **about: str) -> dict[str, Any]:
+    """Record where a run is stopped."""
+    done = run.finished_stages()
+    stage = next((stage for stage in STAGES if stage not in done), STAGES[-1])
+    saved = run.events("checkpoint")[-1:] if stage == "train" else []
+    at = {"kind": saved[0].get("kind", "train"), "step": saved[0]["step"]} if saved else {}
+    return run.record("preempted", **about, stage=stage, **at)
+
+
+def _in_vain(run: Run, what: str, at: dict[str, Any]) -> SixfoldError | None:
+    """What a run that was stopped says where the tries before it came no further either. A person who stops it by
+    Ctrl-C knows."""
+    stops = [one for one in run.events("preempted") if one.get("signal") != "SIGINT"][-_STOPS:]
+    places = [tuple(one.get(name) for name in ("stage", "kind", "step")) for one in stops]
+    if at.get("signal") == "SIGINT" or len(places) < _STOPS or len(set(places)) > 1:
+        return None
+    return SixfoldError(
+        f"{what}, and so were the {_STOPS - 1} tries before it: another would come no further. Give it more time or "
+        f"memory, or let it save more often (save_every), and {_how_to_go_on(run)}"
+    )
+
+
+def _last_words(run: Run, existed: bool, number: signal.Signals) -> SixfoldError:
     """Where the deadline ends the process. What only holds the lock is no run yet, and is not left behind."""
     if run.settings.exists():
-        return f"what was saved stands; {_how_to_go_on(run)}"
+        with suppress(OSError):  # of a full disk: the end comes all the same
+            at = _write_down(run, signal=number.name)
+            if end := _in_vain(run, f"it was in the stage {at['stage']}", at):
+                return end
+        return Preempted(f"what was saved stands; {_how_to_go_on(run)}")
     if not existed:
         with suppress(OSError):
             (run.path / "lock").unlink()
         _remove_empty(run)
-    return "nothing was done yet: give the same command again."
+    return Preempted("nothing was done yet: give the same command again.")
 
 
 def _remove_empty(run: Run) -> None:

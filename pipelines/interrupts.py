@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from pipelines.errors import Preempted, SixfoldError
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 DEADLINE_SECONDS = 9.0
 """From the signal to the end of the process, whatever it is doing: batch systems kill soon after they have asked."""
@@ -25,13 +27,14 @@ class Interrupts:
 
     Args:
         hard: end the process itself where Python does not get to it: at the second SIGINT at once, with exit 130, and
-            with exit 75 after `DEADLINE_SECONDS`. For a command's own process, not for a guest in somebody else's.
+            after `DEADLINE_SECONDS` with that of `last_words`. For a command's own process, not for a guest in
+            somebody else's.
     """
 
     def __init__(self, *, hard: bool = False) -> None:
         self.received: signal.Signals | None = None
-        self.last_words: Callable[[], str] = str
-        """What a process that is ended where it is does last, and says."""
+        self.last_words: Callable[[signal.Signals], SixfoldError] = lambda number: Preempted("")
+        """What a process that this signal ends where it is does last; what it says, and its exit code."""
         self._hard, self.is_guest = hard, not hard
         self._postponed = self._waiting = False
         self._ask: Callable[[int], int] = int
@@ -108,7 +111,7 @@ class Interrupts:
             for number in numbers:
                 if number == signal.SIGINT and first is not None and seen_interrupt:
                     _show_cursor()
-                    self.last_words()
+                    self.last_words(signal.SIGINT)
                     os._exit(130)
                 seen_interrupt = seen_interrupt or number == signal.SIGINT
                 if number in SIGNALS and first is None:
@@ -124,8 +127,9 @@ class Interrupts:
             time.sleep(0.1)
         if self._handlers and signal.getsignal(number) == self._handle:
             _show_cursor()
-            _tell(f"stopped by {number.name} in the middle of a long call: {self.last_words()}")
-            os._exit(75)
+            end = self.last_words(number)
+            _tell(f"stopped by {number.name} in the middle of a long call: {end}")
+            os._exit(end.exit_code)
 
 
 def _show_cursor() -> None:

@@ -113,7 +113,7 @@ def finish(shard: Shard, output: Path, about: Mapping[str, Any]) -> None:
     part = shard.part(output)
     sizes = {"bytes": part.stat().st_size, "bad_bytes": bad_of(part).stat().st_size}
     told = {"shard": shard.index, "shards": shard.count, **sizes, **about}
-    write_bytes(part.with_name(f"{part.name}.json"), json.dumps(told).encode())
+    write_bytes(_told_by(part), json.dumps(told).encode())
 
 
 def missing(output: Path) -> list[str]:
@@ -124,8 +124,11 @@ def missing(output: Path) -> list[str]:
     return [f"{index}/{count}" for index in range(count) if index not in there]
 
 
-def merge(output: Path) -> tuple[int, int]:
+def merge(output: Path, *, again: bool = True) -> tuple[int, int]:
     """Put all parts together, in order, in one step; the records with an error also by themselves.
+
+    Args:
+        again: also where that was done since the last part was made.
 
     Returns: how many records there are, and how many of them are errors.
 
@@ -143,8 +146,9 @@ def merge(output: Path) -> tuple[int, int]:
     if any((one["of"], one["batches"]) != (found[0]["of"], found[0]["batches"]) for one in found):
         raise StateError(f"{parts_of(output)} holds parts of several predictions: remove the folder and predict again.")
     parts = [Shard(one["shard"], one["shards"]).part(output) for one in found]
-    _join(map(bad_of, parts), bad_of(output))
-    _join(parts, output)
+    if again or not (_is_of(output, parts) and _is_of(bad_of(output), [bad_of(part) for part in parts])):
+        _join(map(bad_of, parts), bad_of(output))
+        _join(parts, output)
     records, bad = (sum(one[name] for one in found) for name in ("records", "bad"))
     most = found[0]["max_bad"]
     if records and bad / records > most:
@@ -153,6 +157,21 @@ def merge(output: Path) -> tuple[int, int]:
             f"{output} say why."
         )
     return records, bad
+
+
+def _told_by(part: Path) -> Path:
+    """The file that says that a part is whole."""
+    return part.with_name(f"{part.name}.json")
+
+
+def _is_of(together: Path, files: Sequence[Path]) -> bool:
+    """Whether a file is as long as these are together, and younger."""
+    if not together.is_file():
+        return False
+    whole, parts = together.stat(), [file.stat() for file in files]
+    return whole.st_size == sum(one.st_size for one in parts) and whole.st_mtime_ns >= max(
+        one.st_mtime_ns for one in parts
+    )
 
 
 def _join(files: Iterable[Path], together: Path) -> None:
@@ -180,7 +199,7 @@ def _parts(output: Path) -> list[dict[str, Any]]:
 def _about(part: Path) -> dict[str, Any] | None:
     """What is known of a part; None where it is not whole."""
     try:
-        about = json.loads(part.with_name(f"{part.name}.json").read_text("utf-8"))
+        about = json.loads(_told_by(part).read_text("utf-8"))
         if not about.keys() >= _KEYS:
             return None
         sizes = (part.stat().st_size, bad_of(part).stat().st_size)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ def put(made: Path, place: Path) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to; in the end it is synced and renamed to `path`, or removed where something was raised."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    # By chance, as two containers that write the same file have the same process ids.
+    aside = path.with_name(f".{path.name}.{secrets.randbits(48)}")
     try:
         yield aside
         sync(aside)

@@ -470,7 +470,7 @@ def test_predict_by_beam(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     calls, merged = fake("pipelines.beam", "predict", 5), []
-    monkeypatch.setattr("pipelines.shards.merge", lambda output: merged.append(output) or (7, 2))
+    monkeypatch.setattr("pipelines.shards.merge", lambda output, again: merged.append(output) or (7, 2))
     assert predict_by_beam("--runner", "beam", "--shards", "8", "--beam=--runner=X", "--beam=--y", "--top-k", "3") == 0
     about = {"run_dir": Path("runs/a"), "inputs": ["a.csv"], "output": Path("out"), "format": "jsonl", "max_bad": 0.01}
     about["options"] = {"encoding": "utf-8", "top_k": 3}

@@ -1,7 +1,10 @@
 """The queue of this machine: order, restarts, ends, and what is left when any of its processes is killed."""
 
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +136,71 @@ def test_the_queue_and_what_it_runs_are_killed(home: Path) -> None:
     eventually(lambda: state(after) == "finished")
     assert state(number) == "finished"
     assert told(home, "one") == ["began", "done"]
+
+
+def test_a_shell_that_nobody_knows_of_does_nothing(tmp_path: Path) -> None:
+    """The queue was killed before the entry had its number: the next one starts the job."""
+    words = [str(tmp_path / name) for name in ("script", "log", "exit")]
+    (tmp_path / "script").write_text(f"touch {tmp_path}/done")
+    for told, done in ((b"", False), (b"go\n", True)):
+        subprocess.run(["bash", "-c", queue._ATTEMPT, "job", *words], input=told, check=False)
+        assert (tmp_path / "done").exists() == done
+        assert (tmp_path / "exit").exists() == done
+
+
+def test_a_job_begins_again_when_nothing_is_left_of_it(home: Path) -> None:
+    """Its shell is killed alone. What it started is in a session of its own, as workers are, and takes its time."""
+    worker = (
+        "trap 'sleep 0.5; echo saved >> $FOLDER/told; exit' TERM; touch $FOLDER/worker; while :; do sleep .05; done"
+    )
+    script = f"export FOLDER; [ -e $FOLDER/worker ] && exit; setsid bash -c {shlex.quote(worker)} & wait"
+    number = put(home, "one", script)
+    eventually((home / "one" / "worker").exists)
+    entry = ledger.read(number)
+    assert entry is not None
+    time.sleep(0.3)  # the trap is set after that
+    os.killpg(entry["queue"]["pid"], signal.SIGKILL)
+    eventually(lambda: state(number) == "finished")
+    assert told(home, "one") == ["began", "saved", "began"]
+
+
+def test_the_number_of_a_process_that_is_another_now(home: Path) -> None:
+    """After the machine was started anew, or on another one."""
+    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        number = put(home, "one", "[ $(wc -l < $FOLDER/told) -gt 1 ] || sleep 600")
+        eventually(lambda: told(home, "one") == ["began"])
+        os.kill(queue_process(), signal.SIGKILL)
+        entry = ledger.read(number)
+        assert entry is not None
+        os.killpg(entry["queue"]["pid"], signal.SIGKILL)
+        about = {"pid": stranger.pid, "born": "1"}
+        ledger.change(number, lambda one: {**one, "queue": {**one["queue"], **about}})
+        eventually(lambda: state(number) == "finished")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_job_that_cannot_begin_does_not_hold_up_the_others(home: Path) -> None:
+    hold = put(home, "hold", "while [ ! -e $FOLDER/go ]; do sleep 0.05; done")
+    lost, after = put(home, "lost", ""), put(home, "after", "")
+    shutil.rmtree(home / "lost.job")
+    (home / "lost.job").touch()
+    (home / "hold" / "go").touch()
+    eventually(lambda: state(after) == "finished")
+    assert state(hold) == "finished"
+    assert "cannot be written: " in state(lost)
+    with pytest.raises(ConfigError, match="has ended already: failed"):
+        targets.cancel(ledger.find(lost))
+
+
+def test_no_job_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("local-7", "../../etc", "-x", "a\nb"):
+        for verb in ("logs", "cancel"):
+            assert main([verb, "--", wrong]) == 2
+            assert "there is no job" in capsys.readouterr().err
 
 
 def test_a_damaged_entry_is_no_entry(home: Path) -> None:

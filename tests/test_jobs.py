@@ -6,6 +6,7 @@ The files in golden/jobs are the texts as a person reviews them; a missing one i
 import ast
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def pod_of(work: dict[str, Any]) -> dict[str, Any]:
 def test_kubernetes_restarts_what_can_be_better() -> None:
     work = documents("kubernetes.yaml")["Job"]["spec"]
     final, again, disrupted = work["podFailurePolicy"]["rules"]
-    assert (final["action"], final["onExitCodes"]["values"]) == ("FailJob", [2, 3, 4, 5, 78])
+    assert (final["action"], final["onExitCodes"]["values"]) == ("FailJob", [1, 2, 3, 4, 5, 78])
     assert (again["action"], again["onExitCodes"]["values"]) == ("Ignore", [75])
     assert disrupted["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     pod = pod_of(work)
@@ -186,12 +187,18 @@ def test_a_jobset_restarts_all_workers_together() -> None:
         {"maxRestarts", "restartStrategy", "rules"},
         "BlockingRecreate",
     )
-    (rule,) = policy["rules"]
-    assert rule == {"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    again, final = policy["rules"]
+    assert again["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert final == {"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     (group,) = spec["replicatedJobs"]
     assert set(group) == {"name", "replicas", "template"}
     work = group["template"]["spec"]
     assert work["backoffLimit"] == 0  # a failed worker fails its job, and so all are started again
+    (pattern,) = again["onJobFailureMessagePatterns"]
+    for index, rule in enumerate(work["podFailurePolicy"]["rules"]):
+        message = f"Container sixfold for pod team/a failed with exit code N matching FailJob rule at index {index}"
+        assert rule["action"] == "FailJob"  # the whole gang, not this one alone
+        assert bool(re.search(pattern, message)) == ("onPodConditions" in rule or 75 in rule["onExitCodes"]["values"])
     (told,) = (one["value"] for one in pod_of(work)["containers"][0]["env"] if one["name"] == "SIXFOLD_WORKERS")
     assert told.split(",")[1] == "sixfold-f-workers-0-1.sixfold-f:2222"
 
@@ -219,7 +226,65 @@ def test_a_folder_of_any_name() -> None:
     one = replace(one, folder=Path("/home/me/my runs/100%j.job"), directory=Path("/home/me/my runs"))
     text = slurm.render(one)
     assert "#SBATCH --output='/home/me/my runs/100%%j.job/logs/%j.log'\n" in text
-    assert "\ncd '/home/me/my runs'\n" in text
+    assert "\ncd '/home/me/my runs' || exit 2\n" in text
+
+
+ODD = """a'b"c $(id) `id` $$ $(A) {{ 1 }} {# x #} {% y %} \"\"\" ü"""
+
+
+def test_what_templates_and_shells_would_read_is_handed_on_as_it_is() -> None:
+    """Kubernetes puts variables for $(NAME), Airflow computes what stands in braces."""
+
+    def odd(to: str, **more: Any) -> tuple[Job, str]:
+        one = job(to=to, env=[f"A={ODD}"], **more)
+        one = replace(one, words=(*one.words, ODD))
+        return one, TARGETS[to].render(one)
+
+    one, text = odd("kubernetes", **POD)
+    container = pod_of(list(yaml.safe_load_all(text))[-1]["spec"])["containers"][0]
+    assert as_kubernetes(container["env"][0]["value"]) == ODD
+    assert [as_kubernetes(word) for word in container["command"]] == [*one.command]
+    jinja2 = pytest.importorskip("jinja2")
+    one, text = odd("airflow")
+    values = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant | ast.Dict)]
+    (script,) = (node.value for node in values if isinstance(node, ast.Constant) and "code=$?" in str(node.value))
+    (variables,) = (ast.literal_eval(node) for node in values if isinstance(node, ast.Dict))
+    line = jinja2.Template(script).render().splitlines()[3]
+    assert shlex.split(line) == [*one.command]
+    assert jinja2.Template(variables["A"]).render() == ODD
+    for to in ("local", "slurm"):
+        one, text = odd(to)
+        (line,) = (line for line in text.splitlines() if " run image-classification" in line)
+        assert shlex.split(line)[-len(one.command) :] == [*one.command]
+
+
+def as_kubernetes(text: str) -> str:
+    """As its documentation has it: $(NAME) of a variable that there is, $$ for one $."""
+    return re.sub(r"\$\$|\$\(A\)", lambda found: "$" if found[0] == "$$" else "wrong", text)
+
+
+def test_an_error_of_one_worker_is_not_hidden_by_the_75_of_the_others(tmp_path: Path) -> None:
+    """By an srun of ours: two tasks, the larger exit code."""
+    programs = {
+        "srun": 'while [ "$1" != bash ]; do shift; done; worst=0\n'
+        'for task in 0 1; do TASK=$task "$@"; code=$?; [ $code -le $worst ] || worst=$code; done; exit $worst',
+        "sixfold": "exit ${CODES[$TASK]}",
+        "squeue": "echo RUNNING",
+        "scontrol": "echo again; exit 1",
+    }
+    for name, lines in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\nCODES=($GIVEN)\n{lines}\n")
+        (tmp_path / name).chmod(0o755)
+    one = replace(job(to="slurm", nodes=2), program=("sixfold",), folder=tmp_path / "a b", directory=tmp_path)
+    one.log.mkdir(parents=True)
+    (tmp_path / "job").write_text(slurm.render(one))
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ends = []
+    for number, codes in enumerate(("0 0", "75 75", "75 4", "1 75", "75 137", "137 3")):
+        environment = {**told, "GIVEN": codes, "SLURM_JOB_ID": str(number)}
+        done = subprocess.run(["bash", tmp_path / "job"], env=environment, capture_output=True, text=True, check=False)
+        ends.append((done.returncode, "again" in done.stdout))
+    assert ends == [(0, False), (75, True), (4, False), (1, False), (137, True), (3, False)]
 
 
 def test_a_secret_stands_in_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +312,17 @@ def test_a_secret_stands_in_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("--to slurm --time 1m --grace 90", "grace 90 seconds leave nothing of time 1m"),
         ("--to slrum", "--to takes one of local, slurm, kubernetes, airflow, or none, not slrum: did you mean slurm?"),
         ("", "--to is missing"),
+        ("--to slurm --time 400d", "--time 400d: write minutes, hours or days, as in 90m, 2h or 1d12h, at most a year"),
+        ("--to slurm --env HTTPS_PROXY=http://me:pw@host:80", "HTTPS_PROXY would stand in a text that is kept"),
+        ("--to slurm --env TOKENIZERS_PARALLELISM=0 --gpus 65", "--gpus takes a whole number from 0 to 64, not 65"),
+        ("--to slurm --setup HF_TOKEN=abc", "HF_TOKEN would stand in a text that is kept"),
+        ("--to slurm --sbatch=--export=HF_TOKEN=abc", "HF_TOKEN would stand in a text that is kept"),
+        ("--to slurm --at-once 2", "--at-once 2: a run has no shards"),
+        ("--to kubernetes --image x --run-dir /", "/ is no place for what comes out of a job"),
+        ("--to slurm --cron @daily", "cron is for airflow, and to is slurm"),
+        ("--to slurm --kind jobset", "kind is for kubernetes, and to is slurm"),
+        ("--to airflow --cpus 2", "--cpus: a task of this DAG has what its Airflow worker has"),
+        ("--to kubernetes --image x --name 1a", "on Kubernetes it begins with a letter"),
         ("--to local --partition gpu", "partition is for slurm, and to is local"),
         ("--to local --nodes 2", "--nodes 2: this is one machine"),
         ("--to local --image x", "--image: the queue of this machine has no containers"),
@@ -287,12 +363,19 @@ def test_a_dry_run_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def finished_run(folder: Path) -> None:
+    """As far as submitting looks at it."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "model.keras").touch()
+    (folder / "run.yaml").write_text(f"task: {TASK}\n")
+    (folder / "manifest.json").write_text(json.dumps({"task": TASK}))
+
+
 def test_what_is_said_of_predict_is_said_again_by_its_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.yaml").touch()
+    finished_run(tmp_path / "run")
     (tmp_path / "a b.csv").touch()
     words = ["submit", "predict", "run", "--data", "a b.csv", "--columns", "image=a", "text=b", "-k", "3", "--format"]
     words += ["csv", "--output", "out.csv", "--shards", "5", "--to", "slurm", "--gpus", "1", "--dry-run"]
@@ -303,10 +386,49 @@ def test_what_is_said_of_predict_is_said_again_by_its_job(
         *("predict", "run", "--data", "a b.csv", "--format", "csv", "--top-k", "3", "--columns", "image=a"),
         *("--columns", "text=b", "--output", "out.csv", "--merge", "--shard", "$SLURM_ARRAY_TASK_ID/5"),
     ]
-    for wrong in (["run", "no.csv", "--output", "o"], ["run", "a b.csv"], ["run", "-", "--output", "o"]):
-        assert main(["submit", "predict", *wrong, "--to", "slurm", "--dry-run"]) == 2
-    assert main(["submit", "predict", "none", "a b.csv", "--output", "o", "--to", "slurm", "--dry-run"]) == 78
-    assert capsys.readouterr().err.count("error: ") == 4
+    (tmp_path / "-x.csv").touch()
+    assert main(["submit", "predict", "--to", "slurm", "--dry-run", "--", "run", "-x.csv"]) == 0
+    told = capsys.readouterr()
+    assert " predict run ./-x.csv --output -x.predictions.jsonl --merge" in told.out
+    assert "the records come to -x.predictions.jsonl" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "no.csv"], 2, "no.csv: there is no such file to predict for"),
+        (["run", "-"], 2, "a job has no standard input"),
+        (["run", "a.csv", "--output", "-"], 2, "a job has no standard output"),
+        (["run", "a.csv", "--output", "run"], 2, "--output run is a folder"),
+        (["run", "a.csv", "--data", "a.csv"], 2, "say the same"),
+        (["run", "--output", "o"], 2, "Missing argument"),
+        (["run", "a.csv", "--encoding", "utf-7000"], 2, "--encoding"),
+        (["run", "a.csv", "--beams", "3"], 2, "is an option of"),
+        (["run", "a.csv", "--workers", "2"], 2, "predicting has shards instead"),
+        (["run", "a.csv", "--shards", "0"], 2, "--shards"),
+        (["run", "a\nb.csv"], 2, "holds a line break"),
+        (["none", "a.csv"], 78, "there is no run folder none"),
+        (["cut", "a.csv"], 78, "cut holds no model, its run was cut short"),
+    ],
+)
+def test_what_cannot_be_predicted_is_not_submitted(
+    words: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished_run(tmp_path / "run")
+    finished_run(tmp_path / "cut")
+    (tmp_path / "cut" / "model" / "model.keras").unlink()
+    for name in ("a.csv", "a\nb.csv"):
+        (tmp_path / name).touch()
+    assert main(["submit", "predict", *words, "--to", "slurm", "--dry-run"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_a_job_file_and_options(tmp_path: Path) -> None:
@@ -384,6 +506,8 @@ def test_a_state_of_slurm_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {
         "1": "JobId=1 JobState=RUNNING Restarts=2 ExitCode=0:0\n",
         "2": "JobId=2 JobState=FAILED Reason=NonZeroExitCode Restarts=0 ExitCode=3:0\n",
+        "5": "JobId=5 JobState=PENDING Reason=Resources Restarts=0 ExitCode=0:0\n",
+        "4": "JobId=4 JobState=SUSPENDED Reason=None Restarts=0 ExitCode=0:0\n",
         "3": "JobId=3 ArrayTaskId=2-9%4 JobState=PENDING\nJobId=5 ArrayTaskId=0 JobState=COMPLETED ExitCode=0:0\n"
         "JobId=6 ArrayTaskId=1 JobState=RUNNING Restarts=0\n",
     }
@@ -391,6 +515,8 @@ def test_a_state_of_slurm_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slurm.states(list(lines)) == {
         "1": "running (attempt 3)",
         "2": "failed (failed, exit 3)",
+        "5": "queued (Resources)",
+        "4": "running (suspended)",
         "3": "1 finished, 8 queued, 1 running",
     }
 
@@ -436,7 +562,10 @@ def test_kubectl_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[0].startswith("get job a --namespace=team")
     assert asked[1:3] == [f"apply --dry-run=server -f {file}", f"apply -f {file}"]
-    assert asked[-1] == "delete job a --namespace=team --wait=false"
+    selected = "--selector=app.kubernetes.io/instance=a"
+    assert asked[-1] == f"delete job,service,configmap {selected} --namespace=team --wait=false"
+    assert main(["cancel", "a"]) == 2
+    assert "team/job/a has ended already: cancelled." in capsys.readouterr().err
     (tmp_path / "asked").unlink()
     program.write_text(
         program.read_text().replace('"active": 1', '"conditions": [{"type": "Failed", "status": "True"}]')
@@ -449,9 +578,7 @@ def test_kubectl_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert "failed (no reason given)" in capsys.readouterr().out
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[-1].startswith("get job a")
-    assert (
-        len([one for one in asked if one.startswith("get")]) == 3
-    )  # before submitting, twice; then once, as it has ended
+    assert len([one for one in asked if one.startswith("get")]) == 2  # before submitting; then once, as it has ended
 
 
 def test_without_a_scheduler_it_is_a_sentence(
@@ -462,3 +589,8 @@ def test_without_a_scheduler_it_is_a_sentence(
     assert main(["submit", TASK, "--to", "slurm", "--run-dir", str(tmp_path / "a")]) == 2
     assert "sbatch: there is no such command" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())  # nothing is left of what was refused
+    (tmp_path / "state").touch()
+    assert main(["submit", TASK, "--to", "slurm", "--run-dir", str(tmp_path / "a")]) == 2
+    assert (
+        "state cannot be written, where jobs are remembered: name another with SIXFOLD_JOBS" in capsys.readouterr().err
+    )

@@ -68,7 +68,7 @@ def ended(number: str) -> None:
     def is_over() -> bool:
         now = state(number)
         assert "failed" not in now, (now, log(number))
-        if now == "queued":
+        if now.startswith("queued"):
             subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=False)
         return now == "finished"
 

@@ -21,7 +21,7 @@ from pipelines.cli import main
 from pipelines.config import RunConfig, load_config, resuming_of, save_interval
 from pipelines.console import Console
 from pipelines.engine import _last_words, resume
-from pipelines.errors import ConfigError, Preempted, RunError, StateError
+from pipelines.errors import ConfigError, Preempted, RunError, SixfoldError, StateError
 from pipelines.execution import Execution
 from pipelines.interrupts import Interrupts
 from pipelines.lock import Lock
@@ -666,7 +666,7 @@ def test_a_process_that_is_ended_where_it_is_leaves_no_folder_that_is_no_run(tmp
         lock.acquire()
         if settings:
             begun.write_settings("seed: 0\n")
-        said = _last_words(begun, existed)
+        said = str(_last_words(begun, existed, signal.SIGTERM))
         assert begun.path.exists() == (name != "new")
         assert ("sixfold resume" in said) == settings
         assert ("give the same command again" in said) == (not settings)
@@ -717,6 +717,35 @@ def test_a_signal_while_the_data_are_read_keeps_the_folder(
             small(tmp_path / "run")
     resume(tmp_path / "run", {}, [])
     assert same(tmp_path / "run", finished)
+
+
+def test_a_run_that_is_stopped_three_times_at_the_same_place_is_not_to_be_started_again(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a scheduler would start it for ever. A person may."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Execution, "read_data", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        ends = []
+        for _ in range(3):
+            with pytest.raises(SixfoldError) as end:
+                small(tmp_path / "run")
+            ends.append(end.value)
+    assert [end.exit_code for end in ends] == [75, 75, 1]
+    assert "in the stage data, which begins again, and so were the 2 tries before it" in str(ends[-1])
+    resume(tmp_path / "run", {}, [])
+    assert same(tmp_path / "run", finished)
+
+
+def test_stops_are_in_vain_where_nothing_was_saved_between_them(tmp_path: Path) -> None:
+    """Also those in which Python is not asked. Ctrl-C is not counted."""
+    run = Run(tmp_path)
+    run.write_settings("seed: 0\n")
+    run.record("stage", name="data", status="end")
+    codes = []
+    for step, number in [(1, "TERM"), (1, "TERM"), (2, "TERM"), (2, "INT"), (2, "USR1"), (2, "TERM"), (2, "INT")]:
+        run.record("checkpoint", kind="train", step=step)
+        codes.append(_last_words(run, True, signal.Signals[f"SIG{number}"]).exit_code)
+    assert codes == [75, 75, 75, 75, 75, 1, 75]
 
 
 def test_the_manifest_says_who_made_it(finished: Path) -> None:

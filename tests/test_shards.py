@@ -1,5 +1,6 @@
 """Predicting in parts: which batches are whose, what merging refuses, and what is not done again."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipelines.errors import ConfigError, DataError, StateError
 from pipelines.shards import Shard, bad_of, finish, is_there, made_of, make_folder, merge, missing, parts_of, wanted
+from pipelines.state import is_left_over, replacing
 
 OF = {"run": "2026", "inputs": [["a.csv", 3, 1]], "options": {"top_k": 2}, "format": "jsonl"}
 
@@ -44,6 +46,32 @@ def test_parts_are_merged_in_order_whatever_order_they_came_in(output: Path) -> 
         put(output, index)
     assert merge(output) == (6, 0)
     assert output.read_text() == "0\n0\n1\n1\n2\n2\n"
+
+
+def test_what_is_merged_already_is_left_alone_where_that_is_enough(output: Path) -> None:
+    """As each of many shards that are there would merge all of them once more."""
+    for index in range(3):
+        put(output, index)
+    merge(output)
+    known = output.stat().st_mtime_ns
+    merge(output, again=False)
+    assert output.stat().st_mtime_ns == known
+    for damage in (lambda: bad_of(output).unlink(), lambda: output.write_text("0\n"), lambda: put(output, 1, bad=2)):
+        damage()
+        with suppress(DataError):
+            merge(output, again=False)
+        assert output.read_text() == "0\n0\n1\n1\n2\n2\n"
+    with pytest.raises(DataError, match="2 of 6 inputs"):
+        merge(output, again=False)
+
+
+def test_who_merges_at_the_same_time_writes_a_file_of_their_own(output: Path) -> None:
+    """The processes of two containers may have the same number."""
+    with replacing(output) as one, replacing(output) as other:
+        assert one != other
+        assert is_left_over(one.name)
+        for file in (one, other):
+            file.touch()
 
 
 def test_a_part_that_is_missing_is_named_and_nothing_is_written(output: Path) -> None:

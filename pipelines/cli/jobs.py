@@ -110,19 +110,33 @@ submit = SubmitGroup(
 def _submit_predict(run: Path, shards: int, dry_run: bool, **values: Any) -> None:
     settings = _settings(values)
     context = click.get_current_context()
-    output = None if values["output"] is None else Path(values["output"])
-    if output is None or str(output) == "-":
-        raise click.UsageError("Missing option '--output', the file that the records are merged into.", context)
+    if values["output"] == Path("-"):
+        raise click.UsageError("a job has no standard output: name a file with --output.", context)
     if "-" in (*values["input"], *values["data"]):
         raise click.UsageError("a job has no standard input: name a file.", context)
+    from pipelines.cli.running import asked_of_prediction
     from pipelines.jobs.spec import of_prediction
-    from pipelines.runs import find_run
 
+    own = {"output", "format", "max_bad", "job_file", *type(settings).model_fields}
+    inputs, options = asked_of_prediction({name: value for name, value in values.items() if name not in own}, context)
+    of = Path(inputs[0]).stem if inputs else Path(os.path.abspath(run)).name
+    output = values["output"] or Path(f"{of}.predictions.{values['format']}")
     if settings.to != "kubernetes":
-        find_run(run)
-        check_there((*values["input"], *values["data"]))
+        from pipelines.artefact import read_options
+        from pipelines.runs import find_run
+
+        read_options(find_run(run), options)
+        check_there(inputs)
     words = _typed(context, {"run", "shards", "output"})
-    _hand_over(of_prediction([str(run), *words], output, shards, settings), dry_run=dry_run)
+    job = of_prediction([_no_option(str(run)), *words], output, shards, settings)
+    _hand_over(job, dry_run=dry_run)
+    if values["output"] is None:
+        click.echo(f"the records come to {output}", err=True)
+
+
+def _no_option(path: str) -> str:
+    """A path as a word that is no option."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def _typed(context: click.Context, own: set[str]) -> list[str]:
@@ -134,7 +148,7 @@ def _typed(context: click.Context, own: set[str]) -> list[str]:
             continue
         value = context.params[str(param.name)]
         if isinstance(param, click.Argument):
-            words += map(str, value)
+            words += (_no_option(str(one)) for one in value)
         elif isinstance(value, bool):
             words.append(param.opts[-1] if value else param.secondary_opts[-1])
         else:
@@ -196,5 +210,5 @@ def cancel(job: str) -> None:
     from pipelines.jobs import ledger, targets
 
     entry = ledger.find(job)
-    targets.client_of(entry).cancel(entry.id)
+    targets.cancel(entry)
     click.echo(f"{entry.id}: asked to end", err=True)

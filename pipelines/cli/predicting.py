@@ -86,7 +86,7 @@ def say_part(shard: Any, output: Path, records: int, *, together: bool) -> None:
 
     click.echo(f"shard {shard}: {records:,} records" if records else f"shard {shard}: nothing to do", err=True)
     if together and not missing(output):
-        _merge(output)
+        _merge(output, again=records > 0)
 
 
 def predict_by_beam(about: dict[str, Any], shards: int, options: Sequence[str]) -> None:
@@ -115,11 +115,11 @@ def check_there(inputs: Sequence[str]) -> None:
             raise ConfigError(f"{path}: there is no such file to predict for.")
 
 
-def _merge(output: Path) -> None:
+def _merge(output: Path, *, again: bool = True) -> None:
     from pipelines.shards import bad_of
     from pipelines.shards import merge as put_together
 
-    records, bad = put_together(output)
+    records, bad = put_together(output, again=again)
     errors = f", {bad:,} of them errors, which are also in {bad_of(output)}" if bad else ""
     click.echo(f"{records:,} records in {output}{errors}", err=True)
 

@@ -29,7 +29,7 @@ def stoppable() -> Iterator[Interrupts]:
     from pipelines.launching import stop_with_the_launcher
 
     with Interrupts(hard=True) as interrupts:
-        interrupts.last_words = lambda: "give the same command again"
+        interrupts.last_words = lambda number: Preempted("give the same command again")
         stop_with_the_launcher()
         try:
             yield interrupts
@@ -171,6 +171,20 @@ def _encoding(name: str) -> str:
         raise ConfigError(f"--encoding: {error}.") from None
 
 
+def asked_of_prediction(values: dict[str, Any], context: click.Context) -> tuple[list[str], dict[str, Any]]:
+    """The inputs, and the options that were given; what is wrong with them is told without looking at the run."""
+    from pipelines.config.options import further_inputs
+
+    named, data = values.pop("input"), values.pop("data")
+    if named and data:
+        raise click.UsageError(f"INPUT {named[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
+    values |= {"columns": _columns(values["columns"]), "encoding": _encoding(values["encoding"])}
+    given = {name: value for name, value in values.items() if value not in (None, ())}
+    if not named and not data and not further_inputs(given):
+        raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
+    return list(named or data), given
+
+
 def _predict(
     run: Path,
     input: tuple[str, ...],
@@ -180,36 +194,29 @@ def _predict(
     max_bad: float,
     **options: Any,
 ) -> None:
-    from pipelines.config.options import further_inputs
     from pipelines.shards import Shard
 
     shard, merge = options.pop("shard"), options.pop("merge")
     runner, shards, beam_options = (options.pop(name) for name in ("runner", "shards", "beam"))
     context = click.get_current_context()
-    if input and data:
-        raise click.UsageError(f"INPUT {input[0]!r} and --data {data[0]!r} say the same: give one of them.", context)
-    options["columns"] = _columns(options["columns"])
-    options["encoding"] = _encoding(options["encoding"])
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    if not input and not data and not further_inputs(given):
-        raise click.UsageError("Missing argument 'INPUT...', or --data INPUT.", context)
+    inputs, given = asked_of_prediction({"input": input, "data": data, **options}, context)
     output = None if output == Path("-") else output
     part = None if shard is None else Shard.parse(shard)
     if part is None and merge:
         raise click.UsageError("--merge is for a prediction in parts: give --shard too.", context)
-    if part is not None and (output is None or "-" in (*input, *data)):
+    if part is not None and (output is None or "-" in inputs):
         raise click.UsageError("--shard takes an --output, of which it is a part, and no standard input.", context)
     if runner is None and (shards or beam_options):
         raise click.UsageError(f"{'--shards' if shards else '--beam'} is for --runner beam: add that.", context)
     if runner is not None:
-        if output is None or part is not None or "-" in (*input, *data):
+        if output is None or part is not None or "-" in inputs:
             raise click.UsageError("--runner beam takes an --output, no --shard and no standard input.", context)
-        about = {"run_dir": run, "inputs": list(input or data), "output": output, "format": format}
+        about = {"run_dir": run, "inputs": inputs, "output": output, "format": format}
         predict_by_beam({**about, "options": given, "max_bad": max_bad}, shards or 16, beam_options)
         return
     from pipelines.prediction import predict
 
-    counts = predict(run, list(input or data), output=output, format=format, options=given, max_bad=max_bad, shard=part)
+    counts = predict(run, inputs, output=output, format=format, options=given, max_bad=max_bad, shard=part)
     if part is not None and output is not None:
         say_part(part, output, counts.records, together=merge)
         return

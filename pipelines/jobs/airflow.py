@@ -1,7 +1,9 @@
 """Airflow: a job as the text of a DAG. Airflow itself runs it, and shows its states and logs."""
 
+import re
+
 from pipelines.errors import ConfigError
-from pipelines.jobs.spec import Job, shard_words, shell
+from pipelines.jobs.spec import Job, go_there, shard_words, shell
 
 FILE = "dag.py"
 
@@ -14,7 +16,9 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
 COMMAND = r"""
+(
 {script}
+)
 code=$?
 # 75: stopped by a signal, its state saved. Above 128: killed. These are tried again, what is left is told to `check`.
 if [ $code -eq 75 ] || [ $code -gt 128 ]; then exit $code; fi
@@ -67,8 +71,8 @@ _SHARDS = """BashOperator.partial(
 def check(job: Job) -> None:
     """Raise ConfigError where this cannot be a DAG."""
     settings = job.settings
-    for name, asked in (("image", settings.image), ("mount", settings.mount), ("memory", settings.memory)):
-        if asked:
+    for name in ("image", "mount", "memory", "cpus"):
+        if getattr(settings, name):
             raise ConfigError(f"--{name}: a task of this DAG has what its Airflow worker has; leave it out.")
     if job.shards and settings.cron:
         raise ConfigError(f"--cron {settings.cron}: parts that are there are not predicted again; leave it out.")
@@ -79,10 +83,11 @@ def check(job: Job) -> None:
 def render(job: Job) -> str:
     """The DAG's file."""
     settings = job.settings
+    environment = {name: _literal(text) for name, text in settings.environment.items()}
     secrets = {name: f"{{{{ var.value.get({where!r}) }}}}" for name, where in settings.secrets.items()}
     told = {
         "task": job.words[0],
-        "env": repr({**settings.environment, **secrets}),
+        "env": repr({**environment, **secrets}),
         "retries": settings.retries,
         "timeout": f"datetime.timedelta(minutes={settings.minutes})" if settings.minutes else None,
         "shards": job.shards,
@@ -97,7 +102,12 @@ def render(job: Job) -> str:
 def _script(job: Job) -> str:
     settings = job.settings
     by = ("launch", "--workers", str(settings.all_workers)) if settings.all_workers > 1 else ()
-    words = [word + _EACH_TIME if settings.cron and word == job.output else word for word in job.words]
-    last = shard_words(job, "$SHARD") if job.shards else shell([*job.program, *by, *words])
-    lines = [f"cd {shell([str(job.directory)])}", *settings.setup, last]
-    return "\n".join(lines).replace('"""', "'''")
+    each = _EACH_TIME if settings.cron else ""
+    words = [_literal(word) + (each if word == job.output else "") for word in (*job.program, *by, *job.words)]
+    last = _literal(shard_words(job, "$SHARD")) if job.shards else shell(words)
+    return "\n".join([*map(_literal, (go_there(job), *settings.setup)), last])
+
+
+def _literal(text: str) -> str:
+    """Airflow takes the script and the variables for templates, and Python would end the script at three quotes."""
+    return re.sub(r'\{(?=[{%#])|"(?="")', r"{% raw %}\g<0>{% endraw %}", text)

@@ -1,11 +1,12 @@
 """Kubernetes: a job as an Indexed Job, or a JobSet, with the run file in a ConfigMap; and what kubectl says.
 
-Exit 75 and a node that goes away start a pod again and count as nothing; what cannot be better the second time fails
-the job at once; anything else, as a kill for memory, counts among the retries.
+Exit 75 and a node that goes away start a pod again and count as nothing; an error of the run, which would come again,
+fails the job at once; anything else, as a kill for memory, counts among the retries.
 """
 
 import json
 import posixpath
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -18,7 +19,7 @@ from pipelines.errors import ConfigError
 from pipelines.jobs.spec import IN_CONTAINER, Job, shard_words, shell
 
 FILE = "job.yaml"
-_FINAL = [2, 3, 4, 5, 78]
+_FINAL = [1, 2, 3, 4, 5, 78]
 """Exit codes of a run that would end in the same way again."""
 _AGAIN = [75]
 _PORT = 2222
@@ -26,6 +27,8 @@ _MAIN = "sixfold"
 _GROUP = "workers"
 """Of a JobSet: its one replicated job."""
 _BUCKETS = "gcsfuse.csi.storage.gke.io"
+_LABEL = "app.kubernetes.io/instance"
+"""On all that belongs to a job: its name."""
 
 
 def check(job: Job) -> None:
@@ -33,6 +36,8 @@ def check(job: Job) -> None:
     settings = job.settings
     if settings.image is None:
         raise ConfigError("--image: a pod is made from an image; name one that has sixfold (see Dockerfile).")
+    if settings.name is not None and settings.name[0].isdigit():
+        raise ConfigError(f"--name {settings.name}: on Kubernetes it begins with a letter, as it is a host name too.")
     for name, where in settings.secrets.items():
         if where.count("/") != 1 or where.startswith("/") or where.endswith("/"):
             raise ConfigError(f"--secret {name}={where}: on Kubernetes it is SECRET/KEY, as in hub/token.")
@@ -67,7 +72,7 @@ def _about(job: Job, version: str, kind: str, name: str | None = None) -> dict[s
     metadata: dict[str, Any] = {"name": name or job.name}
     if job.settings.namespace:
         metadata["namespace"] = job.settings.namespace
-    metadata["labels"] = {"app.kubernetes.io/name": "sixfold", "app.kubernetes.io/instance": job.name}
+    metadata["labels"] = {"app.kubernetes.io/name": "sixfold", _LABEL: job.name}
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
@@ -85,6 +90,7 @@ def _service(job: Job) -> dict[str, Any]:
 def _indexed_job(job: Job) -> dict[str, Any]:
     settings = job.settings
     together = settings.kind == "jobset"
+    again = "FailJob" if together else "Ignore"
     return {
         "completionMode": "Indexed",
         "completions": job.shards or settings.all_workers,
@@ -95,8 +101,8 @@ def _indexed_job(job: Job) -> dict[str, Any]:
         "podFailurePolicy": {
             "rules": [
                 {"action": "FailJob", "onExitCodes": _codes(_FINAL)},
-                {"action": "Ignore", "onExitCodes": _codes(_AGAIN)},
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": again, "onExitCodes": _codes(_AGAIN)},
+                {"action": again, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
         "template": {"metadata": _pod_metadata(job), "spec": _pod(job)},
@@ -108,8 +114,14 @@ def _codes(values: list[int]) -> dict[str, Any]:
 
 
 def _job_set(job: Job) -> dict[str, Any]:
-    """A worker that is lost for another reason than 75 fails its job, and with it all are started again."""
-    rules = [{"name": "final", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
+    """A worker that ends before its time fails its job, and with it all are started again, unless it was an error. By
+    which rule of the job's that was, says the end of the message."""
+    policy = {"onJobFailureReasons": ["PodFailurePolicy"]}
+    others = {"onJobFailureMessagePatterns": ["rule at index [12]$"]}
+    rules = [
+        {"name": "again", "action": "RestartJobSetAndIgnoreMaxRestarts", **policy, **others},
+        {"name": "final", "action": "FailJobSet", **policy},
+    ]
     spec = {
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
         # Blocking: a new worker must not find the run folder in use by an old one.
@@ -120,7 +132,7 @@ def _job_set(job: Job) -> dict[str, Any]:
 
 
 def _pod_metadata(job: Job) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"labels": {"app.kubernetes.io/instance": job.name}}
+    metadata: dict[str, Any] = {"labels": {_LABEL: job.name}}
     if any(source.startswith("gs://") for source, _, _ in job.settings.mounts):
         metadata["annotations"] = {"gke-gcsfuse/volumes": "true"}
     return metadata
@@ -149,14 +161,20 @@ def _command(job: Job) -> dict[str, Any]:
     by = ("launch", "--by", "kubernetes") if settings.all_workers > 1 else ()
     words = [*job.program, *by, *job.words]
     if not job.shards and not settings.setup:
-        return {"command": words}
+        return {"command": [_literal(word) for word in words]}
     last = shard_words(job, "$JOB_COMPLETION_INDEX") if job.shards else shell(words)
     # exec: the signals are for what computes.
-    return {"command": ["bash", "-euc", "\n".join([*settings.setup, f"exec {last}"])]}
+    return {"command": ["bash", "-euc", _literal("\n".join([*settings.setup, f"exec {last}"]))]}
+
+
+def _literal(text: str) -> str:
+    """Kubernetes itself would put a variable's value for $(NAME)."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
 
 
 def _variables(job: Job) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [{"name": name, "value": text} for name, text in job.settings.environment.items()]
+    environment = job.settings.environment
+    found: list[dict[str, Any]] = [{"name": name, "value": _literal(text)} for name, text in environment.items()]
     for name, where in job.settings.secrets.items():
         secret, _, key = where.partition("/")
         found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
@@ -260,13 +278,16 @@ def state_of(status: dict[str, Any]) -> str:
 def log_command(job: str, follow: bool) -> list[str]:
     """What prints the logs of its pods."""
     *namespace, _, name = job.split("/")
-    words = ["kubectl", "logs", f"--selector=app.kubernetes.io/instance={name}", "--prefix", "--tail=-1"]
-    return [*words, *(["--follow"] if follow else []), *(f"--namespace={one}" for one in namespace)]
+    words = ["kubectl", "logs", f"--selector={_LABEL}={name}", "--prefix", "--tail=-1"]
+    # Without that number it follows no more than five pods.
+    more = ["--follow", "--max-log-requests=1000"] if follow else []
+    return [*words, *more, *(f"--namespace={one}" for one in namespace)]
 
 
 def cancel(job: str) -> None:
-    """Delete it; its pods get SIGTERM, and save."""
-    _asked(["delete", *_target(job), "--wait=false"])
+    """Delete it, with its run file and its service; its pods get SIGTERM, and save."""
+    kind, name, *namespace = _target(job)
+    _asked(["delete", f"{kind},service,configmap", f"--selector={_LABEL}={name}", *namespace, "--wait=false"])
 
 
 def _asked(words: list[str]) -> str:

@@ -53,6 +53,13 @@ def home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "sixfold" / "jobs"
 
 
+def check() -> None:
+    """Raise ConfigError where what is submitted could not be remembered."""
+    place = next(folder for folder in (home(), *home().absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ConfigError(f"{home()} cannot be written, where jobs are remembered: name another with SIXFOLD_JOBS.")
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """In here nobody else changes an entry."""
@@ -116,7 +123,8 @@ def find(text: str) -> Entry:
     ]
     if not found:
         raise ConfigError(f"there is no job {text}: `sixfold jobs` lists those that were submitted from here.")
-    if len({one.id for one in found}) > 1 and found[-1].id != text:
+    # Of several in one folder, as it was cancelled and submitted again, the last.
+    if len({one.output for one in found}) > 1 and found[-1].id != text:
         numbers = ", ".join(one.id for one in found)
         raise ConfigError(f"{text} is the name of several jobs ({numbers}): name one by its number.")
     return found[-1]

@@ -19,6 +19,8 @@ def check(job: Job) -> None:
             raise ConfigError(
                 f"--{name}: the queue of this machine has no containers and sets no limits; leave it out."
             )
+    if settings.at_once not in (None, 1):
+        raise ConfigError(f"--at-once {settings.at_once}: here one shard is predicted after another; leave it out.")
     if settings.nodes > 1:
         raise ConfigError(f"--nodes {settings.nodes}: this is one machine; use --workers for several processes on it.")
 

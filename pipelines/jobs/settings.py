@@ -9,8 +9,18 @@ from pydantic import AfterValidator, Field, model_validator
 from pipelines.config import Settings
 
 TARGETS = ("local", "slurm", "kubernetes", "airflow")
+_FOR_ONE = {
+    **dict.fromkeys(("partition", "account", "sbatch"), "slurm"),
+    **dict.fromkeys(("namespace", "kind"), "kubernetes"),
+    "cron": "airflow",
+}
+"""Settings that one target alone has."""
 _MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440}
-_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY")
+_LONGEST_MINUTES = 366 * 1440
+_SECRET = re.compile(r"TOKEN(?!I)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|_(KEY|PASS|PWD|PAT)$")
+"""In names of variables; but TOKENIZERS_PARALLELISM is none."""
+_ACCOUNT = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+"""A name and a password in an address."""
 
 
 def job_setting(default: Any, help: str, **constraints: Any) -> Any:
@@ -28,15 +38,15 @@ def minutes(text: str) -> int:
 
 def _check_time(value: str) -> str:
     try:
-        if minutes(value) > 0:
+        if 0 < minutes(value) <= _LONGEST_MINUTES:
             return value
     except (ValueError, KeyError):
         pass
-    raise ValueError("write minutes, hours or days, as in 90m, 2h or 1d12h")
+    raise ValueError("write minutes, hours or days, as in 90m, 2h or 1d12h, at most a year")
 
 
 def _check_memory(value: str) -> str:
-    if re.fullmatch(r"[1-9][0-9]*[MGT]", value):
+    if re.fullmatch(r"[1-9][0-9]{0,6}[MGT]", value):
         return value
     raise ValueError("write a whole number with M, G or T (of 1024), as in 16G")
 
@@ -59,11 +69,34 @@ def _pairs(values: Sequence[str], what: str, example: str) -> dict[str, str]:
 def _check_environment(values: tuple[str, ...]) -> tuple[str, ...]:
     pairs = _pairs(values, "takes NAME=VALUE", "OMP_NUM_THREADS=4")
     for name, value in pairs.items():
-        if _SECRET.search(name.upper()):
-            raise ValueError(f"{name} would stand in a text that is kept: name where it is found with --secret")
-        if "\n" in value:
-            raise ValueError(f"{name} holds more than one line")
+        _check_open(name, value)
+        if not value.isprintable():
+            raise ValueError(f"{name} holds more than one line, or what is no text")
     return values
+
+
+def _check_open(name: str, value: str) -> None:
+    """What stands in a text that is kept is no secret."""
+    if _SECRET.search(name.upper()) or _ACCOUNT.search(value):
+        raise ValueError(f"{name} would stand in a text that is kept: name where it is found with --secret")
+
+
+def _check_lines(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        for name, text in re.findall(r"(?=\b(\w+)=(\S*))", value):
+            if not text.startswith(("$", '"$')):
+                _check_open(name, text)
+    return values
+
+
+def _check_option(value: str) -> str:
+    if value.isprintable():
+        return value
+    raise ValueError("takes one line")
+
+
+def _check_options(values: tuple[str, ...]) -> tuple[str, ...]:
+    return _check_lines(tuple(map(_check_option, values)))
 
 
 def _check_secrets(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,12 +156,14 @@ class JobSettings(Settings):
         "What a container sees under a path, as in pvc:runs=/runs, gs://bucket=/data:ro or /home/me=/home/me; may be "
         "given several times.",
     )
-    setup: Texts = job_setting(
+    setup: Annotated[Texts, AfterValidator(_check_lines)] = job_setting(
         (), "A line of shell before the command, as 'module load cuda'; may be given several times."
     )
-    partition: str | None = job_setting(None, "Of Slurm: the partition.")
-    account: str | None = job_setting(None, "Of Slurm: the account.")
-    sbatch: Texts = job_setting((), "Of Slurm: a further option of sbatch, as --sbatch=--constraint=a100; repeatable.")
+    partition: Annotated[str, AfterValidator(_check_option)] | None = job_setting(None, "Of Slurm: the partition.")
+    account: Annotated[str, AfterValidator(_check_option)] | None = job_setting(None, "Of Slurm: the account.")
+    sbatch: Annotated[Texts, AfterValidator(_check_options)] = job_setting(
+        (), "Of Slurm: a further option of sbatch, as --sbatch=--constraint=a100; repeatable."
+    )
     namespace: str | None = job_setting(None, "Of Kubernetes: the namespace.")
     kind: Literal["job", "jobset"] = job_setting(
         "job", "Of Kubernetes: an Indexed Job, or a JobSet, whose workers are restarted together."
@@ -167,8 +202,8 @@ class JobSettings(Settings):
             raise ValueError(f"workers {self.all_workers} cannot be shared evenly by nodes {self.nodes}")
         if self.minutes is not None and self.minutes * 60 <= self.grace:
             raise ValueError(f"grace {self.grace} seconds leave nothing of time {self.time}: give it more time")
-        for names, target in ((("partition", "account", "sbatch"), "slurm"), (("namespace",), "kubernetes")):
-            for name in names:
-                if getattr(self, name) and self.to not in (None, target):
-                    raise ValueError(f"{name} is for {target}, and to is {self.to}: drop one of the two")
+        for name, target in _FOR_ONE.items():
+            given = getattr(self, name) != type(self).model_fields[name].default
+            if given and self.to not in (None, target):
+                raise ValueError(f"{name} is for {target}, and to is {self.to}: drop one of the two")
         return self

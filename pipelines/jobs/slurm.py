@@ -19,9 +19,19 @@ _STATES = {
     "COMPLETED": "finished",
     "CANCELLED": "cancelled",
     "PREEMPTED": "queued",
+    "REQUEUE_HOLD": "queued (held)",
+    "SPECIAL_EXIT": "queued (held)",
+    "RESV_DEL_HOLD": "queued (held)",
+    "RESIZING": "running",
+    "SIGNALING": "running",
+    "STAGE_OUT": "running",
+    "STOPPED": "running (stopped)",
+    "SUSPENDED": "running (suspended)",
 }
+_EACH = """trap : TERM; "$@"; code=$?; [ $code -eq 0 ] || [ $code -eq 75 ] || echo $code >>"$ERRORS"; exit $code"""
+"""Around each of several workers. What srun gives is their largest exit code: 75 would hide a worker's own error."""
 
-_END = """code=$?
+_END = """code=$?{own}
 # 75: stopped by a signal or a lost worker, its state saved. Above 128: killed. Nothing else is better the second time.
 if [ $code -eq 75 ] || [ $code -gt 128 ]; then
     state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --states all --format %T)
@@ -40,6 +50,8 @@ exit $code
 def check(job: Job) -> None:
     """Raise ConfigError where this cannot be a job of Slurm's."""
     check_secret_files(job)
+    if "\\" in str(job.folder):
+        raise ConfigError(f"{job.folder}: Slurm takes no backslash in the name of a log; choose another folder.")
     mounts = job.settings.mounts
     if mounts and job.settings.image is None:
         raise ConfigError(f"--mount {job.settings.mount[0]}: without --image the job sees what this machine does.")
@@ -80,16 +92,20 @@ def render(job: Job) -> str:
         for name, value in asked.items()
         if value is not None
     ]
+    several = settings.all_workers > 1
+    errors = f'export ERRORS={shlex.quote(str(job.log))}/"$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}.errors"'
     lines = [
         "#!/bin/bash",
         f"# {job.name}: written by sixfold submit. Submit it again with: sbatch {shlex.quote(str(job.folder / FILE))}",
         *(f"#SBATCH {option}" for option in (*options, *settings.sbatch)),
         "",
         *preamble(job),
+        *([errors] if several else []),
         "trap : TERM    # the step has the signal too, and saves; this shell is still to ask for the next attempt",
         f"{_step(job)} {_command(job)}",
     ]
-    return "\n".join(lines) + "\n" + _END.format(retries=settings.retries)
+    own = '\n[ ! -s "$ERRORS" ] || code=$(sort -n "$ERRORS" | head -n 1)' if several else ""
+    return "\n".join(lines) + "\n" + _END.format(retries=settings.retries, own=own)
 
 
 def _array(job: Job) -> str | None:
@@ -107,15 +123,18 @@ def _step(job: Job) -> str:
 def _command(job: Job) -> str:
     if job.shards:
         return _contained(job) + shard_words(job, "$SLURM_ARRAY_TASK_ID")
-    by = ("launch", "--by", "slurm") if job.settings.all_workers > 1 else ()
-    return _contained(job) + shell([*job.program, *by, *job.words])
+    if job.settings.all_workers == 1:
+        return _contained(job) + shell(job.command)
+    own = _contained(job) + shell([*job.program, "launch", "--by", "slurm", *job.words])
+    return f"bash -c {shlex.quote(_EACH)} worker {own}"
 
 
 def _contained(job: Job) -> str:
     if job.settings.image is None:
         return ""
     binds = [f"{source}:{path}{':ro' if fixed else ''}" for source, path, fixed in job.settings.mounts]
-    binds += [f"{job.directory}:{job.directory}"]
+    folders = [job.directory, *([] if job.folder.is_relative_to(job.directory) else [job.folder.parent])]
+    binds += [f"{folder}:{folder}" for folder in folders]
     words = ["apptainer", "exec", *(["--nv"] if job.settings.gpus else []), "--pwd", str(job.directory)]
     words += [word for bind in binds for word in ("--bind", bind)]
     return shell([*words, job.settings.image]) + " "
@@ -162,6 +181,8 @@ def _state(number: str) -> str | None:
             if state == "failed":
                 code = about.get("ExitCode", "").partition(":")[0]
                 state = f"failed ({about['JobState'].lower()}, exit {code})"
+            if state == "queued" and about.get("Reason", "None") != "None":
+                state = f"queued ({about['Reason']})"
             if state == "running" and about.get("Restarts", "0") != "0":
                 state = f"running (attempt {int(about['Restarts']) + 1})"
             found[state] = found.get(state, 0) + _members(about.get("ArrayTaskId", ""))

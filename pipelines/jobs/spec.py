@@ -58,6 +58,8 @@ def of_run(task: str, config: RunConfig, settings: JobSettings) -> Job:
     Raises:
         ConfigError: what was asked for cannot be a job.
     """
+    if settings.at_once is not None:
+        raise ConfigError(f"--at-once {settings.at_once}: a run has no shards; leave it out.")
     if config.overwrite:
         raise ConfigError(
             "--overwrite would begin anew at each restart: remove the old folder, or choose another with --run-dir."
@@ -72,8 +74,8 @@ def of_run(task: str, config: RunConfig, settings: JobSettings) -> Job:
     words = ["run", task, "--config", file, "--run-dir", str(run_dir)]
     if settings.gpus and config.require is None and config.device in ("auto", "gpu"):
         words += ["--require", f"gpu:{settings.gpus}"]
-    return Job(
-        settings, _name(settings, run_dir), tuple(words), program(settings), str(run_dir), folder, Path.cwd(), text
+    return _readable(
+        Job(settings, _name(settings, run_dir), tuple(words), program(settings), str(run_dir), folder, Path.cwd(), text)
     )
 
 
@@ -81,16 +83,12 @@ def of_prediction(words: Sequence[str], output: Path, shards: int, settings: Job
     """The job of predicting in shards, each of which is a word `--shard i/n` behind these."""
     if settings.all_workers > 1:
         raise ConfigError(f"--workers {settings.all_workers}: predicting has shards instead; leave it out.")
+    if settings.to != "kubernetes" and output.is_dir():
+        raise ConfigError(f"--output {output} is a folder: name the file that the records are merged into.")
     folder = _job_folder(output, settings)
-    return Job(
-        settings,
-        _name(settings, output),
-        ("predict", *words, "--output", str(output)),
-        program(settings),
-        str(output),
-        folder,
-        Path.cwd(),
-        shards=shards,
+    told = ("predict", *words, "--output", str(output))
+    return _readable(
+        Job(settings, _name(settings, output), told, program(settings), str(output), folder, Path.cwd(), shards=shards)
     )
 
 
@@ -112,10 +110,15 @@ def shard_words(job: Job, index: str) -> str:
     return f'{shell(job.command)} --merge --shard "{index}/{job.shards}"'
 
 
+def go_there(job: Job) -> str:
+    """A line of shell: to the folder where relative paths begin, or no further."""
+    return f"cd {shlex.quote(str(job.directory))} || exit 2"
+
+
 def preamble(job: Job) -> list[str]:
     """Lines of shell before the command: folder, environment, secrets from their files, what was asked for."""
     settings = job.settings
-    lines = [f"cd {shlex.quote(str(job.directory))}"]
+    lines = [go_there(job)]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment.items()]
     for name, file in settings.secrets.items():
         lines += [f'{name}="$(cat {shlex.quote(file)})" || exit 2', f"export {name}"]
@@ -137,14 +140,34 @@ def _new_folder(task: str, config: RunConfig, settings: JobSettings) -> Path:
 
 def _job_folder(output: Path, settings: JobSettings) -> Path:
     """Beside what comes out; for a pod, which has other paths, in the current folder."""
-    place = Path("jobs") / output.name if settings.to == "kubernetes" else output
-    return Path(os.path.abspath(place.with_name(f"{place.name}.job")))
+    name = _last_part(output)
+    place = Path("jobs").absolute() if settings.to == "kubernetes" else Path(os.path.abspath(output)).parent
+    return place / f"{name}.job"
+
+
+def _last_part(output: Path) -> str:
+    """Also of `.`"""
+    if name := Path(os.path.abspath(output)).name:
+        return name
+    raise ConfigError(f"{output} is no place for what comes out of a job: name a folder in it.")
+
+
+def _readable(job: Job) -> Job:
+    """The job, whose texts can be written and read, line by line.
+
+    Raises:
+        ConfigError: a path breaks them.
+    """
+    for text in (*job.words, str(job.directory)):
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+            raise ConfigError(f"{text!r} holds a line break or what is no text: a job needs paths without these.")
+    return job
 
 
 def _name(settings: JobSettings, output: Path) -> str:
     if settings.name is not None:
         return settings.name
-    plain = re.sub(r"[^a-z0-9]+", "-", output.name.lower()).strip("-")
+    plain = re.sub(r"[^a-z0-9]+", "-", _last_part(output).lower()).strip("-")
     return f"sixfold-{plain}"[:40].rstrip("-")
 
 

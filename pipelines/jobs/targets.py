@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SixfoldError
 from pipelines.jobs import airflow, kubernetes, ledger, local, slurm
 from pipelines.jobs.spec import Job
 from pipelines.runs import Run
 from pipelines.state import write_bytes
+
+_ENDED = re.compile(r"finished|cancelled|failed( \(.*\))?", re.DOTALL)
+"""States that stay."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def submit(job: Job, text: str) -> str:
     assert job.settings.to is not None
     client = TARGETS[job.settings.to].client
     assert client is not None
+    ledger.check()
     fresh = not job.folder.exists()
     write(job, text)
     try:
@@ -108,7 +112,13 @@ def submit(job: Job, text: str) -> str:
             shutil.rmtree(job.folder, ignore_errors=True)
         raise
     if job.settings.to != "local":  # whose queue is the ledger itself
-        ledger.add(ledger.Entry.of(job, number))
+        try:
+            ledger.add(ledger.Entry.of(job, number))
+        except OSError as error:
+            raise SixfoldError(
+                f"{number} is submitted, but could not be remembered in {ledger.home()} ({error.strerror}): ask "
+                f"{job.settings.to} itself how it goes."
+            ) from error
     return number
 
 
@@ -127,7 +137,7 @@ def states() -> list[tuple[ledger.Entry, str]]:
     entries = [ledger.entry_of(one) for one in every]
     told = [(entry, found.get(entry.id) or _by_its_output(entry)) for entry in entries]
     for one, (entry, state) in zip(every, told, strict=True):
-        if "ended" not in one and re.fullmatch(r"finished|cancelled|failed( \(.*\))?", state):
+        if "ended" not in one and _ENDED.fullmatch(state):
             ledger.change(entry.id, lambda now, state=state: {**now, "ended": state})  # type: ignore[misc]
     return told
 
@@ -137,6 +147,20 @@ def client_of(entry: ledger.Entry) -> Client:
     client = TARGETS[entry.target].client
     assert client is not None
     return client
+
+
+def cancel(entry: ledger.Entry) -> None:
+    """Ask for a job's end.
+
+    Raises:
+        ConfigError: it has ended already.
+    """
+    state = {one.id: state for one, state in states()}[entry.id]
+    if _ENDED.fullmatch(state):
+        raise ConfigError(f"{entry.id} has ended already: {state}.")
+    client_of(entry).cancel(entry.id)
+    if entry.target == "kubernetes":  # of what is deleted nobody can say any more how it ended
+        ledger.change(entry.id, lambda now: {**now, "ended": "cancelled"})
 
 
 def log_command(entry: ledger.Entry, *, follow: bool) -> list[str]:

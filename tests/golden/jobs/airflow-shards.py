@@ -7,8 +7,10 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
 COMMAND = r"""
-cd /home/me/project
+(
+cd /home/me/project || exit 2
 /opt/sixfold/bin/sixfold predict runs/f --data 'many images.csv' --output r.jsonl --merge --shard "$SHARD/4"
+)
 code=$?
 # 75: stopped by a signal, its state saved. Above 128: killed. These are tried again, what is left is told to `check`.
 if [ $code -eq 75 ] || [ $code -gt 128 ]; then exit $code; fi

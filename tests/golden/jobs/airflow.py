@@ -7,8 +7,10 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
 COMMAND = r"""
-cd /home/me/project
+(
+cd /home/me/project || exit 2
 /opt/sixfold/bin/sixfold run image-classification --config /home/me/project/runs/f.job/run.yaml --run-dir 'runs/f-{{ dag_run.run_after | ts_nodash }}'
+)
 code=$?
 # 75: stopped by a signal, its state saved. Above 128: killed. These are tried again, what is left is told to `check`.
 if [ $code -eq 75 ] || [ $code -gt 128 ]; then exit $code; fi
