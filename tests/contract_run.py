@@ -108,9 +108,9 @@ def plain(task_name: str, backend: str = "tensorflow", **more: Any) -> Any:
         **more,
     }
     known = registry.config_class(task_name).model_fields
+    if "pretrained" in more:  # it has its own depth, and its own dropout, of which JAX draws the same on all devices
+        return load_config(task_name, options={name: options[name] for name in options.keys() - SHALLOW.keys()}).config
     options |= {name: 0.0 for name in ("dropout", "word_dropout") if name in known}
-    if "pretrained" in more:  # which brings its own
-        options = {name: value for name, value in options.items() if name not in SHALLOW}
     return load_config(task_name, options=options).config
 
 

@@ -133,7 +133,7 @@ def test_networks_of_keras_hub_on_two_devices_follow_one(tmp_path: Path) -> None
     pytest.importorskip("jax", reason="the JAX backend is an extra")
     text_presets.saved(tmp_path / "text-sentiment-Bert", "Bert")
     for family in ("T5", "Bart"):
-        translation_presets.preset(tmp_path / f"translation-{family}", family)
+        translation_presets.preset(tmp_path / f"translation-{family}", family, layers=1)
     cases = [one.name for one in tmp_path.iterdir()]
     for count in (1, 2):
         ended([started(tmp_path, count)])

@@ -289,6 +289,7 @@ def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     code, said, seconds = stopped(folder / "run", first, lambda: os.kill(workers_of(first)[1], signal.SIGKILL))
     assert code == 75, said
     assert "[0] stopped, as another worker is gone, after step" in said
+    assert "sixfold launch --workers 2 resume RUN" in said
     assert seconds < BOUND_SECONDS
     return folder, needs
 

@@ -22,8 +22,10 @@ _NO_MATTER = {
     *("monitor", "score_last", "average_epochs", "average_which", "group_by"),
 }
 """Settings that change neither the model nor its batches, nor how many there are."""
-_VARIABLES = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS")
-_VARIABLES += ("TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS")
+_VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS"),
+)
 """Of the environment, which decide on devices, their number and how fast they are."""
 
 
