@@ -172,6 +172,12 @@ class Execution:
         transfer.check_teacher(self.config, self.task_name, self.task)
         self._data = data or self.data
         self.change(**dict(self.task.resolve(self.config, self._data)))
+        devices.check_divisible(self.config, self.runtime.replicas)
+        parts, examples = self.config.accumulate * self.runtime.replicas, len(self._data.splits["train"])
+        largest = -(-examples // parts) * parts
+        if self.config.batch_size > largest:
+            self.console.say(f"batch size: {largest}, as there are {examples:,} {self.task.unit}s to train on")
+            self.change(batch_size=largest)
 
     def read_data(self) -> None:
         """Read the data; write run.yaml with all that it decides."""
@@ -179,13 +185,6 @@ class Execution:
         data = self.data
         if self.config.pretrain_on is not None:
             _ = self.unlabelled  # what is wrong with it is said before anything is computed
-        parts = self.config.accumulate * self.runtime.replicas
-        largest = -(-len(data.splits["train"]) // parts) * parts
-        if self.config.batch_size > largest:
-            self.console.say(
-                f"batch size: {largest}, as there are {len(data.splits['train']):,} {self.task.unit}s to train on"
-            )
-            self.change(batch_size=largest)
         self._write_down(data, FILE)
         counts = ", ".join(f"{name} {len(store):,}" for name, store in data.splits.items())
         self.console.say(f"run: {self.run.path}")

@@ -223,7 +223,8 @@ class Fitting:
         steps, jit = config.steps_per_execution, config.jit
         if stage.is_final and not stage.number and config.pretrain_on is None:
             self.of.change(jit=jit, steps_per_execution=steps)
-        self._say_model(model, f"steps a call: {steps}, XLA {jit}")
+        shared = jit == "on" and config.backend == "tensorflow" and self.of.runtime.shares > 1
+        self._say_model(model, f"steps a call: {steps}, XLA {'off, as several replicas compute' if shared else jit}")
         return config
 
     def _say_model(self, model: Any, how: str) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, TextIO
 
-from pipelines.children import module, with_our_code
-from pipelines.errors import Preempted
+from pipelines.children import how_it_ended, module, with_our_code
+from pipelines.errors import ConfigError, Preempted
 from pipelines.interrupts import SIGNALS
 from pipelines.workers import VARIABLE
 
@@ -33,17 +33,26 @@ def launch(count: int, words: Sequence[str]) -> int:
         signal or the death of one.
     """
     failed: float | None = None
-    workers, measures = list[subprocess.Popen[str]](), list(_MEASURES)
-    with _passed_on(workers), _started(workers, count, words):
-        while any(worker.poll() is None for worker in workers):
-            if any(worker.returncode for worker in workers):
+    workers, measures, codes = list[subprocess.Popen[str]](), list(_MEASURES), dict[int, int]()
+    unheard = threading.Event()
+    with _passed_on(workers), _started(workers, count, words, unheard):
+        while len(codes) < count:
+            for rank, worker in enumerate(workers):
+                if rank not in codes and (code := worker.poll()) is not None:
+                    codes[rank] = code
+                    if code < 0 and measures:  # not by the last of them
+                        _say(rank, f"is gone: {how_it_ended(code, '')}", sys.stderr)
+            if unheard.is_set():
+                unheard.clear()
+                _send(workers, signal.SIGTERM)
+            if any(codes.values()):
                 failed = failed or time.monotonic()
                 if measures and time.monotonic() - failed > measures[0][0]:
                     _send(workers, measures.pop(0)[1])
             time.sleep(_POLL_SECONDS)
-    codes = [worker.returncode for worker in workers if worker.returncode]
-    own = [code for code in codes if code > 0 and code != Preempted.exit_code]
-    return own[0] if own else Preempted.exit_code if codes else 0
+    bad = [code for code in codes.values() if code]  # in the order in which they ended
+    own = [code for code in bad if code > 0 and code != Preempted.exit_code]
+    return own[0] if own else Preempted.exit_code if bad else 0
 
 
 def stop_with_the_launcher() -> None:
@@ -60,18 +69,17 @@ def _outlive() -> None:
 
 
 @contextmanager
-def _started(workers: list[subprocess.Popen[str]], count: int, words: Sequence[str]) -> Iterator[None]:
+def _started(
+    workers: list[subprocess.Popen[str]], count: int, words: Sequence[str], unheard: threading.Event
+) -> Iterator[None]:
     """In here the processes run, each in a session of its own, so that a terminal's Ctrl-C reaches them once; behind it
-    none is left."""
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
-    listeners = []
+    none is left. Where nobody reads any more what they say, that is set."""
+    listeners = list[threading.Thread]()
     try:
-        for rank in range(count):
-            told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            worker = _start(words, told)
-            workers.append(worker)
+        _start_all(workers, count, words)
+        for rank, worker in enumerate(workers):
             for source, target in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr)):
-                listener = threading.Thread(target=_repeat, args=(rank, source, target), daemon=True)
+                listener = threading.Thread(target=_repeat, args=(rank, source, target, unheard), daemon=True)
                 listener.start()
                 listeners.append(listener)
         yield
@@ -81,6 +89,20 @@ def _started(workers: list[subprocess.Popen[str]], count: int, words: Sequence[s
             worker.wait()
         for listener in listeners:
             listener.join(timeout=1)
+        if not any(listener.is_alive() for listener in listeners):  # else a child of a worker's has its pipe
+            for worker in workers:
+                with worker:
+                    pass  # its pipes are closed
+
+
+def _start_all(workers: list[subprocess.Popen[str]], count: int, words: Sequence[str]) -> None:
+    try:
+        addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+        for rank in range(count):
+            told = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+            workers.append(_start(words, told))
+    except OSError as error:
+        raise ConfigError(f"workers: {count} cannot be started here ({error.strerror}): take fewer.") from error
 
 
 def _start(words: Sequence[str], told: dict[str, Any]) -> subprocess.Popen[str]:
@@ -105,11 +127,21 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _repeat(rank: int, source: IO[str], target: TextIO) -> None:
-    """Each line of a worker, with its number."""
+def _repeat(rank: int, source: IO[str], target: TextIO, unheard: threading.Event) -> None:
+    """Each line of a worker, with its number. Those that nobody reads are taken too, as it would wait for that."""
     for line in source:
+        if not _say(rank, line.rstrip("\n"), target):
+            unheard.set()
+
+
+def _say(rank: int, line: str, target: TextIO) -> bool:
+    """Whether it could be said."""
+    try:
         with _LINES:
-            print(f"[{rank}] {line}", end="", file=target, flush=True)
+            print(f"[{rank}] {line}", file=target, flush=True)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -5,6 +5,7 @@ All of them train; the chief alone keeps the run folder, and does what comes aft
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ class Workers:
     count: int = 1
     add: Callable[[np.ndarray], np.ndarray] = lambda numbers: numbers
     """int32 [n] of each worker -> their sum int32 [n], on every worker."""
-    coordinator: str = ""
-    """host:port of the chief."""
+    addresses: tuple[str, ...] = ()
+    """host:port of each, the chief's first."""
 
     @property
     def is_chief(self) -> bool:
@@ -96,7 +97,9 @@ def cluster() -> Cluster | None:
         known = {kind: range(len(members.get(kind, []))) for kind in ("chief", "worker")}
         if members.keys() - known.keys() or len(known["chief"]) > 1 or index not in known[kind]:
             raise ValueError
-        if not all(isinstance(one, str) and ":" in one for hosts in members.values() for one in hosts):
+        addresses = [one for hosts in members.values() for one in hosts]
+        split = [one.rpartition(":") for one in addresses]
+        if len({*addresses}) < len(addresses) or not all(host and 0 < int(port) < 2**16 for host, _, port in split):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
@@ -117,4 +120,18 @@ def place() -> Workers:
         return ALONE
     chiefs, workers = (found.members.get(kind, []) for kind in ("chief", "worker"))
     rank = found.index + len(chiefs) * (found.kind == "worker")
-    return Workers(rank, len(chiefs) + len(workers), coordinator=[*chiefs, *workers][0])
+    return Workers(rank, len(chiefs) + len(workers), addresses=(*chiefs, *workers))
+
+
+def check_port(address: str) -> None:
+    """Whether this process can listen there: neither library says it well, and JAX crashes.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        socket.create_server(("", int(address.rpartition(":")[2]))).close()
+    except OSError as error:
+        raise ConfigError(
+            f"{VARIABLE}: this worker cannot listen at the port of its address {address} ({error}): name a free one."
+        ) from error

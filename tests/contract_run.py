@@ -5,7 +5,8 @@ logical CPUs, losses into FOLDER/TASK-DEVICES.json
 python contract_run.py workers TASKS FOLDER BACKEND   the same as one of the workers that TF_CONFIG names, or alone,
 into FOLDER/TASK-RANK-of-COUNT.json
 python contract_run.py parallel FOLDER DEVICES        the same of two transformers on JAX, each computed by so many
-devices, tables split over all, alone or as one of the workers, into FOLDER/TASK-DEVICES-RANK-of-COUNT.json
+devices, tables split over all, alone or as one of the workers, into FOLDER/TASK-DEVICES-RANK-of-COUNT.json; or of the
+KerasHub presets that lie in FOLDER, each in a folder TASK-FAMILY, whose name is then that of the file
 python contract_run.py run TASK FOLDER                a small run into FOLDER
 python contract_run.py runs TASKS FOLDER BACKEND      small runs of several into FOLDER/TASK
 """
@@ -70,13 +71,15 @@ def parallel(folder: Path, count: int) -> None:
     from pipelines.workers import place
 
     runtime, here = None, place()
-    for task_name, options in PARALLEL.items():
+    presets = {one.name: {"pretrained": str(one)} for one in sorted(folder.iterdir()) if one.is_dir()}
+    for name, options in (presets or PARALLEL).items():
+        task_name = name.rpartition("-")[0] if presets else name
         split = {"model_parallel": count, "shard_tables": True, "accumulate": 2}
-        config = plain(task_name, "jax").model_copy(update={**split, **options})
+        config = plain(task_name, "jax", **split, **options)
         runtime = runtime or devices.start(config, here)
         assert runtime.replicas == here.count
         found = followed(task_name, config, runtime)
-        (folder / f"{task_name}-{count}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
+        (folder / f"{name}-{count}-{here.rank}-of-{here.count}.json").write_text(json.dumps(found))
 
 
 def check_split(steps: Any, count: int) -> None:
@@ -89,7 +92,7 @@ def check_split(steps: Any, count: int) -> None:
     assert all(count * one.addressable_shards[0].data.size == one.size for one in found)
 
 
-def plain(task_name: str, backend: str = "tensorflow") -> Any:
+def plain(task_name: str, backend: str = "tensorflow", **more: Any) -> Any:
     """Its settings: 5 steps an epoch, the last of each partial."""
     from pipelines import registry
     from pipelines.config import load_config
@@ -104,8 +107,11 @@ def plain(task_name: str, backend: str = "tensorflow") -> Any:
         "device": "cpu",
         "epochs": 4,
         "backend": backend,
+        **more,
     }
     known = registry.config_class(task_name).model_fields
+    if "pretrained" in more:  # it has its own depth, and its own dropout, of which JAX draws the same on all devices
+        return load_config(task_name, options={name: options[name] for name in options.keys() - SHALLOW.keys()}).config
     options |= {name: 0.0 for name in ("dropout", "word_dropout") if name in known}
     return load_config(task_name, options=options).config
 

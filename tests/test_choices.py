@@ -223,7 +223,7 @@ def configured(**settings: Any) -> Any:
 
 
 def test_a_choice_is_remembered_by_what_decides_it(
-    bench: type[FakeBench], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    bench: type[FakeBench], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, found = choices.choose("image-classification", configured(), Console(), ALONE)
     assert (config.precision, config.jit, config.batch_size) == ("mixed_bfloat16", None, 4_096)
@@ -247,9 +247,17 @@ def test_a_choice_is_remembered_by_what_decides_it(
         choices.choose("image-classification", configured(**other), Console(), ALONE)
         assert len(bench.asked) > count
         count = len(bench.asked)
-    (tmp_path / "another").mkdir()  # the source has changed
-    choices.choose("image-classification", configured(data=str(tmp_path)), Console(), ALONE)
-    assert len(bench.asked) > count
+    for source in ("data", "pretrain_on"):
+        choices.choose("image-classification", configured(**{source: str(tmp_path)}), Console(), ALONE)
+        count = len(bench.asked)
+        (tmp_path / f"more {source}").mkdir()  # the source has changed
+        choices.choose("image-classification", configured(**{source: str(tmp_path)}), Console(), ALONE)
+        assert len(bench.asked) > count
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS"):  # other devices
+        count = len(bench.asked)
+        monkeypatch.setenv(name, "other")
+        choices.choose("image-classification", configured(), Console(), ALONE)
+        assert len(bench.asked) > count
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"format": 1, "chosen": {"precision": "eval"}}', "\0\0", "[" * 9])
@@ -319,7 +327,7 @@ def test_a_run_with_everything_open(
     """Measured once; the next run remembers, and one from its run.yaml has the same weights, to the bit."""
     keras = pytest.importorskip("keras")
     monkeypatch.setenv("SIXFOLD_CACHE", str(tmp_path / "cache"))
-    small = ["run", "image-classification", "--backbone", "mlp", "--limit", "40", "--epochs", "1"]
+    small = ["run", "image-classification", "--backbone", "mlp", "--limit", "40", "--epochs", "1", "--accumulate", "3"]
     auto = ["--precision", "auto", "--jit", "auto", "--batch-size", "auto"]
     ends, told = {}, {}
     for name, words in (
@@ -338,7 +346,7 @@ def test_a_run_with_everything_open(
     assert "chosen" not in told["repeated"]
     assert ends["measured"] == ends["remembered"] == ends["repeated"]
     config = load_config("image-classification", file=tmp_path / "measured" / "run.yaml").config
-    assert config.batch_size == 2  # of 40 examples, for 16 updates
+    assert config.batch_size == 3  # in as many parts; of 40 examples no more, for 16 updates
     assert config.precision in ("float32", "mixed_bfloat16")
     assert config.jit in ("on", "off")
     about = json.loads((tmp_path / "measured" / "manifest.json").read_text())

@@ -12,6 +12,9 @@ from pipelines.cli import main
 from pipelines.devices import accelerators
 from pipelines.devices.accelerators import Device
 from pipelines.errors import ConfigError, DeviceError
+from pipelines.fitting import Fitting
+from pipelines.stages import plan
+from pipelines.workers import Workers
 from tasks.image_classification.config import Config
 
 tensorflow = pytest.importorskip("tensorflow")
@@ -126,6 +129,26 @@ def test_the_order_in_which_a_tpu_is_started(monkeypatch: pytest.MonkeyPatch) ->
     assert calls == [name for _, name, _ in places]
     assert (runtime.replicas, runtime.device, runtime.strategy) == (8, "tpu", strategy)
     assert runtime.description.startswith("8 x TPU core, TensorFlow")
+
+
+def test_several_workers_on_a_tpu_are_refused() -> None:
+    """Each would train for itself."""
+    with pytest.raises(ConfigError, match="device tpu: TensorFlow computes on TPUs from one process, and TF_CONFIG"):
+        devices._start_tensorflow(Config(device="tpu"), Workers(0, 2))
+
+
+def test_of_xla_it_is_said_what_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps of several replicas on TensorFlow are never compiled, whatever run.yaml says."""
+    said: list[str] = []
+    monkeypatch.setattr(Fitting, "_chosen", lambda self, config, model, stream: config)
+    monkeypatch.setattr(Fitting, "_say_model", lambda self, model, how: said.append(how))
+    for backend, shares in (("tensorflow", 1), ("tensorflow", 2), ("jax", 2)):
+        config = Config(backend=backend, jit="on", steps_per_execution=4)
+        of = types.SimpleNamespace(
+            config=config, runtime=types.SimpleNamespace(shares=shares), change=lambda **settings: None
+        )
+        assert Fitting(of)._settle(None, None, plan(config)[0]).jit == "on"  # type: ignore[arg-type]
+    assert [how.partition("XLA ")[2] for how in said] == ["on", "off, as several replicas compute", "on"]
 
 
 def test_jax_says_why_it_computes_on_something_else(monkeypatch: pytest.MonkeyPatch) -> None:

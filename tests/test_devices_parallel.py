@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipelines.devices.jax_parallel import kernels, split_side
 from pipelines.errors import ConfigError
 from pipelines.launching import _free_ports
 from pipelines.workers import VARIABLE
+from tests import test_text_presets as text_presets
 from tests.conftest import QUICK_TO_COMPILE, told
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +56,26 @@ def test_heads_are_found_in_any_equation(equation: str, shape: tuple[int | None,
     assert split_side(keras.layers.EinsumDense(equation, shape)) == side
 
 
+@pytest.mark.parametrize(
+    ("family", "size", "shapes"),
+    [
+        ("DebertaV3", {"num_heads": 2}, {(16, 2, 8): 1, (16, 16): 0, (16, 24): 1, (24, 16): 0}),
+        (
+            "Gemma",
+            {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4},
+            {(2, 16, 4): 0, (2, 4, 16): 0, (16, 12): 1, (12, 16): 0},
+        ),
+    ],
+)
+def test_what_is_split_of_networks_of_keras_hub(
+    family: str, size: dict[str, int], shapes: dict[tuple[int, ...], int]
+) -> None:
+    """By the names of their layers. Keys and values of fewer heads than queries lie on every device."""
+    hub = pytest.importorskip("keras_hub", reason="KerasHub is the extra hub")
+    build = getattr(hub.models, f"{family}Backbone")
+    assert kernels(build(41, num_layers=1, hidden_dim=16, intermediate_dim=24, **size), 2) == shapes
+
+
 def test_what_cannot_be_split_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="model_parallel 2: the 3 heads or units of the layer .* cannot be split"):
         kernels(model(heads=3), 2)
@@ -87,9 +109,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(folder: Path, name: str) -> None:
+def compare(folder: Path, name: str, cases: Sequence[str] = TASKS) -> None:
     """The losses of 20 steps, and the sums of everything that is saved then."""
-    for task in TASKS:
+    for task in cases:
         one, other = (json.loads((folder / f"{task}-{each}.json").read_text()) for each in ("1-0-of-1", name))
         assert len(one) == len(other) > 20
         np.testing.assert_allclose(other[:20], one[:20], rtol=1e-4, err_msg=task)
@@ -100,6 +122,17 @@ def test_a_transformer_on_two_devices_follows_one(folder: Path) -> None:
     """Each has half of every kernel of attention and of the dense layers, of its slots and of its average."""
     ended([started(folder, 2)])
     compare(folder, "2-0-of-1")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_networks_of_keras_hub_on_two_devices_follow_one(tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="the JAX backend is an extra")
+    text_presets.saved(tmp_path / "text-sentiment-Bert", "Bert")
+    for count in (1, 2):
+        ended([started(tmp_path, count)])
+    compare(tmp_path, "2-0-of-1", ["text-sentiment-Bert"])
 
 
 @pytest.mark.slow

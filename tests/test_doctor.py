@@ -13,7 +13,7 @@ import pytest
 from pipelines import doctor, machine
 from pipelines.cli import main
 from pipelines.devices import accelerators, probe
-from pipelines.doctor import packages, surroundings, writing
+from pipelines.doctor import surroundings, writing
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKS = {
@@ -173,45 +173,6 @@ def test_own_groups_end_at_the_root_of_what_is_seen(tmp_path: Path, monkeypatch:
     assert list(machine._own_groups("memory")) == [memory / "job/7", memory / "job", memory, tmp_path / "job", tmp_path]
 
 
-def test_the_tested_set_is_that_of_the_repository() -> None:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    assert packages.tested() == dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-
-
-REQUIRED = {
-    "sixfold": ["here>=2", "old>=3", "gone>=1", "elsewhere; sys_platform == 'plan9'", "lib[more]; extra == 'fast'"],
-    "lib": ["deep>=1; extra == 'more'", "other; extra == 'less'"],
-}
-
-
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What is installed, by package; of the tested set here and old are known."""
-    found = {"here": "2.1", "old": "2.9", "lib": "1.0"}
-    monkeypatch.setattr(packages, "_version", found.get)
-    monkeypatch.setattr(packages.importlib.metadata, "requires", REQUIRED.get)
-    monkeypatch.setattr(packages, "tested", lambda: {"here": "2.1.0", "old": "3.0", "unused": "1"})
-    return found
-
-
-def test_what_is_missing_too_old_or_of_another_version(installed: dict[str, str]) -> None:
-    assert packages.needed() == [
-        {"package": "old", "problem": "2.9 is here, and >=3 is needed"},
-        {"package": "gone", "problem": "missing (>=1 is needed)"},
-    ]
-    assert packages.versions() == {
-        "tested": 3,
-        "as_tested": 1,
-        "differ": [{"package": "old", "here": "2.9", "tested": "3.0"}],
-    }
-
-
-def test_an_extra_is_present_with_all_that_its_packages_bring(installed: dict[str, str]) -> None:
-    assert packages._extra("fast") == {"present": False, "packages": ["lib"], "lacking": ["deep"]}
-    installed["deep"] = "1.2"
-    assert packages._extra("fast")["present"]
-
-
 def test_a_host_that_never_answers_costs_seconds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -275,6 +236,23 @@ def test_caches_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "none"))
     sizes = {one["of"]: one["bytes"] for one in surroundings.caches()}
     assert (sizes["sixfold"], sizes["kaggle"]) == (5, None)
+
+
+def test_a_home_that_may_not_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root's in a container with another user."""
+    look = surroundings.os.stat
+
+    def denied(path: Any, **more: Any) -> Any:
+        if str(path).startswith("/root/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **more)
+
+    monkeypatch.setenv("HOME", "/root")
+    for name in ("SIXFOLD_CACHE", "XDG_CACHE_HOME", "KERAS_HOME", "KAGGLEHUB_CACHE", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(surroundings.os, "stat", denied)
+    assert next(one["folder"] for one in surroundings.disk() if one["for"] == "caches") == "/root/.cache/sixfold"
+    assert {one["bytes"] for one in surroundings.caches()} == {None}
 
 
 def test_all_well(libraries: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import registry
+from pipelines import devices, registry
 from pipelines.checkpoints import State, shared
-from pipelines.errors import ConfigError
+from pipelines.config import RunConfig
+from pipelines.errors import ConfigError, DeviceError
 from pipelines.interrupts import Interrupted, Interrupts
 from pipelines.launching import _free_ports
 from pipelines.runs import Run
 from pipelines.stream import Share
-from pipelines.workers import VARIABLE, Workers, place
+from pipelines.workers import VARIABLE, Workers, check_port, place
 from tests.conftest import QUICK_TO_COMPILE, told
 
 RNG = np.random.default_rng(0)
@@ -84,6 +85,11 @@ def test_the_place_is_read_from_tf_config(
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"ps": ["a:1"], "worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:grpc"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:65536"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_what_names_no_worker_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -93,18 +99,35 @@ def test_what_names_no_worker_is_refused(monkeypatch: pytest.MonkeyPatch, text: 
 
 
 def test_a_port_that_is_taken_is_a_sentence() -> None:
-    """JAX itself would crash."""
-    pytest.importorskip("jax", reason="the JAX backend is an extra")
-    from pipelines.devices.jax_workers import _check_port
+    """JAX itself would crash, and TensorFlow say nothing of ports."""
+    with socket.create_server(("", 0)) as taken:
+        own, other = taken.getsockname()[1], _free_ports(1)[0]
+        with pytest.raises(ConfigError, match=f"cannot listen at the port of its address 127.0.0.1:{own} "):
+            check_port(f"127.0.0.1:{own}")
+        here = Workers(1, 2, addresses=(f"127.0.0.1:{other}", f"127.0.0.1:{own}"))
+        with pytest.raises(ConfigError, match="this worker cannot listen"):
+            devices.start(RunConfig(device="cpu"), here)
+    check_port(f"127.0.0.1:{other}")
 
-    with (
-        socket.create_server(("", 0)) as taken,
-        pytest.raises(ConfigError, match="the chief cannot listen at the port"),
-    ):
-        _check_port(f"127.0.0.1:{taken.getsockname()[1]}")
-    with pytest.raises(ConfigError, match="the chief cannot listen at the port of its address here:none"):
-        _check_port("here:none")
-    _check_port(f"127.0.0.1:{_free_ports(1)[0]}")
+
+def test_a_chief_that_measures_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX gives up the others after the time that it is told."""
+    jax = pytest.importorskip("jax", reason="the JAX backend is an extra")
+    from pipelines.devices.jax_workers import join
+
+    waited = []
+
+    def give_up(*place: Any, initialization_timeout: int, **more: Any) -> None:
+        waited.append(initialization_timeout)
+        raise RuntimeError("nobody comes")
+
+    monkeypatch.setattr(jax.distributed, "initialize", give_up)
+    monkeypatch.setattr(jax.config, "update", lambda *setting: None)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    for measuring in (False, True):
+        with pytest.raises(DeviceError, match="nobody comes"):
+            join(Workers(1, 2, addresses=("a:1", "b:1")), measuring=measuring)
+    assert waited == [300, 3600]
 
 
 def test_what_workers_ask_each_other() -> None:
@@ -266,6 +289,7 @@ def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     code, said, seconds = stopped(folder / "run", first, lambda: os.kill(workers_of(first)[1], signal.SIGKILL))
     assert code == 75, said
     assert "[0] stopped, as another worker is gone, after step" in said
+    assert "sixfold launch --workers 2 resume RUN" in said
     assert seconds < BOUND_SECONDS
     return folder, needs
 

@@ -69,13 +69,14 @@ def _measured(task: str, config: RunConfig, console: Console, workers: Workers) 
 
     about: dict[str, Any] = {"chosen": chosen, "tables": tables}
     asked = dict(config.model_dump(mode="json", include=config.model_fields_set))
-    if "batch_size" in config.open_choices:
-        asked["batch_size"] = type(config).model_fields["batch_size"].default
-    elif workers.count > 1:
+    if "batch_size" not in config.open_choices and workers.count > 1:
         # What one of them computes of a batch.
         asked["batch_size"] = max(config.batch_size // workers.count // config.accumulate, 1) * config.accumulate
     with Bench(task) as bench:
         machine = bench.about({**asked, **candidates.plainest(config)})
+        if "batch_size" in config.open_choices:
+            parts = config.accumulate * machine["replicas"]
+            asked["batch_size"] = -(-type(config).model_fields["batch_size"].default // parts) * parts
         if config.precision == "auto" or config.jit == "auto":
 
             def timed(settings: dict[str, str], limit: float, better: bool) -> Outcome:

@@ -22,14 +22,19 @@ _NO_MATTER = {
     *("monitor", "score_last", "average_epochs", "average_which", "group_by"),
 }
 """Settings that change neither the model nor its batches, nor how many there are."""
-_SOURCES = ("data", "valid", "test", "pretrained", "teacher")
+_VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS"),
+)
+"""Of the environment, which decide on devices, their number and how fast they are."""
 
 
 class Memory:
     """The choice for one run.
 
     Known by the task and its settings, by size and time of change of the files and folders that these name (they decide
-    the shapes of the batches, and the model's), by versions, and by the machine: processor, cores, memory, GPUs.
+    the shapes of the batches, and the model's), by versions, and by the machine: processor, cores, memory, GPUs, and
+    what the environment says of them.
     """
 
     def __init__(self, task: str, config: RunConfig, workers: int) -> None:
@@ -38,7 +43,7 @@ class Memory:
             "task": task,
             "settings": settings,
             "set": sorted(config.model_fields_set - _NO_MATTER),
-            "sources": {name: _state(settings.get(name)) for name in _SOURCES},
+            "sources": {name: _state(value) for name, value in settings.items() if isinstance(value, str)},
             "workers": workers,
             "versions": versions(task),
             "machine": _machine(),
@@ -86,11 +91,11 @@ class Memory:
         )
 
 
-def _state(source: Any) -> list[int] | None:
-    """Size and time of change of what a setting names; None where it is no path."""
+def _state(source: str) -> list[int] | None:
+    """Size and time of change of what a setting names; None where it names no file and no folder."""
     try:
         status = os.stat(Path(source).expanduser())
-    except (OSError, TypeError, ValueError, RuntimeError):
+    except (OSError, ValueError, RuntimeError):
         return None
     return [status.st_size, status.st_mtime_ns]
 
@@ -103,5 +108,5 @@ def _machine() -> dict[str, Any]:
         "cores": [machine.cores(), machine.core_limit()],
         "memory": machine.memory(),
         "gpus": cards,
-        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "variables": {name: os.environ.get(name) for name in _VARIABLES},
     }

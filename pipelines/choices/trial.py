@@ -144,7 +144,8 @@ class _Told:
             run = Run(Path(scratch))
             run.write_json("manifest.json", {"task": task})
             execution = Execution(run, task, config, runtime, Silent(), Interrupts())
-            execution.decide(self._data)
+            if request["what"] == "trial":
+                execution.decide(self._data)
             self._data = execution.data
             yield execution
 

@@ -7,6 +7,7 @@ import sys
 import click
 
 from pipelines.clusters import SCHEDULERS, await_names, told_by
+from pipelines.errors import Preempted
 
 
 def _launch(workers: int | None, by: str | None, words: tuple[str, ...]) -> None:
@@ -21,6 +22,8 @@ def _launch(workers: int | None, by: str | None, words: tuple[str, ...]) -> None
     from pipelines.launching import launch as start
 
     code = start(workers, list(words))
+    if code == Preempted.exit_code:
+        click.echo(f"with all workers it goes on by sixfold launch --workers {workers} resume RUN", err=True)
     if code:
         context.exit(code)
 

@@ -14,7 +14,7 @@ from pipelines import machine
 from pipelines.config import RunConfig, required_devices
 from pipelines.devices.accelerators import Device, named, why_no_gpu, why_no_gpu_for_jax, why_no_tpu
 from pipelines.errors import ConfigError, DeviceError
-from pipelines.workers import ALONE, Workers
+from pipelines.workers import ALONE, Workers, check_port
 
 if TYPE_CHECKING:
     import keras
@@ -232,7 +232,7 @@ def _start_tensorflow(config: RunConfig, workers: Workers = ALONE) -> Runtime:
         from pipelines.devices.tpu import start_tpu
 
         with _quiet():
-            strategy = start_tpu()
+            strategy = start_tpu(workers)
         cores = strategy.num_replicas_in_sync
         return _runtime(config, "tpu", library, [Device("TPU core")] * cores, cores, strategy)
     with _quiet():
@@ -262,6 +262,7 @@ def _join(config: RunConfig, workers: Workers, gpus: list[Any]) -> Runtime:
 
     from pipelines.devices.tensorflow_steps import adder, join
 
+    check_port(workers.addresses[workers.rank])
     with _quiet():
         strategy = join(bool(gpus))
     here, kind = strategy.num_replicas_in_sync // workers.count, "gpu" if gpus else "cpu"
@@ -289,7 +290,7 @@ def _start_jax(config: RunConfig, workers: Workers = ALONE) -> Runtime:
             from pipelines.devices.jax_workers import join
 
             with _quiet(1):
-                workers = join(workers)
+                workers = join(workers, measuring=bool(config.open_choices))
         try:
             devices = jax.local_devices()
         except RuntimeError as error:
@@ -354,8 +355,8 @@ def _runtime(
 
 
 def check_divisible(config: RunConfig, replicas: int) -> None:
-    """Every replica takes an equal part of each batch."""
-    if config.batch_size // config.accumulate % replicas:
+    """Every replica takes an equal part of each batch, once its size is known."""
+    if "batch_size" not in config.open_choices and config.batch_size % (config.accumulate * replicas):
         raise ConfigError(
             f"batch_size {config.batch_size} (in {config.accumulate} part(s)) cannot be shared equally "
             f"by {replicas} devices: choose a multiple of {config.accumulate * replicas}."

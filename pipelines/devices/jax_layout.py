@@ -141,13 +141,13 @@ def split(model: keras.Model, settings: StepSettings) -> dict[tuple[int, ...], S
 
 
 def tables(model: keras.Model) -> set[tuple[int, ...]]:
-    """Shapes of the model's tables of embeddings.
+    """Shapes of the model's tables of embeddings, and of what turns states into scores of their rows.
 
     Raises:
         ConfigError: it has none.
     """
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-    shapes = {tuple(v.shape) for layer in layers for v in layer.variables if tuple(v.shape)[:1] == (layer.input_dim,)}
+    shapes = {tuple(v.shape) for layer in layers for v in layer.variables if layer.input_dim in v.shape}
     if not shapes:
         raise ConfigError(f"shard_tables: the model {model.name} has no table of embeddings to split: leave it out.")
     return shapes

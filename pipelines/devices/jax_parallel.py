@@ -11,12 +11,24 @@ import keras
 from pipelines.errors import ConfigError
 
 _WIDE = (
-    *("_wide", "feedforward_intermediate_dense", "feedforward_gate_dense", "input_projector", "gate_projector"),
-    *("query_projector", "key_projector", "value_projector"),
+    *("_wide", "intermediate_dense", "gate_dense"),
+    *("input_projector", "gate_projector", "query_projector", "key_projector", "value_projector"),
+    *("up_proj", "gate_proj", "ffw_gating", "ffw_gating_2", "dense_h_to_4h"),
 )
-"""How the names of dense layers end whose units are split: ours, KerasHub's, and those of its T5."""
-_NARROW = ("_narrow", "feedforward_output_dense", "output_projector")
+"""How the names of dense layers end whose units are split: ours and KerasHub's, those of its T5, and of its Gemmas and
+Falcon."""
+_NARROW = (
+    "_narrow",
+    "output_dense",
+    "attention_output",
+    "output_projector",
+    "down_proj",
+    "ffw_linear",
+    "dense_4h_to_h",
+)
 """The same of those that take what such layers make."""
+_SHARED = ("key", "value")
+"""Layers of attention that may have fewer heads than its queries: where these cannot be split, every device has all."""
 
 
 def kernels(model: keras.Model, devices: int) -> dict[tuple[int, ...], int]:
@@ -31,6 +43,8 @@ def kernels(model: keras.Model, devices: int) -> dict[tuple[int, ...], int]:
         if side is None:
             continue
         shape = tuple(layer.kernel.shape)
+        if shape[side] % devices and layer.name in _SHARED:
+            continue
         if shape[side] % devices:
             raise ConfigError(
                 f"model_parallel {devices}: the {shape[side]} heads or units of the layer {layer.name} cannot be split "
@@ -48,10 +62,12 @@ def kernels(model: keras.Model, devices: int) -> dict[tuple[int, ...], int]:
 def split_side(layer: keras.layers.Layer) -> int | None:
     """Which side of a layer's kernel is split; None where none is."""
     if isinstance(layer, keras.layers.EinsumDense):
-        return _side_of_heads(layer.equation)
-    if isinstance(layer, keras.layers.Dense) and layer.name.endswith((*_WIDE, *_NARROW)):
-        return 0 if layer.name.endswith(_NARROW) else 1
-    return None
+        side = _side_of_heads(layer.equation)
+        if side is not None:
+            return side
+    elif not isinstance(layer, keras.layers.Dense):
+        return None
+    return 0 if layer.name.endswith(_NARROW) else 1 if layer.name.endswith(_WIDE) else None
 
 
 def _side_of_heads(equation: str) -> int | None:

@@ -4,7 +4,6 @@ import ctypes
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,13 +13,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pipelines.errors import ConfigError, DeviceError, WorkerLost, told_as
-from pipelines.workers import VARIABLE, Workers
+from pipelines.errors import DeviceError, WorkerLost, told_as
+from pipelines.workers import Workers, check_port
 
 _LOST = re.compile(r"gloo|nccl|coordination service|heartbeat|connection (reset|closed|refused)", re.IGNORECASE)
 """What the errors of XLA say where it cannot reach a worker; they have no type of their own."""
 _HEARTBEAT_SECONDS = 60
-_JOIN_SECONDS = 300
+_JOIN_SECONDS, _MEASURING_SECONDS = 300, 3600
+"""How long one waits for the others to come, and for a chief that measures what is left open before it does."""
 _WAIT_SECONDS = 7 * 24 * 3600
 """How long one may wait for another that is alive: for data to be read, or weights to be solved for."""
 _GRACE_SECONDS = 5.0
@@ -28,8 +28,12 @@ _GRACE_SECONDS = 5.0
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
 
-def join(workers: Workers) -> Workers:
+def join(workers: Workers, *, measuring: bool = False) -> Workers:
     """Wait for the others; what they can be asked then. Where they do not come, the process ends with 75.
+
+    Args:
+        workers: this process's place.
+        measuring: whether the chief measures something first.
 
     Raises:
         ConfigError: the chief's port is taken.
@@ -41,15 +45,15 @@ def join(workers: Workers) -> Workers:
     longest = f"--xla_cpu_collective_timeout_seconds={_WAIT_SECONDS}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {longest}".strip()
     if workers.is_chief:
-        _check_port(workers.coordinator)
+        check_port(workers.addresses[0])
     ctypes.CDLL(None).signal(int(signal.SIGABRT), _ABORTED)
     try:
         jax.distributed.initialize(
-            workers.coordinator,
+            workers.addresses[0],
             workers.count,
             workers.rank,
             cluster_detection_method="deactivate",
-            initialization_timeout=_JOIN_SECONDS,
+            initialization_timeout=_MEASURING_SECONDS if measuring else _JOIN_SECONDS,
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=_WAIT_SECONDS,
         )
@@ -92,17 +96,6 @@ def _adder(count: int) -> Callable[[np.ndarray], np.ndarray]:
             return np.asarray(total(every))
 
     return add
-
-
-def _check_port(address: str) -> None:
-    """JAX's coordinator crashes where it cannot listen."""
-    port = address.rpartition(":")[2]
-    try:
-        socket.create_server(("", int(port))).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"{VARIABLE}: the chief cannot listen at the port of its address {address} ({error}): name a free one."
-        ) from error
 
 
 def _aborted(_: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 _OWN = "sixfold"
 
@@ -27,7 +27,7 @@ def versions() -> dict[str, Any]:
     differ = [
         {"package": name, "here": mine, "tested": theirs}
         for name, (mine, theirs) in found.items()
-        if Version(str(mine)) != Version(theirs)
+        if _read(str(mine)) != Version(theirs)
     ]
     return {"tested": len(here), "as_tested": len(found) - len(differ), "differ": differ}
 
@@ -63,11 +63,19 @@ def _lacking(package: str, extra: str) -> list[dict[str, str]]:
         if version is None:
             found[one.name] = f"missing ({one.specifier or 'any version'} is needed)"
             continue
-        if not one.specifier.contains(version, prereleases=True):
+        if (known := _read(version)) is None or not one.specifier.contains(known, prereleases=True):
             found[one.name] = f"{version} is here, and {one.specifier} is needed"
         for further in one.extras:  # as of tensorflow[and-cuda]
             found |= {below["package"]: below["problem"] for below in _lacking(one.name, further)}
     return [{"package": name, "problem": problem} for name, problem in found.items()]
+
+
+def _read(version: str) -> Version | None:
+    """None of what is no version, as a package that somebody built may have."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
 
 
 def _requirements(package: str, extra: str) -> Iterator[Requirement]:
@@ -84,7 +92,7 @@ def _all() -> dict[str, str]:
     """Every installed package by its canonical name; of several, the one that is imported."""
     found: dict[str, str] = {}
     for one in importlib.metadata.distributions():
-        if one.name:
+        if one.name and one.version:  # a folder that was left behind has none
             found.setdefault(canonicalize_name(one.name), one.version)
     return found
 

@@ -62,9 +62,10 @@ def cluster() -> dict[str, Any] | None:
 
 def _room(folder: Path) -> dict[str, Any]:
     """Of the folder, or of the nearest one above it that is there."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    return {"folder": str(folder), "free": free, "writable": there.is_dir() and os.access(there, os.W_OK | os.X_OK)}
+    # By os.path, to which what may not be looked at is not there.
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    writable = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
+    return {"folder": str(folder), "free": shutil.disk_usage(there).free, "writable": writable}
 
 
 def _cache_folders() -> list[tuple[str, Path]]:
@@ -87,7 +88,7 @@ def _cache_folders() -> list[tuple[str, Path]]:
 
 def _size(folder: Path) -> dict[str, Any]:
     """Bytes of the files below a folder, as far as they can be counted in time."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return {"bytes": None, "counted": True}
     total, deadline = 0, time.monotonic() + _WALK_SECONDS
     for place, _, names in os.walk(folder):
