@@ -95,6 +95,9 @@ def alike(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]
     logits = np.stack([np.asarray(record.output) for record in records])
     np.testing.assert_allclose(outputs["logits"], logits, atol=atol)
     assert served.records is not None
+    assert served.gap is not None
+    assert served.gap(outputs, records).max() < atol
+    _otherwise(served, outputs, records)
     found = served.records([record.id for record in records], {}, outputs)
     assert [one.id for one in found] == [one.id for one in records]
     for row, (one, record) in enumerate(zip(found, records, strict=True)):
@@ -116,6 +119,15 @@ def alike(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]
             assert outputs["label"][row].decode() == record.answer["label"]
             assert outputs["probability"][row] == pytest.approx(record.answer["probability"], abs=atol)
             np.testing.assert_allclose(outputs["probabilities"][row].sum(), 1, atol=1e-5)
+
+
+def _otherwise(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]) -> None:
+    """Labels that the logits do not make, and probabilities that they do not, are no answer."""
+    assert served.gap is not None
+    name = "labels" if "labels" in outputs else "label"
+    empty = {**outputs, name: np.full_like(outputs[name], b"")}
+    assert np.isinf(served.gap(empty, records)).any()
+    assert served.gap({**outputs, "probabilities": outputs["probabilities"] * 0.8}, records).min() > 0.01
 
 
 def test_answers_are_those_of_predict(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The classifier as one graph: image files, or pixels, in; labels and probabilities out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,6 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.classes_graph import classified, classified_gap
+from pipelines.saved_model import differences
+from pipelines.scoring import sigmoid
 from pipelines.served import Core, Serving
 from pipelines.task import Assets, Record, Store
 from tasks.image_classification import multilabel
@@ -36,7 +40,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     classes], the likeliest first, empty behind the last, and thresholds float32 [classes]. A signature `pixels` takes
     uint8 [rows, height, width, 3]."""
     encoder = encode(config, assets, training=False)
-    answer = partial(_labels if config.multi_label else _label, assets=assets)
+    answer = partial(_labels if config.multi_label else classified, assets=assets)
 
     def answered(raw: Mapping[str, Any]) -> dict[str, Any]:
         return answer(tf.cast(model(encoder(raw, None)[0], training=False), tf.float32))
@@ -49,6 +53,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         inputs=_files,
         tracked=(model,),
         others={"pixels": (lambda pixels: answered({"pixels": pixels}), pixels, _PIXELS)},
+        gap=partial(_labels_gap if config.multi_label else classified_gap, assets),
         records=partial(_records, config, assets),
         core=Core(
             function=_network(model),
@@ -68,18 +73,6 @@ def _network(model: keras.Model) -> Any:
     return lambda inputs: {"logits": tf.cast(network(inputs["pixels"], training=False), tf.float32)}
 
 
-def _label(logits: Any, assets: Assets) -> dict[str, Any]:
-    probabilities = tf.nn.softmax(logits / float(assets.get("temperature", 1.0)))
-    classes = tf.constant(assets["classes"])
-    return {
-        "label": tf.gather(classes, tf.argmax(logits, axis=1)),
-        "probability": tf.reduce_max(probabilities, axis=1),
-        "probabilities": probabilities,
-        "logits": logits,
-        "classes": classes,
-    }
-
-
 def _labels(logits: Any, assets: Assets) -> dict[str, Any]:
     # In float64, as predict decides which probability reaches a threshold.
     probabilities = tf.sigmoid(tf.cast(logits, tf.float64))
@@ -93,6 +86,32 @@ def _labels(logits: Any, assets: Assets) -> dict[str, Any]:
         "classes": classes,
         "thresholds": tf.cast(thresholds, tf.float32),
     }
+
+
+def _labels_gap(assets: Assets, found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
+    """As `classified_gap`, of any number of labels."""
+    gaps = differences(found["logits"], records)
+    rows = zip(found["logits"], found["probabilities"], found["labels"], records, strict=True)
+    for row, (logits, probabilities, labels, record) in enumerate(rows):
+        shares = sigmoid(logits)
+        each = [
+            gaps[row],
+            np.abs(probabilities - shares).max(),
+            _unlike(assets, shares, [label.decode() for label in labels if label]),
+            _unlike(assets, sigmoid(np.asarray(record.output)), [one["label"] for one in record.answer["labels"]]),
+        ]
+        gaps[row] = np.max(each)
+    return gaps
+
+
+def _unlike(assets: Assets, shares: np.ndarray, labels: Sequence[str]) -> float:
+    """By how much a label stands behind one less likely; infinite where they are not those that shares [classes]
+    make."""
+    place = {name: at for at, name in enumerate(assets["classes"])}
+    reached = np.flatnonzero(shares >= multilabel.thresholds_of(assets)).tolist()
+    if sorted(place[label] for label in labels) != reached:
+        return math.inf
+    return float(np.diff(shares[[place[label] for label in labels]]).max(initial=0.0))
 
 
 def _records(
