@@ -140,6 +140,10 @@ def test_the_gate() -> None:
     assert exact.judge(0.0, scores(0.7), scores(0.702)) == ["its accuracy is 0.7020, and the model's 0.7000"]
     assert exact.judge(float("nan"), scores(0.7), scores(0.7))
     assert whole.judge(3.0, scores(0.7), scores(0.52)) == []
+    widened = Gate("float32", widened=True)  # of a model that computes in less
+    assert widened.judge(9e-5, scores(0.7), scores(0.65)) == []
+    assert widened.judge(2e-4, scores(0.7), scores(0.65)) == ["its answers differ by 0.0002, and 0.0001 is allowed"]
+    assert len(widened.judge(0.0, scores(0.7), scores(0.49))) == 1
     assert whole.judge(0.0, scores(0.7), scores(0.49)) == [
         "its accuracy is 0.4900, outside the model's interval (0.5000 to 0.9000)"
     ]
