@@ -17,8 +17,13 @@ import pytest
 from pipelines.errors import Preempted
 from pipelines.interrupts import Interrupts
 
-QUICK_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-"""On JAX all is compiled, which is most of a test's time: machine code that is not polished does the same."""
+QUICK_TO_COMPILE = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parent.parent / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+}
+"""On JAX all is compiled, which is most of a test's time: machine code that is not polished does the same, and what one
+process has compiled, such as a run, serves the others, such as that which goes on with it."""
 
 
 def told(rank: int, ports: list[int]) -> str:

@@ -1,12 +1,13 @@
 """A child of test_contract.py: a run of a task in a process of its own.
 
-python contract_run.py losses TASK FOLDER DEVICES     20 steps of SGD without dropout on so many logical CPUs,
-losses into FOLDER/losses-DEVICES.json
-python contract_run.py workers TASKS FOLDER BACKEND   the same of several tasks (a,b) as one of the workers that
-TF_CONFIG names, or alone, into FOLDER/TASK-RANK-of-COUNT.json
+python contract_run.py losses TASKS FOLDER DEVICES    20 steps of SGD without dropout of several tasks (a,b) on so many
+logical CPUs, losses into FOLDER/TASK-DEVICES.json
+python contract_run.py workers TASKS FOLDER BACKEND   the same as one of the workers that TF_CONFIG names, or alone,
+into FOLDER/TASK-RANK-of-COUNT.json
 python contract_run.py parallel FOLDER DEVICES        the same of two transformers on JAX, each computed by so many
 devices, tables split over all, alone or as one of the workers, into FOLDER/TASK-DEVICES-RANK-of-COUNT.json
 python contract_run.py run TASK FOLDER                a small run into FOLDER
+python contract_run.py runs TASKS FOLDER BACKEND      small runs of several into FOLDER/TASK
 """
 
 import json
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 SMALL = {"limit": 80, "epochs": 2, "batch_size": 16}
-SHALLOW = {"layers": 1}
-"""Where a task has it: what two layers do, one shows in half the time."""
+SHALLOW = {"layers": 1, "width": 32, "mels": 20}
+"""Where a task has it: what a large network does, a small one shows sooner."""
 PARALLEL: dict[str, dict[str, Any]] = {
     "translation": {},
     "text-sentiment": {"backbone": "transformer", "embedding": 32, "momentum": 0.9, "average": 0.9},
@@ -32,7 +33,7 @@ def small(task_name: str) -> dict[str, Any]:
     return SMALL | {name: value for name, value in SHALLOW.items() if name in known}
 
 
-def losses(task_name: str, folder: Path, logical: int) -> None:
+def losses(task_names: str, folder: Path, logical: int) -> None:
     """The loss of each of 20 steps."""
     from pipelines import devices
 
@@ -42,10 +43,11 @@ def losses(task_name: str, folder: Path, logical: int) -> None:
     if logical > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
-    config = plain(task_name)
-    runtime = devices.start(config)
-    assert runtime.replicas == logical
-    (folder / f"losses-{logical}.json").write_text(json.dumps(followed(task_name, config, runtime)))
+    for task_name in task_names.split(","):
+        config = plain(task_name)
+        runtime = devices.start(config)
+        assert runtime.replicas == logical
+        (folder / f"{task_name}-{logical}.json").write_text(json.dumps(followed(task_name, config, runtime)))
 
 
 def workers(task_names: str, folder: Path, backend: str) -> None:
@@ -160,6 +162,9 @@ if __name__ == "__main__":
         parallel(Path(name), int(place))
     elif verb == "losses":
         losses(name, Path(place), int(rest[0]))
+    elif verb == "runs":
+        for one in name.split(","):
+            run(one, Path(place) / one, *rest)
     elif verb == "workers":
         workers(name, Path(place), *rest)
     else:

@@ -36,7 +36,7 @@ def child(*words: object, **environment: str) -> None:
     """A run in a process of its own; its output if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **environment}
     command = [sys.executable, str(Path(__file__).parent / "contract_run.py"), *map(str, words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=560)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1100)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -95,25 +95,39 @@ def test_golden(task: str) -> None:
     assert json.loads(json.dumps(found)) == json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_two_devices_follow_one(task: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the losses of every task on one and on two devices; a process has so many, whatever the task."""
+    folder = tmp_path_factory.mktemp("followed")
     for logical in (1, 2):
-        child("losses", task, tmp_path, logical)
-    one, two = (json.loads((tmp_path / f"losses-{logical}.json").read_text()) for logical in (1, 2))
+        child("losses", ",".join(TASKS), folder, logical)
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_devices_follow_one(task: str, followed: Path) -> None:
+    one, two = (json.loads((followed / f"{task}-{logical}.json").read_text()) for logical in (1, 2))
     assert len(one) == 20
     assert np.mean(one[-5:]) < np.mean(one[:5])  # the last epoch against the first
     np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_it_runs_on_jax(task: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def runs_on_jax(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small run of every task."""
     pytest.importorskip("jax", reason="the JAX backend is an extra")
-    child("run", task, tmp_path / "run", "jax", **QUICK_TO_COMPILE)
-    run = Run(tmp_path / "run")
-    assert "JAX" in json.loads((tmp_path / "run" / "manifest.json").read_text())["device"]
+    folder = tmp_path_factory.mktemp("jax")
+    child("runs", ",".join(TASKS), folder, "jax", **QUICK_TO_COMPILE)
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_runs_on_jax(task: str, runs_on_jax: Path) -> None:
+    run = Run(runs_on_jax / task)
+    assert "JAX" in json.loads((run.path / "manifest.json").read_text())["device"]
     first, last = (run.events("epoch")[which]["train"]["loss"] for which in (0, -1))
     assert last < first  # two epochs of 80 examples teach little, so no score is asked of them
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    metrics = json.loads((run.path / "metrics.json").read_text())
     headline = metrics["scores"][metrics["headline"]]
     assert headline["low"] <= headline["value"] <= headline["high"]
 

@@ -18,6 +18,6 @@ def test_a_killed_run_comes_back(task: str) -> None:
     words = [sys.executable, str(FAULTS), "--few", "--json", "--task", task]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=1200)
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) >= (12 if task == next(iter(registry.TASKS)) else 2), done.stderr[-3000:]
+    assert len(results) >= (8 if task == next(iter(registry.TASKS)) else 1), done.stderr[-3000:]
     assert [result for result in results if result[1]] == []
     assert done.returncode == 0
