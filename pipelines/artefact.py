@@ -2,11 +2,12 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from pipelines import devices, registry
@@ -19,6 +20,8 @@ from pipelines.state import replacing
 from pipelines.task import Assets, Predictor, Task
 
 Config = TypeVar("Config", bound=RunConfig)
+
+_LOWER = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,20 @@ def _for_one_device(model: Any) -> Iterator[None]:
 def _reproducible(archive: Path, copy: Path) -> None:
     """Write a model again without its times and with its memory addresses counted instead, so that equal models are
     equal files."""
+
+    def version(metadata: Any) -> Any:
+        return {"keras_version": metadata["keras_version"]}
+
+    _rewritten(archive, copy, {"metadata.json": version, "config.json": lambda config: _renumbered(config, {})})
+
+
+def _rewritten(archive: Path, copy: Path, changes: Mapping[str, Callable[[Any], Any]]) -> None:
+    """Write a model again with some of its JSON changed, by name."""
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
             content = old.read(name)
-            if name == "metadata.json":
-                content = json.dumps({"keras_version": json.loads(content)["keras_version"]}).encode()
-            if name == "config.json":
-                content = json.dumps(_renumbered(json.loads(content), {})).encode()
+            if name in changes:
+                content = json.dumps(changes[name](json.loads(content))).encode()
             new.writestr(zipfile.ZipInfo(name), content)
 
 
@@ -154,8 +164,21 @@ def _renumbered(value: Any, seen: dict[int, int]) -> Any:
     }
 
 
-def load_model(run: Run) -> tuple[Any, Assets]:
+def _widened(value: Any) -> Any:
+    """The same JSON with float32 for every lower precision that layers and casts name."""
+    if isinstance(value, list):
+        return [_widened(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _widened(one) for name, one in value.items()}
+    return "float32" if value in _LOWER else value
+
+
+def load_model(run: Run, *, in_float32: bool = False) -> tuple[Any, Assets]:
     """The model and its assets, after their checksums.
+
+    Args:
+        run: the finished run.
+        in_float32: whether its layers are to compute in float32 whatever the run did; they hold float32 in any case.
 
     Raises:
         StateError: a file differs from what the run wrote, or cannot be read.
@@ -174,7 +197,12 @@ def load_model(run: Run) -> tuple[Any, Assets]:
             )
     check_keras_file(run.model / "model.keras", registry.packages())
     try:
-        model = keras.saving.load_model(run.model / "model.keras", compile=False, safe_mode=True)
+        with TemporaryDirectory() as aside:
+            file = run.model / "model.keras"
+            if in_float32:
+                file = Path(aside) / "model.keras"
+                _rewritten(run.model / "model.keras", file, {"config.json": _widened})
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of a crafted file it can be any
         extra = " Install the extra [hub]." if "keras_hub" in str(error) and not find_spec("keras_hub") else ""
         raise StateError(

@@ -169,7 +169,7 @@ class Record:
     """What `score` needs beyond the answer, for instance the probability of each class [classes]."""
     error: str | None = None
     beside: Any = None
-    """What `table` needs beyond those, for instance the time of each step."""
+    """What `table`, or what holds an export against it, needs beyond those, for instance the time of each step."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import pipelines
 from pipelines import run
 from pipelines.cli import exporting, main
+from pipelines.devices.scans import scan
 from pipelines.errors import ConfigError, RunError, StateError
 from pipelines.exports import alone, formats
 from pipelines.exports.parity import Gate, answers
 from pipelines.exports.writing import FILES, export
 from pipelines.runs import Run
+from pipelines.served import Core
 from pipelines.task import Interval, Scores
 from pipelines.verification import verify
 
@@ -60,8 +63,6 @@ def test_an_export_that_answers_otherwise_is_not_kept(finished: Path, monkeypatc
 
     def another(given: Any, rows: int | None) -> Any:
         """Logits of the other class."""
-        import tensorflow as tf
-
         graph = core(given, rows)
         specs = graph.structured_input_signature[1]
         turned = tf.function(lambda **x: {name: values[:, ::-1] for name, values in graph(**x).items()})
@@ -93,6 +94,25 @@ def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:
     request = {"format": "onnx", "path": str(tmp_path / "none"), "sidecar": None, "rows": None, "rename": {}}
     with pytest.raises(RunError, match="the export fails where it is loaded alone"):
         answers({**request, "needs": []}, [{"x": np.zeros(2)}], tmp_path)
+
+
+def test_a_loop_over_frames_is_held_by_onnx(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x = np.random.default_rng(0).normal(size=(7, 3, 4)).astype(np.float32)
+    kernel = tf.Variable(np.eye(4, dtype=np.float32))
+
+    def both(given: Any) -> dict[str, Any]:
+        first = tf.zeros([tf.shape(given["x"])[1], 4])
+        ways = [scan(lambda h, v: tf.tanh(h @ kernel + v), first, given["x"], reverse=way) for way in (False, True)]
+        return {"y": tf.concat(ways, axis=-1)}
+
+    core = Core(both, {"x": tf.TensorSpec([None, None, 4], tf.float32, name="x")}, "", dict, dict)
+    formats.save_onnx(tmp_path / "a.onnx", core)
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["y"], {"x": x})
+    np.testing.assert_allclose(found, both({"x": tf.constant(x)})["y"], atol=1e-6)
+    step = np.tanh(np.tanh(x[6]) + x[5])
+    np.testing.assert_allclose(found[5, :, 4:], step, atol=1e-6)
 
 
 def test_columns_go_through_a_file_without_pickle(tmp_path: Path) -> None:
@@ -140,6 +160,10 @@ def test_the_gate() -> None:
     assert exact.judge(0.0, scores(0.7), scores(0.702)) == ["its accuracy is 0.7020, and the model's 0.7000"]
     assert exact.judge(float("nan"), scores(0.7), scores(0.7))
     assert whole.judge(3.0, scores(0.7), scores(0.52)) == []
+    widened = Gate("float32", widened=True)  # of a model that computes in less
+    assert widened.judge(9e-5, scores(0.7), scores(0.65)) == []
+    assert widened.judge(2e-4, scores(0.7), scores(0.65)) == ["its answers differ by 0.0002, and 0.0001 is allowed"]
+    assert len(widened.judge(0.0, scores(0.7), scores(0.49))) == 1
     assert whole.judge(0.0, scores(0.7), scores(0.49)) == [
         "its accuracy is 0.4900, outside the model's interval (0.5000 to 0.9000)"
     ]

@@ -17,11 +17,11 @@ from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
 from pipelines.served import Serving
 from pipelines.task import Assets, Record, Store
-from tasks.time_series_forecasting import data, scores
+from tasks.time_series_forecasting import conformal, data, scores
 from tasks.time_series_forecasting.config import QUANTILES, Config
 from tasks.time_series_forecasting.data.covariates import _calendar
 from tasks.time_series_forecasting.data.inputs import inputs
-from tasks.time_series_forecasting.heads_graph import _count_quantiles, _student_quantiles
+from tasks.time_series_forecasting.heads_graph import _count_quantiles, _student_quantiles, forecasts
 from tasks.time_series_forecasting.history_graph import NOT_BEGUN, calendar, filled, fitted
 from tasks.time_series_forecasting.implied import resolve
 from tasks.time_series_forecasting.model import build_model
@@ -312,6 +312,17 @@ def test_counts_may_be_one_apart_and_forecasts_may_not() -> None:
     assert _count_gap({**outputs, "quantiles": outputs["quantiles"] + 1}, [record])[0] == 0
     assert _count_gap({**outputs, "quantiles": outputs["quantiles"] + 2}, [record])[0] > 0.1
     assert _count_gap({**outputs, "forecast": outputs["forecast"] + 0.1}, [record])[0] > 0.01
+
+
+def test_intervals_are_moved_in_a_graph_as_outside() -> None:
+    rng = np.random.default_rng(0)
+    quantiles, center, scale = rng.normal(size=(4, AHEAD, 2, 5)), rng.normal(size=(4, 2)), rng.uniform(1, 9, (4, 2))
+    shift = rng.uniform(-1, 1, (AHEAD, 2, 2)).round(6)
+    assets, config = {"conformal": {"shift": shift.tolist()}}, Config(head="quantile")
+    found = forecasts(quantiles, center, scale, config, assets).numpy()
+    ordered = np.sort(quantiles, axis=-1) * scale[:, None, :, None] + center[:, None, :, None]
+    wanted = conformal.apply(np.concatenate([ordered[..., 2:3], ordered], axis=-1), assets, config, scale)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_leaves_one_that_it_has_tried(tmp_path: Path) -> None:

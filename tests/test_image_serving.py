@@ -95,6 +95,9 @@ def alike(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]
     logits = np.stack([np.asarray(record.output) for record in records])
     np.testing.assert_allclose(outputs["logits"], logits, atol=atol)
     assert served.records is not None
+    assert served.gap is not None
+    assert served.gap(outputs, records).max() < atol
+    _otherwise(served, outputs, records)
     found = served.records([record.id for record in records], {}, outputs)
     assert [one.id for one in found] == [one.id for one in records]
     for row, (one, record) in enumerate(zip(found, records, strict=True)):
@@ -118,6 +121,15 @@ def alike(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]
             np.testing.assert_allclose(outputs["probabilities"][row].sum(), 1, atol=1e-5)
 
 
+def _otherwise(served: Serving, outputs: dict[str, np.ndarray], records: list[Record]) -> None:
+    """Labels that the logits do not make, and probabilities that they do not, are no answer."""
+    assert served.gap is not None
+    name = "labels" if "labels" in outputs else "label"
+    empty = {**outputs, name: np.full_like(outputs[name], b"")}
+    assert np.isinf(served.gap(empty, records)).any()
+    assert served.gap({**outputs, "probabilities": outputs["probabilities"] * 0.8}, records).min() > 0.01
+
+
 def test_answers_are_those_of_predict(tmp_path: Path) -> None:
     files, arrays = column(list(IMAGES.values())), np.stack([PHOTO[:40, 5:50], PHOTO[5:, :45]])
     gif, cut, nothing = file(PHOTO, "GIF"), IMAGES["colour.png"][:300], b""
@@ -127,12 +139,12 @@ def test_answers_are_those_of_predict(tmp_path: Path) -> None:
         model, config, assets = kept(name)
         made = serving(model, config, assets)
         place = str(save_served(tmp_path / name, made))
-        broken = [column([IMAGES["grey.png"], one]) for one in (gif, cut, nothing)]
+        broken = column([gif, IMAGES["grey.png"], cut, nothing])
         asked[place] = [
-            *(("serving_default", {"image": one}) for one in (files, files[1:2], *broken)),
+            *(("serving_default", {"image": one}) for one in (files, files[1:2], broken, files[:0])),
             ("pixels", {"pixels": arrays}),
         ]
-        compared = ((0, "bytes", files), (1, "bytes", files[1:2]), (5, "pixels", arrays))
+        compared = ((0, "bytes", files), (1, "bytes", files[1:2]), (4, "pixels", arrays))
         wanted[place] = made, {at: predicted(model, config, assets, kind, one) for at, kind, one in compared}
         atol = 0.05 if config.precision == "mixed_bfloat16" else 1e-4
         _core_alike(made, files, atol)
@@ -142,13 +154,24 @@ def test_answers_are_those_of_predict(tmp_path: Path) -> None:
             alike(made, answers[at], records, 0.05 if "bfloat16" in place else 1e-4)
         assert answers[0]["logits"].std(axis=0).min() > 0.01, "images are told apart"
         assert [one.decode() for one in answers[0]["classes"]] == CLASSES
-        assert "it is a GIF" in answers[2]["error"]
-        assert "error" in answers[3]
-        assert "error" in answers[4]
+        _one_decodes(made, answers[2], answers[1])
+        assert answers[3]["logits"].shape == (0, 4)
         about = json.loads(Path(place).with_name("serving.json").read_text())
         assert about["input"] == {"name": "image", "type": "string", "what": made.what}
         assert about["needs"] == ["tensorflow"]
         assert about["signatures"]["pixels"]["outputs"]["logits"] == {"shape": [None, 4], "type": "float32"}
+
+
+def _one_decodes(made: Serving, found: dict[str, np.ndarray], alone: dict[str, np.ndarray]) -> None:
+    """Of four files the second, which answers as it does alone; of the others nothing is said."""
+    assert found["decoded"].tolist() == [False, True, False, False]
+    np.testing.assert_allclose(found["logits"][1], alone["logits"][0], atol=0.05)
+    for name, values in found.items():
+        if len(values) == 4 and name not in ("classes", "thresholds", "decoded"):
+            others = np.delete(values, 1, axis=0).ravel().tolist()
+            assert others == [b""] * len(others) or np.isnan(others).all(), name
+    assert made.records is not None
+    assert [record.error is None for record in made.records(list("abcd"), {}, found)] == [False, True, False, False]
 
 
 def _core_alike(made: Serving, files: np.ndarray, atol: float) -> None:
@@ -158,9 +181,10 @@ def _core_alike(made: Serving, files: np.ndarray, atol: float) -> None:
     before = tf.function(core.before, input_signature=[made.input])
     function = tf.function(core.function, input_signature=[dict(core.input)])
     given = before(tf.constant(files))
-    assert {name: value.dtype for name, value in given.items()} == {"pixels": tf.float32}
+    assert {name: value.dtype for name, value in given.items()} == {"pixels": tf.float32, "decoded": tf.bool}
     assert given["pixels"].shape[1:] == core.input["pixels"].shape[1:]
-    found, whole = core.after({**given, **function(given)}), made.function(tf.constant(files))
+    inner = function({name: given[name] for name in core.input})
+    found, whole = core.after({**given, **inner}), made.function(tf.constant(files))
     assert found.keys() == whole.keys()
     for name in ("logits", "probabilities"):
         np.testing.assert_allclose(found[name], whole[name], atol=atol)

@@ -1,9 +1,6 @@
 """The SavedModel of recommendation lists what predict lists, in a process that knows TensorFlow alone."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,49 +26,20 @@ from tasks.recommendation.ranking import ranked, tie_breakers
 from tasks.recommendation.ranking_graph import ranked as ranked_in_a_graph
 from tasks.recommendation.served import list_gap
 from tasks.recommendation.serving import serving
+from tests.conftest import served
 
 USERS, ITEMS = 40, 60
-SERVED = """
-import json, sys
 
 
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, *place):
-        hidden = name.partition(".")[0] in ("keras", "pipelines", "tasks")
-        return None if hidden else self.finder.find_spec(name, *place)
-
-
-sys.meta_path = [Without(finder) for finder in sys.meta_path]
-import tensorflow as tf
-
-asked = json.loads(open(sys.argv[1], encoding="utf-8").read())
-answers = {}
-for folder, requests in asked.items():
-    loaded = tf.saved_model.load(folder)
-    answers[folder] = []
-    for name, inputs in requests:
-        found = loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-        found = {key: value.numpy().tolist() for key, value in found.items()}
-        if "items" in found:
-            found["items"] = [[name.decode() for name in row] for row in found["items"]]
-        answers[folder].append(found)
-print(json.dumps(answers))
-"""
-"""A process in which neither Sixfold nor Keras can be imported; TensorFlow itself would import the latter, and does
-without."""
-
-
-def serve(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """SavedModels' answers to (signature, inputs) each, from a process that imports TensorFlow alone."""
-    (folder / "asked.json").write_text(json.dumps(asked))
-    words = [sys.executable, "-c", SERVED, str(folder / "asked.json")]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, cwd=folder, timeout=200)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def texts(*rows: Any) -> np.ndarray:
+    """Object [...], of bytes."""
+    found = np.empty(np.shape(rows), object)
+    found.flat = [name.encode() for name in np.ravel(rows)]
     return found
+
+
+def named(items: np.ndarray) -> list[list[str]]:
+    return [[name.decode() for name in row] for row in items]
 
 
 def table(path: Path) -> Path:
@@ -127,21 +95,21 @@ def test_lists_are_those_of_predict(backbones: tuple[str, ...], tmp_path: Path) 
         model, config, assets = kept(source, backbone=backbone)
         place = str(save_served(tmp_path / backbone, serving(model, config, assets)))
         asked[place] = [
-            ("serving_default", {"user": users, "k": 9}),
-            ("with_history", {"user": owners, "history": padded, "k": 9}),
-            ("serving_default", {"user": users[:2], "k": 10 * ITEMS}),
+            ("serving_default", {"user": texts(*users), "k": np.int32(9)}),
+            ("with_history", {"user": texts(*owners), "history": texts(*padded), "k": np.int32(9)}),
+            ("serving_default", {"user": texts(*users[:2]), "k": np.int32(10 * ITEMS)}),
         ]
         paths = [str(tmp_path / name) for name in ("ids.txt", "histories.jsonl")]
         wanted[place] = list(predictor(model, config, assets, {})(data.inputs(paths, config, assets)))
-    for place, found in serve(asked, tmp_path).items():
+    for place, found in served(asked, tmp_path).items():
         lists = [(row, one) for one in found[:2] for row in range(len(one["items"]))]
         assert len(lists) == len(wanted[place])
         for (row, one), record in zip(lists, wanted[place], strict=True):
-            assert one["items"][row] == record.answer["items"], (place, record.id)
+            assert named(one["items"])[row] == record.answer["items"], (place, record.id)
             assert one["known"][row] == record.answer["known"]
             np.testing.assert_allclose(one["scores"][row], record.answer["scores"], atol=1e-4)
-        longest = found[2]["items"][0]
-        assert longest[:9] == found[0]["items"][0]
+        longest = named(found[2]["items"])[0]
+        assert longest[:9] == named(found[0]["items"])[0]
         assert len(longest) == len(set(longest)) + longest.count("") - 1 == len(assets["items"])
         assert found[2]["scores"][0][-1] == -np.inf
         about = json.loads(Path(place).with_name("serving.json").read_text())
@@ -159,12 +127,12 @@ def test_ratings_are_those_of_predict(backbone: str, tmp_path: Path) -> None:
     batches = data.inputs([str(tmp_path / "pairs.csv")], config, assets)
     records = list(predictor(model, config, assets, {})(batches))
     wanted = [record.output[0] for record in records if record.output is not None]
-    inputs = {name: [pair[side] for pair in pairs] for side, name in enumerate(("user", "item"))}
-    found = serve({str(place): [("serving_default", inputs)]}, tmp_path)[str(place)][0]
+    inputs = {name: texts(*[pair[side] for pair in pairs]) for side, name in enumerate(("user", "item"))}
+    found = served({str(place): [("serving_default", inputs)]}, tmp_path)[str(place)][0]
     np.testing.assert_allclose(found["rating"], wanted, atol=1e-5)
-    assert found["known"] == [record.answer["known"] for record in records] == [True, True, False, True, False]
+    assert found["known"].tolist() == [record.answer["known"] for record in records] == [True, True, False, True, False]
     items = [record.answer["known_item"] for record in records]
-    assert found["known_item"] == items == [True, True, True, False, False]
+    assert found["known_item"].tolist() == items == [True, True, True, False, False]
     rows = list(answers.table(config, assets).rows(records[3]))
     assert rows == [{"rating": records[3].answer["rating"], "known": "yes", "known_item": "no"}]
 
@@ -182,31 +150,33 @@ def test_a_run_leaves_one_that_it_has_tried(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("u0ł\nu1ł\nwho\n", encoding="utf-8")
     wanted = list(predict(tmp_path / "run", [str(tmp_path / "ids.txt")]))
     place = str(tmp_path / "run" / "export" / "saved_model")
-    found = serve({place: [("serving_default", {"user": ["u0ł", "u1ł", "who"], "k": 10})]}, tmp_path)[place][0]
-    assert [found["items"][row] for row in range(3)] == [record["items"] for record in wanted]
-    assert found["known"] == [record["known"] for record in wanted] == [True, True, False]
+    given = {"user": texts("u0ł", "u1ł", "who"), "k": np.int32(10)}
+    found = served({place: [("serving_default", given)]}, tmp_path)[place][0]
+    assert named(found["items"]) == [record["items"] for record in wanted]
+    assert found["known"].tolist() == [record["known"] for record in wanted] == [True, True, False]
 
 
 def test_an_answer_that_differs_is_refused(tmp_path: Path) -> None:
     model, config, assets = kept(table(tmp_path / "taken.csv"), backbone="mf")
-    served = serving(model, config, assets)
-    place = save_served(tmp_path, served)
+    made = serving(model, config, assets)
+    place = save_served(tmp_path, made)
     store = data.load_data(config).splits["test"]
     rows = np.arange(5)
-    assert served.fetch is not None
+    assert made.fetch is not None
     give = predictor(model, config, assets, {})
-    records = list(give([(store.ids(rows), served.fetch(store, rows))]))
-    inputs = served.inputs(store, rows)
-    assert check_served(place, inputs, records, "items", "float32", served.gap)["examples"] == 5
+    records = list(give([(store.ids(rows), made.fetch(store, rows))]))
+    inputs = made.inputs(store, rows)
+    assert check_served(place, inputs, records, "items", "float32", made.gap)["examples"] == 5
     kinds = model.get_layer("items")
     kinds.embeddings.assign(np.array(kinds.embeddings)[::-1])
-    others = list(predictor(model, config, assets, {})([(store.ids(rows), served.fetch(store, rows))]))
+    others = list(predictor(model, config, assets, {})([(store.ids(rows), made.fetch(store, rows))]))
     with pytest.raises(RunError, match="its items differ"):
-        check_served(place, inputs, [*records[:3], others[3], records[4]], "items", "float32", served.gap)
+        check_served(place, inputs, [*records[:3], others[3], records[4]], "items", "float32", made.gap)
 
 
 def test_only_what_scores_alike_may_change_places() -> None:
-    record = Record("a", {"items": ["x", "y", "z"], "scores": [3.0, 2.0, 1.99999], "known": True})
+    answer = {"items": ["x", "y", "z"], "scores": [3.0, 2.0, 2.0], "known": True}  # rounded, as they are shown
+    record = Record("a", answer, beside=np.array([3.0, 2.0, 1.99999]))
 
     def gap(names: list[bytes], scores: list[float], *, known: bool = True) -> float:
         found = {"items": np.array([names]), "scores": np.array([scores]), "known": np.array([known])}

@@ -56,6 +56,21 @@ def test_what_sixfold_writes_is_loaded_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again(x), model(x))
 
 
+def test_a_model_of_less_precision_can_be_loaded_in_float32(tmp_path: Path) -> None:
+    given = keras.Input((3,), name="float")
+    layer = keras.layers.Dense(64, activation="gelu", dtype="mixed_bfloat16")
+    model = keras.Model(given, keras.ops.cast(keras.ops.cast(layer(given), "bfloat16") * 3, "float32"))
+    run = Run(tmp_path)
+    save_model(run, model, {})
+    run.write_json("manifest.json", {"task": "image-classification"})
+    again, wide = load_model(run)[0], load_model(run, in_float32=True)[0]
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+    exact = 3 * np.array(keras.activations.gelu(x @ np.array(layer.kernel) + np.array(layer.bias)))
+    np.testing.assert_allclose(wide(x), exact, atol=1e-5)
+    assert np.abs(np.array(again(x)) - exact).max() > 1e-3
+
+
 BAD: dict[str, tuple[str | None, str, Any, dict[str, Any], str]] = {
     "a lambda layer": (
         "keras.layers",

@@ -354,16 +354,35 @@ def test_intervals_are_moved_by_what_lay_outside() -> None:
         calibrated = conformal.apply(outputs[0], {"conformal": fitted}, Config(horizon=1), np.ones(1))
         np.testing.assert_allclose(calibrated[0, 0, 1:], normal, atol=0.2)
         exact = np.sort(np.abs(truth.ravel()) - factor)[800 - 1]  # the ceil(1000 * 0.8)-th smallest
+        exact /= factor if exact < 0 else 1  # inwards, of the way to the median
         assert fitted["shift"][0][0][0] == pytest.approx(exact, abs=1e-6)
 
 
 def test_intervals_lie_in_each_other_and_hold_the_median() -> None:
     output = np.array([[[0, -2, -1, 0, 1, 2]]], np.float32)
-    for shift, expected in (((-3, -3), [0, 0, 0, 0, 0]), ((4, 0), [-5, -5, 0, 5, 5]), ((0, 1), [-3, -1, 0, 1, 3])):
+    for shift, expected in (
+        ((-1, -1), [0, 0, 0, 0, 0]),
+        ((-0.5, -0.25), [-1.5, -0.5, 0, 0.5, 1.5]),
+        ((4, 0), [-5, -5, 0, 5, 5]),
+        ((0, 1), [-3, -1, 0, 1, 3]),
+    ):
         fitted = {"conformal": {"shift": [[shift]]}}
         assert conformal.apply(output, fitted, Config(), np.ones(1))[0, 0, 1:].tolist() == expected
     both = conformal.apply(np.stack([output, output]), fitted, Config(), np.array([[1.0], [10.0]]))
     assert both[:, 0, 0, 1:].tolist() == [[-3, -1, 0, 1, 3], [-12, -1, 0, 1, 12]]
+
+
+def test_what_narrows_the_intervals_of_some_series_does_not_close_those_of_calmer_ones() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.array([-2, -1, 0, 1, 3]) * np.where(np.arange(999) % 9, 3.0, 0.1)[:, None]  # a ninth of them calm
+    truth = rng.normal(size=999) * spread[:, 3] / 3  # all are thrice as wide as they should be
+    outputs = np.concatenate([np.zeros((999, 1)), spread], axis=1)[:, None, None]
+    fitted = {"conformal": conformal.fit(outputs, truth[:, None, None], np.ones((999, 1, 1)), np.ones((999, 1)))}
+    calibrated = conformal.apply(outputs, fitted, Config(horizon=1), np.ones((999, 1)))
+    for calm in (np.arange(999) % 9 == 0, np.arange(999) % 9 > 0):
+        width = np.diff(calibrated[calm][:, 0, 0][:, [2, 4]], axis=1) / np.diff(spread[calm][:, [1, 3]], axis=1)
+        np.testing.assert_allclose(width, 0.43, atol=0.04)
+        assert inside(calibrated[calm], truth[calm][:, None, None])[80] == pytest.approx(0.8, abs=0.08)
 
 
 def test_what_is_pooled_follows_from_how_much_there_is() -> None:

@@ -17,10 +17,11 @@ import tensorflow as tf
 from pipelines import devices, run
 from pipelines.devices.steps import kept_model
 from pipelines.errors import NotServed, RunError
+from pipelines.exports.formats import save_onnx
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
 from pipelines.scoring import log_softmax
-from pipelines.served import Serving
+from pipelines.served import Core, Serving
 from pipelines.task import Raw, Record
 from tasks.speech_recognition.config import Config
 from tasks.speech_recognition.decoding import Greedy, words
@@ -209,7 +210,7 @@ def test_transcripts_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("kind", ["gru", "conformer"])
-def test_the_served_model_is_its_core_and_what_stands_round_it(kind: str) -> None:
+def test_the_served_model_is_its_core_and_what_stands_round_it(kind: str, tmp_path: Path) -> None:
     model, config, assets = kept(*KINDS[kind])
     served = serving(model, config, assets)
     core = served.core
@@ -223,6 +224,7 @@ def test_the_served_model_is_its_core_and_what_stands_round_it(kind: str) -> Non
     }
     outer = core.function(inner)
     assert all(one.dtype.is_floating or one.dtype.is_integer for one in outer.values())
+    _held_by_onnx(core, inner, outer, tmp_path)
     again = core.after(outer)
     assert set(again) == set(whole)
     for name, values in whole.items():
@@ -230,6 +232,15 @@ def test_the_served_model_is_its_core_and_what_stands_round_it(kind: str) -> Non
             assert values.numpy().tolist() == again[name].numpy().tolist()
         else:
             np.testing.assert_allclose(again[name], values, rtol=1e-4, atol=1e-4)
+
+
+def _held_by_onnx(core: Core, given: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    save_onnx(folder / "model.onnx", core)
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(sorted(wanted), {name: given[name].numpy() for name in core.input})
+    for name, values in zip(sorted(wanted), found, strict=True):
+        np.testing.assert_allclose(values, wanted[name], rtol=1e-3, atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("alphabet", [CHARACTERS, PIECES, ["", "x"], ["", " ", "\u3000", "\u3000y", "z"]])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,13 @@ def test_a_graph_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     records = wanted(model, config, assets, ODD)
     given = as_column([text.encode() for text in ODD])
     assert check_served(place, given, records, "translation", "float32", served.gap)["examples"] == len(ODD)
-    others = [Record(one.id, {**one.answer, "translation": "x"}) for one in records]
+    others = [replace(one, answer={**one.answer, "translation": "x"}) for one in records]
     with pytest.raises(RunError, match="its translation differ"):
         check_served(place, given, others, "translation", "float32", served.gap)
     found = {"translation": np.array([b"a"]), "score": np.array([-1.0]), "cut": np.array([False])}
-    assert _gap(found, [Record("1", {"translation": "a", "score": -1.5})])[0] == pytest.approx(1 / 3)
-    assert _gap(found, [Record("1", {"translation": "a", "score": -1.0, "parts": 2})])[0] == np.inf
-    assert _gap({**found, "cut": np.array([True])}, [Record("1", {"translation": "b", "score": 0, "parts": 2})])[0] == 0
+    assert _gap(found, [Record("1", {"translation": "a"}, beside=-1.5)])[0] == pytest.approx(1 / 3)
+    assert _gap(found, [Record("1", {"translation": "a", "parts": 2}, beside=-1.0)])[0] == np.inf
+    assert _gap({**found, "cut": np.array([True])}, [Record("1", {"translation": "b", "parts": 2}, beside=0.0)])[0] == 0
 
 
 def test_what_cannot_be_served_says_so() -> None:

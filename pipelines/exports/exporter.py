@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,18 @@ FILES = {
 SIDECAR = "sidecar"
 _ASIDE = ".export."
 _AT_ONCE = 32
+_NUMBERS = ("litert", "litert-int8", "onnx")
+"""What computes in float32, or in whole numbers, alone."""
 _BACKENDS = 1e-3
 """By how much two backends may differ, which add up in other orders."""
 FEWEST = 100
 """Examples that a model of whole numbers is judged by: of fewer an interval says nothing."""
 _CALIBRATED_ON = 256
 """Training examples."""
+_WIDENED = (
+    "the same weights in float32, whose answers the difference is taken from; the scores of the model, which computes "
+    "in {}, are its own"
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Exporter:
     assets: Assets
     data: Data
     examples: int
+    scored: "Exporter | None" = None
+    """Of the model that was scored, where this one is the same in another precision."""
 
     @classmethod
     def of(cls, run: Run, examples: int) -> "Exporter":
@@ -68,6 +76,14 @@ class Exporter:
                 f"{config.data} has changed since the run: its exports must be held against the same data."
             )
         return cls(run, task, config, model, assets, data, examples)
+
+    @cached_property
+    def in_float32(self) -> "Exporter":
+        """Of the same weights; itself where the model computes in float32."""
+        if self.config.precision == "float32":
+            return self
+        config = self.config.model_copy(update={"precision": "float32"})
+        return replace(self, model=load_model(self.run, in_float32=True)[0], config=config, scored=self)
 
     @cached_property
     def serving(self) -> Serving:
@@ -105,6 +121,8 @@ class Exporter:
 
         Returns: what parity.json says of it.
         """
+        if name in _NUMBERS and self is not self.in_float32:
+            return self.in_float32.write(name)
         folder = self.run.path / "export"
         folder.mkdir(exist_ok=True)
         for left in folder.glob(f"{_ASIDE}*"):  # by a process that was killed
@@ -229,9 +247,11 @@ class Exporter:
         whole = np.array([row for row, record in enumerate(wanted) if serving.whole(record)], np.int64)
         if not len(whole):
             raise RunError(f"{name} is not written: of none of the examples the graph answers the whole.")
-        before = self._scores([wanted[row] for row in whole], whole)
+        model = self.records if self.scored is None else self.scored.records
+        before = self._scores([model[row] for row in whole], whole)
         after = self._scores([found[row] for row in whole], whole)
-        gate, largest = Gate(self.config.precision, quantised="int8" in name), float(np.max(gaps))
+        gate = Gate(self.config.precision, quantised="int8" in name, widened=self.scored is not None)
+        largest = float(np.max(gaps))
         if wrong := gate.judge(largest, before, after):
             raise RunError(f"{name} is not written: {'; '.join(wrong)}.")
         scores = changes(before, after)
@@ -242,6 +262,7 @@ class Exporter:
             "headline": before.headline,
             "scores": scores,
             "needs": request["needs"],
+            **({} if self.scored is None else {"of": _WIDENED.format(self.scored.config.precision)}),
         }
 
     def _of_network(self, made: Path, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Writing a finished model in each format; what of it holds no strings, in those that know none."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def save_onnx(place: Path, core: Core) -> None:
         input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in core.input.items()],
         autograph=False,
     )
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it logs, the error says
     try:
         graph, _ = tf2onnx.convert.from_function(
             function,

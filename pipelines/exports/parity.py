@@ -68,6 +68,9 @@ class Gate:
     precision: str
     """Of the model's layers."""
     quantised: bool = False
+    widened: bool = False
+    """Whether it is float32 where the model that was scored was not: then it is held against the same weights in
+    float32, and its headline may be where that of the model may be."""
 
     def judge(self, largest: float, before: Scores, after: Scores) -> list[str]:
         """What it fails in, a sentence each; none where it passes."""
@@ -77,7 +80,7 @@ class Gate:
             wrong.append(f"its answers differ by {largest:.2g}, and {most:g} is allowed")
         headline = before.scores[before.headline]
         now = after.scores[before.headline].value
-        if self.quantised:
+        if self.quantised or self.widened:
             if not _within(now, headline):
                 wrong.append(
                     f"its {before.headline} is {now:.4f}, outside the model's interval "

@@ -46,8 +46,9 @@ Scorer = Callable[[Raw], Scored]
 
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
-    """Users to lists: Record.output holds int32 [100 or k], the codes of items, best first, -1 behind the last. Where
-    ratings are predicted, users with an item to ratings: it holds float32 [1].
+    """Users to lists: Record.output holds int32 [100 or k], the codes of items, best first, -1 behind the last, and
+    Record.beside their scores, float32. Where ratings are predicted, users with an item to ratings: Record.output holds
+    float32 [1].
 
     Options: `exclude_seen`, whether what a user took before is left out, by default yes; `allow`, the names of the only
     items to recommend.
@@ -106,7 +107,7 @@ class _Lists:
             else:
                 answer = self._answer(items[row], values[row], known=bool(found.known[row]))
                 folded = {"folded_in": True} if found.folded is not None and found.folded[row] else {}
-                yield Record(name, {**answer, **folded, **_unknown(raw, row)}, items[row])
+                yield Record(name, {**answer, **folded, **_unknown(raw, row)}, items[row], beside=values[row])
 
     def _among(self, raw: Raw, rows: int) -> Ragged | None:
         """The only items that each list may hold."""

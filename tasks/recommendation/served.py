@@ -136,7 +136,8 @@ def list_gap(found: Mapping[str, np.ndarray], records: Sequence[Record], most: i
     for names, scores, known, record in lists:
         listed = {name.decode("utf-8", "surrogatepass"): score for name, score in zip(names, scores, strict=True)}
         listed.pop("", None)
-        wanted = dict(zip(record.answer["items"], record.answer["scores"], strict=True))
+        shown = record.answer["items"]  # whose scores are rounded there
+        wanted = dict(zip(shown, record.beside[: len(shown)].tolist(), strict=True))
         if len(listed) != len(wanted) or bool(known) != record.answer["known"]:
             gaps.append(np.inf)
             continue

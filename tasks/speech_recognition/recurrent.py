@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from pipelines.devices.scans import scan as looped
 from tasks.speech_recognition.features import PACKAGE
 
 _CLOSED = -1e4
@@ -84,19 +85,18 @@ def scanned(gates: Any, kernel: Any, bias: Any, backwards: bool = False) -> Any:
 
     @keras.ops.custom_gradient
     def scan(gates: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
-        def step(carried: Any, given: Any) -> tuple[Any, Any]:
+        def step(carried: Any, given: Any) -> Any:
             before = carried[:, :units]
             recurrent = keras.ops.matmul(before, kernel)
             both = keras.ops.sigmoid(given[:, units:] + recurrent[:, : 2 * units])
             inner = recurrent[:, 2 * units :] + bias
             candidate = keras.ops.tanh(given[:, :units] + both[:, :units] * inner)
             after = candidate + both[:, units:] * (before - candidate)
-            every = keras.ops.concatenate([after, both, candidate, inner], axis=-1)
-            return every, every
+            return keras.ops.concatenate([after, both, candidate, inner], axis=-1)
 
         nothing = keras.ops.zeros_like(gates[0, :, :units])
         first = keras.ops.tile(nothing, (1, 5))
-        every = keras.ops.scan(step, first, gates, reverse=backwards)[1]
+        every = looped(step, first, gates, reverse=backwards)
         states = every[..., :units]
 
         def slopes(*upstream: Any) -> tuple[Any, Any, Any]:

@@ -97,7 +97,7 @@ class _Recogniser(tf.Module):
             return {"mels": mels, "samples": x["samples"]}
 
         def function(x: Mapping[str, Any]) -> dict[str, Any]:
-            frames = -(-self._heard(x["samples"]) // self._hop)
+            frames = _parts(self._heard(x["samples"]), self._hop)
             counts = tf.range(tf.shape(x["mels"])[1])[None] < frames[:, None]
             logits = network([x["mels"], tf.cast(counts, tf.float32)[..., None]], training=False)
             return {"logits": tf.cast(logits, tf.float32), **self._counts(x["samples"])}
@@ -223,8 +223,12 @@ class _Recogniser(tf.Module):
 
     def _counts(self, samples: Any) -> dict[str, Any]:
         heard = self._heard(samples)
-        frames = -(-heard // self._hop)
-        return {"answers": -(-frames // self._subsampling), "heard": heard}
+        return {"answers": _parts(_parts(heard, self._hop), self._subsampling), "heard": heard}
+
+
+def _parts(count: Any, size: int) -> Any:
+    """Of this size, the last perhaps not full. Of numbers from 0 on alone, as ONNX rounds quotients towards 0."""
+    return (count + size - 1) // size
 
 
 def _searched(config: Config) -> str:

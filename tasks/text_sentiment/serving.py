@@ -1,12 +1,14 @@
 """The classifier as one graph: strings in, labels and probabilities out."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.classes_graph import classified, classified_gap
 from pipelines.served import Core, Serving
 from pipelines.task import Assets, Record, Store
 from pipelines.text.tokenizers import tokenizer
@@ -23,7 +25,6 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     float32 [rows, classes], classes strings [classes]."""
     words = tokenizer(assets["tokenizer"])
     encoder = encode(config, assets, training=False)
-    temperature = float(assets.get("temperature", 1.0))
 
     def tokens(text: Any) -> dict[str, Any]:
         return {"tokens": encoder({"text": text}, None)[0]}
@@ -32,16 +33,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         return {"logits": tf.cast(model(x["tokens"], training=False), tf.float32)}
 
     def answer(found: Mapping[str, Any]) -> dict[str, Any]:
-        logits = found["logits"]
-        probabilities = tf.nn.softmax(logits / temperature)
-        classes = tf.constant(assets["classes"])
-        return {
-            "label": tf.gather(classes, tf.argmax(logits, axis=1)),
-            "probability": tf.reduce_max(probabilities, axis=1),
-            "probabilities": probabilities,
-            "logits": logits,
-            "classes": classes,
-        }
+        return classified(found["logits"], assets)
 
     def records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> list[Record]:
         del inputs
@@ -64,6 +56,7 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
         inputs=_texts,
         needs=() if words.needs is None else (words.needs,),
         tracked=(model, *words.tracked),
+        gap=partial(classified_gap, assets),
         records=records,
         core=core,
     )

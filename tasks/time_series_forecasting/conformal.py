@@ -1,10 +1,12 @@
 """Intervals that hold what they promise: moved by how far the validation windows lay outside of them.
 
 Conformalised quantile regression (Romano, Patterson and Candès, "Conformalized quantile regression", 2019): of n
-validation windows the value max(low - y, y - high) says how far the truth lay outside an interval of level t (inside:
-below 0); the ceil((n + 1) * t)-th smallest is added at both ends. A point forecast is its own quantiles to begin with,
-of which this makes split conformal prediction (Lei et al., 2018): the ends are the point and a quantile of |y - f|. All
-in scales (x / scale), so that series are pooled; for each step ahead, and each channel.
+validation windows a value says how far the truth lay outside an interval of level t; by the ceil((n + 1) * t)-th
+smallest both ends are moved. Outside it is above 0 and in scales (x / scale), so that series are pooled. Inside it is
+below 0 and a share of the way from the end to the median, down to -1: taken in scales too, what makes the intervals of
+most series as narrow as they should be would close those of a calmer one. Such intervals grow with the value, which is
+all that the promise asks. A point forecast is its own quantiles to begin with, of which this makes split conformal
+prediction (Lei et al., 2018): the ends are the point and a quantile of |y - f|. For each step ahead, and each channel.
 
 The promise is exact where windows are exchangeable; those of one series overlap and drift, so scores say what came of
 it. Ends moved each by itself promise the same, and take a validation split's trend for lasting: on ETTh1, M4 Hourly and
@@ -39,11 +41,10 @@ def fit(outputs: np.ndarray, future: np.ndarray, seen: np.ndarray, scale: np.nda
         seen: whether it was observed, likewise.
         scale: [windows, channels].
     """
-    outside = np.stack(
-        [np.maximum(low - future, future - high) for _, low, high in intervals(outputs[..., 1:])], axis=-1
-    )
-    outside = np.where(seen[..., None].astype(bool), outside / scale[:, None, :, None], np.nan)
-    outside, alike = _pooled(outside)
+    quantiles = outputs[..., 1:]
+    median, each = quantiles[..., _MEDIAN], scale[:, None]
+    outside = np.stack([_outside(low, median, high, future, each) for _, low, high in intervals(quantiles)], axis=-1)
+    outside, alike = _pooled(np.where(seen[..., None].astype(bool), outside, np.nan))
     counts = np.isfinite(outside[..., 0]).sum(axis=0)
     shift = np.stack([_shift(outside[..., place], counts, level) for place, level in enumerate(LEVELS)], axis=-1)
     return {"shifted": alike, "values_each": int(counts.min()), "shift": np.round(shift, 6).tolist()}
@@ -58,6 +59,17 @@ def said(fitted: Mapping[str, Any]) -> str:
         _ALIKE: f"by {values} of all steps and channels",
     }
     return f"widened or narrowed {by[fitted['shifted']]}"
+
+
+def _outside(
+    low: np.ndarray, median: np.ndarray, high: np.ndarray, future: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """How far the truth lies outside of [low, high], in scales; inside, below 0, a share of the way to the median."""
+    beyond = np.where(future < median, low - future, future - high)
+    way = np.where(future < median, median - low, high - median)
+    inside = np.divide(beyond, way, out=np.zeros_like(beyond), where=way > 0)
+    found: np.ndarray = np.where(beyond < 0, inside, beyond / scale)
+    return found
 
 
 def _pooled(outside: np.ndarray) -> tuple[np.ndarray, str]:
@@ -78,7 +90,7 @@ def _too_few(outside: np.ndarray) -> bool:
 
 
 def _shift(outside: np.ndarray, counts: np.ndarray, level: int) -> np.ndarray:
-    """By how much both ends are moved, float64 [steps, channels], of values [windows, steps, channels], NaN where
+    """By what both ends are moved, float64 [steps, channels], of values [windows, steps, channels], NaN where
     unseen, and their counts; by the largest where there are too few, by nothing where there is none."""
     rank = np.ceil((counts + 1) * level / 100 - 1e-9).astype(np.int64)
     place = np.clip(np.minimum(rank, counts) - 1, 0, None)
@@ -101,10 +113,12 @@ def apply(output: np.ndarray, assets: Assets, config: Any, scale: np.ndarray) ->
     quantiles = moved[..., 1:]
     quantiles.sort(axis=-1)
     if "conformal" in assets:
-        by = np.asarray(assets["conformal"]["shift"]) * np.asarray(scale)[..., None, :, None]
+        shift, median = np.asarray(assets["conformal"]["shift"]), quantiles[..., _MEDIAN]
+        outwards = np.maximum(shift, 0) * np.asarray(scale)[..., None, :, None]
+        inwards = np.minimum(shift, 0)
         for place, (_, low, high) in enumerate(intervals(quantiles)):
-            np.subtract(low, by[..., place], out=low)
-            np.add(high, by[..., place], out=high)
+            np.add(low, (low - median) * inwards[..., place] - outwards[..., place], out=low)
+            np.add(high, (high - median) * inwards[..., place] + outwards[..., place], out=high)
         # Outwards from the median, so that no interval becomes narrower than it was fitted.
         np.minimum.accumulate(quantiles[..., _MEDIAN::-1], axis=-1, out=quantiles[..., _MEDIAN::-1])
         np.maximum.accumulate(quantiles[..., _MEDIAN:], axis=-1, out=quantiles[..., _MEDIAN:])

@@ -35,17 +35,20 @@ def forecasts(parameters: Any, center: Any, scale: Any, config: Config, assets: 
     if config.head != COUNTS:
         both = both * scale + center
     if "conformal" in assets:
-        shift = scale * np.asarray(assets["conformal"]["shift"], np.float64)
-        both = tf.concat([both[..., :1], _moved(both[..., 1:], shift)], axis=-1)
+        shift = np.asarray(assets["conformal"]["shift"], np.float64)
+        moved = _moved(both[..., 1:], scale * np.maximum(shift, 0), np.minimum(shift, 0))
+        both = tf.concat([both[..., :1], moved], axis=-1)
     return tf.cast(tf.maximum(both, 0) if config.head == COUNTS else both, tf.float32)
 
 
-def _moved(quantiles: Any, shift: Any) -> Any:
-    """Quantiles with the ends of each interval moved outwards by shift [rows, H or 1, C, levels], in order."""
+def _moved(quantiles: Any, outwards: Any, inwards: np.ndarray) -> Any:
+    """Quantiles with the ends of each interval moved outwards by so much, [rows, H or 1, C, levels], and inwards by
+    this share, below 0, of the way to the median, [H or 1, C or 1, levels], in order."""
     values = tf.unstack(quantiles, axis=-1)
+    median = values[_MEDIAN]
     for place, (low, high) in enumerate(_ENDS):
-        values[low] -= shift[..., place]
-        values[high] += shift[..., place]
+        values[low] += (values[low] - median) * inwards[..., place] - outwards[..., place]
+        values[high] += (values[high] - median) * inwards[..., place] + outwards[..., place]
     for at in range(_MEDIAN - 1, -1, -1):
         values[at] = tf.minimum(values[at], values[at + 1])
     for at in range(_MEDIAN + 1, len(values)):

@@ -27,7 +27,8 @@ _PAIRS = 64
 
 def predictor(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Predictor:
     """Texts, or the pieces of sources, to translations; where the pieces of a `target` come along, Record.output holds
-    float64 [2]: the negative log-probability of that target in all, and how many pieces it has.
+    float64 [2]: the negative log-probability of that target in all, and how many pieces it has. Record.beside holds the
+    score as it was before it was rounded.
 
     Options: `beams`, `length_penalty`, `no_repeat` in place of the run's settings; `n_best`, how many translations.
     """
@@ -68,8 +69,9 @@ class _Translator:
             if why is not None:
                 yield Record(name, {}, error=why)
             else:
-                given = answer(text, self._joined(mine), parts=len(own), n_best=self._n_best)
-                yield Record(name, given, output)
+                joined = self._joined(mine)
+                given = answer(text, joined, parts=len(own), n_best=self._n_best)
+                yield Record(name, given, output, beside=joined[0][1] if joined else 0.0)
 
     def _parts(self, texts: Sequence[str], raw: Raw) -> list[list[list[int]]]:
         """Of each text the pieces of its parts; none of one that says nothing."""

@@ -179,7 +179,7 @@ def _records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str
 def _gap(found: Mapping[str, np.ndarray], records: Sequence[Record]) -> np.ndarray:
     """float [rows]: by how much scores differ, relative where they are above 1; infinite where translations do, unless
     these are few. What predict translated in parts is passed over, if only all of it was cut here."""
-    wanted = [(record.answer["translation"].encode(), record.answer["score"]) for record in records]
+    wanted = [(record.answer["translation"].encode(), record.beside) for record in records]  # the score, not rounded
     whole = np.array([record.answer.get("parts", 1) == 1 for record in records])
     same = np.array([text == other for text, (other, _) in zip(found["translation"], wanted, strict=True)])
     scores = np.array([score for _, score in wanted])
