@@ -80,6 +80,8 @@ class Serving:
     coreless: str = ""
     whole: Callable[[Record], bool] = lambda record: True
     """Whether the graph answers all that `predict` does of an example, and not of its beginning alone."""
+    searched: bool = False
+    """Whether Record.output is of a text that a search found, which another backend's rounding may make another."""
     network_inputs: "Callable[[Raw], Mapping[str, np.ndarray]] | None" = None
     """raw examples -> what the saved Keras model takes of them, by name. None: what the encoder makes of them."""
     calibrated_on: str = "train"

@@ -12,11 +12,14 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from pipelines import predict, run
 from pipelines.artefact import load_model
+from pipelines.audio.files import FULL
 from pipelines.engine import resume
-from pipelines.errors import ConfigError, DataError
+from pipelines.errors import ConfigError, DataError, NotServed
+from pipelines.exports.writing import export
 from pipelines.runs import Run
 from pipelines.scoring import log_softmax
 from pipelines.task import Built
@@ -281,6 +284,9 @@ def test_a_run_that_writes(tmp_path: Path) -> None:
     assert "pieces_per_second: 6.5\n" in settings
     assert sorted(file.stem for file in kept.model.glob("*.json")) == ["ids", "rate", "tokenizer"]
     assert result.metrics["scores"]["wer"]["value"] >= 0
+    parity = kept.read_json("export/parity.json")["saved_model"]
+    assert parity["examples"] == kept.read_json("metrics.json")["examples"]
+    assert parity["largest_difference"] < 1e-4
     assert {one["name"] for one in (result.metrics["baseline"], *result.metrics["baselines"])} == {
         *("linear CTC", "most frequent transcript")
     }
@@ -313,6 +319,31 @@ def test_a_run_that_writes(tmp_path: Path) -> None:
             imply(Config(pretrained=str(kept.path), **options))
     found = imply(Config(pretrained=str(kept.path)))
     assert (found.decoder, found.hop_ms, found.backbone) == ("generate", 12, "preset")
+
+
+@pytest.mark.slow
+def test_served_alone_it_writes_as_predict_does(tmp_path: Path) -> None:
+    recogniser(tmp_path / "run", preset(tmp_path / "preset", seed=3, deviation=0.5), learning_rate=1e-9, beams=2)
+    (parity,) = export(tmp_path / "run", ["saved-model"], 100, lambda line: None).values()
+    assert parity["largest_difference"] < 1e-4
+    assert parity["scores"]["wer"]["change"] == 0
+    assert parity["needs"] == ["tensorflow", "tensorflow_text"]
+    with pytest.raises(NotServed, match="a preset's own decoder writes in the SavedModel alone"):
+        export(tmp_path / "run", ["litert"], 100, lambda line: None)
+
+    served = tf.saved_model.load(str(tmp_path / "run/export/saved_model")).signatures["serving_default"]
+    sound = np.random.default_rng(0).normal(0, 3_000, (3, 31 * RATE)).astype(np.int16)
+    samples = np.array([RATE, 0, 31 * RATE], np.int32)
+    found = {name: one.numpy() for name, one in served(waveform=sound / np.float32(FULL), samples=samples).items()}
+    assert found["heard"].tolist() == [RATE, 0, 30 * RATE]
+    assert (found["text"][1], found["likelihood"][1], found["pieces"][1]) == (b"", 0, 0)
+    assert math.isnan(found["confidence"][1])
+    soundfile.write(tmp_path / "one.wav", sound[0, :RATE], RATE)
+    (one,) = predict(tmp_path / "run", [tmp_path / "one.wav"])
+    assert one["transcript"] == found["text"][0].decode()
+    assert one["confidence"] == pytest.approx(found["confidence"][0], abs=1e-3)
+    nothing = served(waveform=np.zeros((0, 5), np.float32), samples=np.zeros(0, np.int32))
+    assert all(len(one) == 0 for one in nothing.values())
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipelines import devices, run
 from pipelines.devices.steps import kept_model
-from pipelines.errors import NotServed, RunError
+from pipelines.errors import RunError
 from pipelines.exports.formats import save_onnx
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
@@ -149,7 +149,7 @@ def serve(folders: list[Path]) -> tuple[list[dict[str, dict[str, np.ndarray]]], 
 
 
 def test_transcripts_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.speech_recognition.serving.SECONDS_AT_ONCE", 7.0)  # three rows
+    monkeypatch.setattr("tasks.speech_recognition.served_sound.SECONDS_AT_ONCE", 7.0)  # three rows
     store, records, graphs = Clips(clips()), {}, {}
     for kind, (settings, alphabet) in KINDS.items():
         model, config, assets = kept(settings, alphabet)
@@ -308,9 +308,3 @@ def test_a_run_ends_with_what_can_be_served(tmp_path: Path, capsys: pytest.Captu
     assert parity["largest_difference"] < 1e-4
     assert "2 beams and a language model of characters" in kept.read_json("export/serving.json")["input"]["what"]
     assert (kept.path / "export/saved_model/saved_model.pb").is_file()
-
-
-def test_what_cannot_be_served_says_so() -> None:
-    config = Config.model_construct(decoder="generate")
-    with pytest.raises(NotServed, match="which is no graph here"):
-        serving(None, config, {})  # type: ignore[arg-type]

@@ -20,17 +20,22 @@ from pipelines.engine import resume
 from pipelines.errors import ConfigError, DataError
 from pipelines.preparation import make_optimizer
 from pipelines.runs import Run
+from pipelines.saved_model import save_served
 from pipelines.task import Built
 from pipelines.text.ids import Ids
 from pipelines.transfer.loading import take_weights
 from pipelines.transfer.pair_presets import pair_tokenizer
 from tasks.translation.config import Config
+from tasks.translation.data.stores import as_column
 from tasks.translation.decoding import Decoder
 from tasks.translation.encoding import encode
 from tasks.translation.implied import imply
 from tasks.translation.model import build_model
+from tasks.translation.prediction import predictor
+from tasks.translation.serving import serving
 from tasks.translation.vocabulary import preset_asset, vocabulary
 from tests.conftest import stopped_at
+from tests.test_translation_serving import serve
 
 # KerasHub 0.32 leaves the files of SentencePiece open; its T5 hands its padding on to layers that do not know of masks,
 # beside the one that they are given.
@@ -156,6 +161,9 @@ def test_a_run_from_a_preset(family: str, tmp_path: Path) -> None:
     assert "backbone: preset\n" in kept.settings.read_text("utf-8")
     assert set(kept.read_json("model/vocabulary.json")["joint"]) >= {"class", "proto" if family != "Bart" else "merges"}
     assert result.metrics["scores"]["perplexity"]["value"] > 1
+    parity = kept.read_json("export/parity.json")["saved_model"]
+    assert parity["examples"] == kept.read_json("metrics.json")["examples"]
+    assert parity["largest_difference"] < 1e-4
     lines = [json.loads(line) for line in (kept.path / "predictions.jsonl").read_text("utf-8").splitlines()]
     (tmp_path / "again.txt").write_text("one two\n\nseven\n", "utf-8")
     again = list(predict(kept.path, [tmp_path / "again.txt"], n_best=2))
@@ -192,6 +200,33 @@ def test_what_the_model_sees_is_what_kerashub_packs(family: str, tmp_path: Path)
     np.testing.assert_array_equal(y, np.asarray(wanted)[:, before:])
     np.testing.assert_array_equal(weight > 0, np.asarray(counted)[:, before:] > 0)
     assert np.asarray(theirs["decoder_token_ids"])[:, :before].tolist() == [[2] * before] * 2
+
+
+@pytest.mark.slow
+def test_served_alone_they_translate_as_predict_does(tmp_path: Path) -> None:
+    texts = ["One two", "", " \u200b ", "seven é İ </s>\u00a0狐", "two three four", "six " * 30]
+    asked, records = {}, {}
+    for family in FAMILIES:
+        folder = preset(tmp_path / family, family, layers=1)
+        found = pair_tokenizer(str(folder))
+        vocabulary = preset_asset(found.asset, lowercase=family == "Bart", prefix="two:" if family == "T5" else "")
+        assets = {"ids": found.ids, "vocabulary": vocabulary, "longest": 30}
+        config = Config(backbone="preset", pretrained=str(folder), label_smoothing=0.0, beams=3, max_tokens=22)
+        built = build_model(config, assets)
+        take_weights(built, str(folder), assets, lambda line: None)
+        network = kept_model(built)
+        place = str(save_served(tmp_path / "served" / family, serving(network, config, assets)))
+        asked[place] = [texts, []]
+        raw = {"text": as_column([text.encode() for text in texts])}
+        records[place] = list(predictor(network, config, assets, {})([([*"abcdef"], raw)]))
+    # In one process: of two tables or models with one name the second would be the first.
+    for place, ((found_texts, scores, cut), nothing) in serve(asked, tmp_path).items():
+        assert nothing == [[], [], []]
+        assert cut == [record.answer.get("parts", 1) > 1 for record in records[place]] == [False] * 5 + [True]
+        assert found_texts[1:3] == ["", ""]
+        for record, text, score in list(zip(records[place], found_texts, scores, strict=True))[:-1]:
+            assert text == record.answer["translation"]
+            assert score == pytest.approx(record.beside, abs=1e-4)
 
 
 def test_a_prefix_stands_before_sources_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipelines import devices
 from pipelines.devices.steps import kept_model
-from pipelines.errors import NotServed, RunError
+from pipelines.errors import RunError
 from pipelines.saved_model import check_served, save_served
 from pipelines.task import Record
 from pipelines.text.pieces import BLANKS, Pieces, as_asset, learn, prepared
@@ -185,9 +185,3 @@ def test_a_graph_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     assert _gap(found, [Record("1", {"translation": "a"}, beside=-1.5)])[0] == pytest.approx(1 / 3)
     assert _gap(found, [Record("1", {"translation": "a", "parts": 2}, beside=-1.0)])[0] == np.inf
     assert _gap({**found, "cut": np.array([True])}, [Record("1", {"translation": "b", "parts": 2}, beside=0.0)])[0] == 0
-
-
-def test_what_cannot_be_served_says_so() -> None:
-    config = Config.model_construct(backbone="preset")
-    with pytest.raises(NotServed, match="the network of a preset is not served yet"):
-        serving(None, config, {})  # type: ignore[arg-type]

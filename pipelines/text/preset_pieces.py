@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.errors import StateError
-from pipelines.text.pieces import prepared
-
 if TYPE_CHECKING:
+    from pipelines.text.pieces_graph import PresetPiecesGraph
     from pipelines.text.tokenizers import Tokenizer
 
 
@@ -27,12 +25,12 @@ class PresetPieces:
     @cached_property
     def size(self) -> int:
         """Pieces there are: 0 to size - 1."""
-        return self._tokenizer.size
+        return self.tokenizer.size
 
     @cached_property
     def names(self) -> list[str]:
         """Each as a text; "▁" begins a word."""
-        return [self._tokenizer.pieces([piece])[0] for piece in range(self.size)]
+        return [self.tokenizer.pieces([piece])[0] for piece in range(self.size)]
 
     def encode(self, texts: Sequence[str | bytes]) -> list[list[int]]:
         """The pieces of each text behind its prefix, no marks before or behind them."""
@@ -41,28 +39,35 @@ class PresetPieces:
 
     def cut(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
         """(int32 pieces of all texts, one after the other; int64 [n], how many each has)."""
-        plain = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts]
-        whole = [prepared(f"{self.prefix} {text}", lowercase=False) for text in self._cased(plain)]
-        values, lengths = self._tokenizer.cut([text.encode("utf-8", "replace") for text in whole])
-        return values.astype(np.int32), lengths.astype(np.int64)
+        import tensorflow as tf
+
+        plain = [text if isinstance(text, bytes) else text.encode("utf-8", "replace") for text in texts]
+        found = self.graph.encode(self.graph.prepared(tf.constant(plain, tf.string)))
+        return found.values.numpy(), found.row_lengths().numpy()
 
     def decode(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """The text of each row of pieces, behind the prefix where it stands there; marks are passed over."""
-        known = self._tokenizer
-        silent = {known.pad, known.start, known.end}
-        assert known.text is not None
-        texts = known.text([[int(piece) for piece in row if piece not in silent] for row in rows])
-        prefix = prepared(self.prefix, lowercase=False)
-        return [text.strip().removeprefix(prefix).strip() for text in texts]
+        import tensorflow as tf
 
-    def _cased(self, texts: Sequence[str]) -> Sequence[str]:
-        return [text.lower() for text in texts] if self.lowercase else texts
+        known = [np.array([*row], np.int32) for row in rows]
+        values = np.concatenate([np.zeros(0, np.int32), *known])
+        lengths = np.array([len(row) for row in known], np.int64)
+        return [text.decode() for text in self.graph.decode(tf.RaggedTensor.from_row_lengths(values, lengths)).numpy()]
 
     @cached_property
-    def _tokenizer(self) -> "Tokenizer":
+    def graph(self) -> "PresetPiecesGraph":
+        """What does both, here as in an export."""
+        from pipelines.text.pieces_graph import PresetPiecesGraph
+
+        return PresetPiecesGraph(self)
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer":
+        """What the asset says.
+
+        Raises:
+            StateError: it is damaged.
+        """
         from pipelines.text.tokenizers import tokenizer
 
-        found = tokenizer(self.asset)
-        if found.text is None:
-            raise StateError("The vocabulary of this model is damaged: train the model again.")
-        return found
+        return tokenizer(self.asset)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -52,8 +52,8 @@ class Tokenizer:
     """What a process must import to run the graph, beside TensorFlow."""
     tracked: tuple[Any, ...] = ()
     """What the graph refers to: a tf.Module that is saved with it must hold these."""
-    text: Callable[[Sequence[Sequence[int]]], list[str]] | None = None
-    """The text of each row of tokens; None where blanks cannot be told again."""
+    decode: Callable[[tf.RaggedTensor], tf.Tensor] | None = None
+    """int32 [n, ragged] -> strings [n], the text of each row, as a graph; None where blanks cannot be told again."""
 
     def cut(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """(int32 tokens of all texts, one after the other; int64 [n], how many each has)."""
@@ -158,7 +158,7 @@ def _of_preset(asset: Asset) -> Tokenizer:
         pieces=_readable(hub),
         needs="tensorflow_text",
         tracked=(hub,),
-        text=_joining(asset, hub),
+        decode=_joining(asset, hub),
     )
 
 
@@ -224,19 +224,21 @@ def _special(hub: Any) -> tuple[int, int | None, int | None]:
     return end, start, None
 
 
-def _joining(asset: Asset, hub: Any) -> Callable[[Sequence[Sequence[int]]], list[str]] | None:
+def _joining(asset: Asset, hub: Any) -> Callable[[tf.RaggedTensor], tf.Tensor] | None:
     """What puts tokens together to texts again."""
     if "proto" in asset:
-        import sentencepiece
-
-        processor = sentencepiece.SentencePieceProcessor(model_proto=hub.proto)
-        return lambda rows: [processor.decode([int(token) for token in row]) for row in rows]
+        return cast(Callable[[tf.RaggedTensor], tf.Tensor], hub._sentence_piece.detokenize)
     if "merges" not in asset:
         return None
     names = {token: piece for piece, token in hub.vocabulary.items()}
-    return lambda rows: [
-        b"".join(_spelt(names.get(int(token), "")) for token in row).decode("utf-8", "replace") for row in rows
-    ]
+    spelt = tf.constant([_spelt(names.get(token, "")) for token in range(max(names) + 1)])
+
+    def decode(tokens: tf.RaggedTensor) -> tf.Tensor:
+        pieces = tokens.with_values(tf.gather(spelt, tokens.values)).to_tensor("")
+        text = tf.strings.reduce_join(pieces, axis=1)
+        return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", "replace", replace_control_characters=False)
+
+    return decode
 
 
 def _readable(hub: Any) -> Callable[[Sequence[int]], list[str]]:

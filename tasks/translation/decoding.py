@@ -48,10 +48,7 @@ class Decoder:
         self._ids = ids or Ids()
         self._network, self._stepper = network, stepper_of(network, config, self._ids)
         self._compiled: dict[Search, Any] = {}
-        longest = longest_text(written_by(network)) if config.backbone == PRESET else None
-        self._most_read = longest or _NO_END
-        # Of what is written the start counts too, and what may stand before it.
-        self._most_written = self._most_read - (1 if self._ids.before is None else 2)
+        self._most_read, self._most_written = room(network, config, self._ids)
 
     def translate(
         self,
@@ -112,6 +109,14 @@ class Decoder:
         for row, one in enumerate(sources):
             filled[row, : len(one)] = one
         return filled
+
+
+def room(network: keras.Model, config: Config, ids: Ids) -> tuple[int, int]:
+    """Pieces that the network has places for: of what it reads, with their marks, and of what it writes."""
+    longest = longest_text(written_by(network)) if config.backbone == PRESET else None
+    most = longest or _NO_END
+    # Of what is written the start counts too, and what may stand before it.
+    return most, most - (1 if ids.before is None else 2)
 
 
 @contextmanager

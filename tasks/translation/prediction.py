@@ -79,7 +79,7 @@ class _Translator:
         cut = self._words.source.encode
 
         def blank(text: str, pieces: Sequence[int]) -> bool:
-            return not (pieces and text.strip())
+            return not (pieces and prepared(text, lowercase=False))
 
         def split(text: str) -> list[str]:
             return segments.split(prepared(text, lowercase=False), self._fits)

@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from pipelines.devices import FIXED_SHAPES
-from pipelines.errors import NotServed
 from pipelines.served import Core, Serving
-from pipelines.task import Assets, Record, Store
-from pipelines.text.pieces import END, PAD, Pieces
-from pipelines.text.pieces_graph import NEEDS, PiecesGraph
+from pipelines.task import Assets, Raw, Record, Store
+from pipelines.text.ids import Ids
+from pipelines.text.pieces_graph import NEEDS, pieces_graph
 from pipelines.text.search import Search
 from tasks.translation.answers import answer
-from tasks.translation.config import PRESET, Config
+from tasks.translation.config import Config
 from tasks.translation.data.stores import as_column
-from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32
+from tasks.translation.decoding import BEAMS_AT_ONCE, in_float32, room
+from tasks.translation.encoding import marks
 from tasks.translation.lengths import FEW, longest_source
 from tasks.translation.prediction import texts_of
 from tasks.translation.steppers import stepper_of
@@ -36,35 +36,30 @@ def serving(model: keras.Model, config: Config, assets: Assets) -> Serving:
     """text strings [rows] -> translation strings [rows], score float32 [rows], cut bool [rows].
 
     Raises:
-        NotServed: of a preset; or tensorflow_text is not installed.
+        NotServed: tensorflow_text is not installed.
     """
-    if config.backbone == PRESET:
-        raise NotServed("the network of a preset is not served yet, as its tokenizer is no graph here; use predict.")
     translator = _Translator(model, config, assets)
-    most = longest_source(config, assets)
     what = (
-        f"texts in UTF-8, a sentence or a few each: of what has more than {most} pieces the tail is cut off, and `cut` "
-        f"says so (predict translates it in parts); translated by {config.beams} beams, a blank text to a blank one"
+        f"texts in UTF-8, a sentence or a few each: of what has more than {translator.most} pieces the tail is cut "
+        f"off, and `cut` says so (predict translates it in parts); translated by {config.beams} beams, a blank text to "
+        "a blank one"
     )
+    words = vocabulary(assets)
     spec = tf.TensorSpec([None], tf.string, name="text")
     return Serving(
         function=translator.answer,
         input=spec,
         what=what,
-        inputs=partial(_texts, vocabulary(assets)),
+        inputs=partial(_texts, words),
         needs=(NEEDS,),
         tracked=(model, translator),
         output="translation",
+        fetch=None if words.learnt else partial(_with_texts, words),
         gap=_gap,
         records=_records,
         whole=lambda record: record.answer.get("parts", 1) == 1,
-        core=Core(
-            function=translator.search,
-            input={"source": tf.TensorSpec([None, None], tf.int32), "limit": tf.TensorSpec([None], tf.int32)},
-            what=_PIECES,
-            before=translator.pieces,
-            after=translator.texts,
-        ),
+        core=translator.core() if words.learnt else None,
+        coreless="a preset's network translates in the SavedModel alone.",
     )
 
 
@@ -73,20 +68,21 @@ class _Translator(tf.Module):
 
     def __init__(self, model: keras.Model, config: Config, assets: Assets) -> None:
         super().__init__()
-        words = vocabulary(assets)
-        self._source = PiecesGraph(cast(Pieces, words.source))
-        self._target = self._source if words.joint else PiecesGraph(cast(Pieces, words.target))
-        self._network, self._config, self._most = model, config, longest_source(config, assets)
-        self._search = Search(config.beams, no_repeat=config.no_repeat)
+        words, ids = vocabulary(assets), Ids.of(assets)
+        self._source = pieces_graph(words.source)
+        self._target = self._source if words.target == words.source else pieces_graph(words.target)
+        self._network, self._config, self._pad = model, config, ids.pad
+        self._marks = [np.array([mark], np.int32) for mark in marks("source", ids)]
+        self.most = longest_source(config, assets, beside=sum(mark.size for mark in self._marks))
+        self._most_written = room(model, config, ids)[1]
+        self._stepper = stepper_of(model, config, ids)
+        self._search = Search(config.beams, no_repeat=config.no_repeat, ids=ids)
         self._rows = max(BEAMS_AT_ONCE // config.beams, 1)
 
     def answer(self, text: Any) -> dict[str, Any]:
         """See serving."""
-        prepared = self._source.prepared(text)
-        whole = self._source.encode(prepared)
-        cut = whole.row_lengths() > self._most
-        pieces = whole[:, : self._most]
-        there = tf.where(prepared != "")[:, 0]
+        whole, said = self._read(text)
+        pieces, there = whole[:, : self.most], tf.where(said)[:, 0]
         order = tf.gather(
             there, tf.argsort(tf.gather(pieces.row_lengths(), there), direction="DESCENDING", stable=True)
         )
@@ -95,16 +91,25 @@ class _Translator(tf.Module):
         return {
             "translation": tf.tensor_scatter_nd_update(tf.fill(rows, ""), order[:, None], found),
             "score": tf.scatter_nd(order[:, None], scores, rows),
-            "cut": cut,
+            "cut": whole.row_lengths() > self.most,
         }
 
+    def core(self) -> Core:
+        """From pieces to pieces."""
+        return Core(
+            function=self.search,
+            input={"source": tf.TensorSpec([None, None], tf.int32), "limit": tf.TensorSpec([None], tf.int32)},
+            what=_PIECES,
+            before=self.pieces,
+            after=self.texts,
+        )
+
     def pieces(self, text: Any) -> dict[str, Any]:
-        """source int32 [rows, length], limit int32 [rows] and cut bool [rows]: what the search takes, and what of the
-        texts was too long for it."""
-        whole = self._source.encode(self._source.prepared(text))
-        pieces = whole[:, : self._most]
-        source, limits = self._ended(pieces)
-        return {"source": source, "limit": limits, "cut": whole.row_lengths() > self._most}
+        """source int32 [rows, length], limit int32 [rows], said and cut bool [rows]: what the search takes, and of
+        which texts it is anything, and not all."""
+        whole, said = self._read(text)
+        source, limits = self._marked(whole[:, : self.most])
+        return {"source": source, "limit": limits, "said": said, "cut": whole.row_lengths() > self.most}
 
     def search(self, x: Mapping[str, Any]) -> dict[str, Any]:
         """pieces int32 [rows, length], padding behind the last, and score float32 [rows], of all rows at once."""
@@ -117,13 +122,18 @@ class _Translator(tf.Module):
 
     def texts(self, x: Mapping[str, Any]) -> dict[str, Any]:
         """See serving; of what was found."""
-        said = x["source"][:, 0] != END  # an empty text is nothing but its end
-        found = self._target.decode(tf.RaggedTensor.from_tensor(x["pieces"], padding=PAD))
+        found = self._target.decode(tf.RaggedTensor.from_tensor(x["pieces"], padding=self._pad))
         return {
-            "translation": tf.where(said, found, ""),
-            "score": tf.where(said, x["score"], 0.0),
+            "translation": tf.where(x["said"], found, ""),
+            "score": tf.where(x["said"], x["score"], 0.0),
             "cut": x["cut"],
         }
+
+    def _read(self, text: Any) -> tuple[tf.RaggedTensor, Any]:
+        """int32 [rows, ragged], and bool [rows]: which say anything."""
+        prepared = self._source.prepared(text)
+        whole = self._source.encode(prepared)
+        return whole, (prepared != "") & (whole.row_lengths() > 0)
 
     def _all(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
         """strings [n] and float32 [n] of pieces int32 [n, ragged], the longest first."""
@@ -144,28 +154,35 @@ class _Translator(tf.Module):
         return texts.concat(), scores.concat()
 
     def _batch(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
-        found, scores = self._found(*self._ended(pieces))
-        return self._target.decode(tf.RaggedTensor.from_tensor(found, padding=PAD)), scores
+        found, scores = self._found(*self._marked(pieces))
+        return self._target.decode(tf.RaggedTensor.from_tensor(found, padding=self._pad)), scores
 
-    def _ended(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
-        """int32 [rows, length], the end behind the last, and int32 [rows], how many pieces a translation may have."""
+    def _marked(self, pieces: tf.RaggedTensor) -> tuple[Any, Any]:
+        """int32 [rows, length], between their marks, and int32 [rows], how many pieces a translation may have."""
         counts = tf.cast(pieces.row_lengths(), tf.float64)
         limits = tf.cast(tf.math.ceil(self._config.length_factor * counts), tf.int32) + FEW
-        source = tf.concat([pieces, tf.fill([pieces.nrows(), 1], END)], axis=1).to_tensor(PAD)
-        return tf.ensure_shape(source, [None, None]), limits
+        before, behind = (tf.tile(mark, [pieces.nrows(), 1]) for mark in self._marks)
+        source = tf.concat([before, pieces, behind], axis=1).to_tensor(self._pad)
+        return tf.ensure_shape(source, [None, None]), tf.minimum(limits, self._most_written)
 
     def _found(self, source: Any, limits: Any) -> tuple[Any, Any]:
         """The best of each: int32 [rows, length] and float32 [rows]."""
-        blank = tf.fill([tf.shape(source)[0], tf.reduce_max(limits)], PAD)
+        blank = tf.fill([tf.shape(source)[0], tf.reduce_max(limits)], self._pad)
         with in_float32(self._network):
-            stepper = stepper_of(self._network, self._config)
-            found, scores = self._search(stepper, source, limits, blank, tf.constant(self._config.length_penalty))
+            penalty = tf.constant(self._config.length_penalty)
+            found, scores = self._search(self._stepper, source, limits, blank, penalty)
         return found[:, 0], scores[:, 0]
 
 
 def _texts(words: Vocabulary, store: Store, indices: np.ndarray) -> np.ndarray:
     """As the predictor puts them together from their pieces."""
     return as_column([text.encode() for text in texts_of(store.fetch(indices), words)[1]])
+
+
+def _with_texts(words: Vocabulary, store: Store, indices: np.ndarray) -> Raw:
+    """So that the predictor reads what the graph does: a preset's pieces, put together, may be cut into others."""
+    raw = store.fetch(indices)
+    return {**raw, "text": _texts(words, store, indices)}
 
 
 def _records(ids: Sequence[str], inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> list[Record]:
