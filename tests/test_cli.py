@@ -229,6 +229,16 @@ def test_anything_else_keeps_its_traceback(fake: Fake) -> None:
         main(["run", TASK])
 
 
+def test_too_little_memory_is_one_sentence(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    from tensorflow.errors import ResourceExhaustedError
+
+    jax = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes.")
+    for error in (MemoryError(), ResourceExhaustedError(None, None, "OOM when allocating tensor"), jax):
+        fake("pipelines.engine", "execute", error)
+        assert main(["run", TASK]) == 5
+        assert capsys.readouterr().err.startswith("error: there is not enough memory for this. What a run has finished")
+
+
 def test_a_closed_pipe_is_quiet() -> None:
     code = f"import sys; from pipelines.cli import main; sys.exit(main(['config', 'show', {TASK!r}]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

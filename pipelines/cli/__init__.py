@@ -22,7 +22,13 @@ from pipelines.cli.launching import launch
 from pipelines.cli.predicting import merge
 from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
-from pipelines.errors import Preempted, SixfoldError
+from pipelines.errors import Preempted, RunError, SixfoldError
+
+_TOO_MUCH = (
+    "there is not enough memory for this. What a run has finished stays finished: end what else runs here, or take a "
+    "machine or a GPU with more memory, and give the same command again (for a run, sixfold resume)."
+)
+"""Of what is not training, whose batches can be made smaller."""
 
 
 @click.group(
@@ -52,7 +58,8 @@ for command in (
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A SixfoldError, and what the system refuses about a file, is one sentence; anything else keeps its traceback.
+    A SixfoldError, what the system refuses about a file, and memory that is used up, are one sentence each; anything
+    else keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -73,6 +80,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         return _refused(error)
+    except Exception as error:
+        if not _is_of_memory(error):
+            raise
+        return _fail(_TOO_MUCH, RunError.exit_code)
     return code
 
 
@@ -99,6 +110,12 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("sixfold-escape", _escape)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy, TensorFlow or JAX, none of which may be loaded here, has found no memory."""
+    name = type(error).__name__
+    return isinstance(error, MemoryError) or name == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _refused(error: OSError) -> int:
