@@ -102,6 +102,8 @@ def test_a_stretch_beyond_the_end(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1.0), RATE)
     assert "is 1.00 s long, and the clip is to be 0.80 to 1.30 s of it" in problem(tmp_path / "a.wav", 0.8, 0.5)
     assert "is 1.00 s long" in problem(tmp_path / "a.wav", 3.0)
+    for start, seconds in ((1e308, None), (1e305, 1.0), (0.0, 1e308)):
+        assert "is 1.00 s long" in problem(tmp_path / "a.wav", start, seconds)
     # Rounding in somebody's table is no fault.
     assert len(heard(tmp_path / "a.wav", start=0.5, seconds=0.51)) == 4_000
 

@@ -94,7 +94,7 @@ def test_manifests(tmp_path: Path) -> None:
         "the row names no file",
         "the row has the offset 'late', and seconds are a number that is not negative",
         "there is no such file",
-        'the row is no JSON object, {"name": value, …}',
+        'the row is no JSON object: write one a line, {"name": value, …}, nothing around them',
     ]
     other = tmp_path / "other.csv"
     other.write_text("clip\nclips/a.wav\n")

@@ -70,8 +70,8 @@ def opened(stretch: Stretch) -> Iterator[Opened]:
     _check(stretch.file)
     with _opening(stretch.file) as sound:
         whole = sound.frames
-        first = round(stretch.start * sound.samplerate)
-        last = whole if stretch.seconds is None else first + round(stretch.seconds * sound.samplerate)
+        first = _frames(stretch.start, sound.samplerate)
+        last = whole if stretch.seconds is None else first + _frames(stretch.seconds, sound.samplerate)
         if first and first >= whole or last > whole + 0.05 * sound.samplerate:
             raise BadExample(
                 "beyond-end",
@@ -82,6 +82,11 @@ def opened(stretch: Stretch) -> Iterator[Opened]:
             raise BadExample("no-sound", f"is to give a clip of {stretch.seconds:g} s: mend the row.")
         last = min(last, whole)
         yield Opened(sound.samplerate, sound.channels, last - first, _blocks(sound, first, last))
+
+
+def _frames(seconds: float, rate: int) -> int:
+    """Of so many seconds, also of a number that somebody's table has and that no sound lasts."""
+    return round(min(seconds * rate, _ENDLESS))
 
 
 @contextmanager
