@@ -382,7 +382,7 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
     (clips / "1.wav").unlink()
     (clips / "2.wav").write_bytes(b"")
     soundfile.write(clips / "3.wav", np.zeros(4_000, np.float32), RATE)
-    soundfile.write(clips / "4.wav", np.full(4_000, 1e-4, np.float32), RATE)
+    soundfile.write(clips / "4.wav", np.resize([0.2, 0.2002], 4_000), RATE, subtype="FLOAT")  # beside a level
     soundfile.write(clips / "5.wav", np.zeros(0, np.float32), RATE)
     data = (clips / "6.wav").read_bytes()
     (clips / "6.wav").write_bytes(data[:3_000])
@@ -402,8 +402,8 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
         ("undecodable", "all.jsonl line 1", "is no sound file, or a damaged one (format not recognised)."),
         ("missing-file", "all.jsonl line 2", "does not exist."),
         ("empty-file", "all.jsonl line 3", "is empty (0 bytes)."),
-        ("silence", "all.jsonl line 4", "is silent (there is nothing but zeros): leave it out."),
-        ("silence", "all.jsonl line 5", "is silent (its loudest sample is at -81 dB): leave it out."),
+        ("silence", "all.jsonl line 4", "is silent (all its samples are alike): leave it out."),
+        ("silence", "all.jsonl line 5", "is silent (it is never louder than -80 dB): leave it out."),
         ("no-sound", "all.jsonl line 6", "has a header and no sound behind it (0 samples): leave it out."),
         (
             "cut-short",
