@@ -28,6 +28,9 @@ class Core:
     """What `before` gave and the core's outputs, by name -> the served model's outputs, likewise."""
     network: bool = False
     """Whether it is the saved Keras model itself: its inputs, or its only one, and its only output."""
+    masked: bool = False
+    """Whether it rules out by numbers so large that int8 would hold nothing beside them, as searches do: then products
+    with weights alone are int8, and what lies between them stays as it is."""
 
 
 @dataclass(frozen=True)

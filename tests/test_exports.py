@@ -115,6 +115,29 @@ def test_a_loop_over_frames_is_held_by_onnx(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[5, :, 4:], step, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+def test_what_is_ruled_out_by_large_numbers_leaves_int8_room(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    one, other = (random.normal(size=(8, 8)).astype(np.float32) / 3 for _ in range(2))
+
+    def attended(x: Any) -> dict[str, Any]:
+        parts = tf.reshape(tf.linalg.matmul(x["x"], one), [-1, 2, 4])
+        ruled_out = tf.cast(x["x"][:, None, :2] < -0.5, tf.float32) * -1e9
+        weights = tf.nn.softmax(tf.linalg.matmul(parts, parts, transpose_b=True) + ruled_out)
+        return {"found": tf.linalg.matmul(tf.reshape(tf.linalg.matmul(weights, parts), [-1, 8]), other)}
+
+    given = {"x": tf.TensorSpec([None, 8], tf.float32, name="x")}
+    xs = random.normal(size=(30, 1, 8)).astype(np.float32)
+    wrong = {}
+    for masked in (False, True):
+        core = Core(attended, given, "", dict, dict, masked=masked)
+        formats.save_litert(tmp_path / "int8", core, lambda: ({"x": x} for x in xs))
+        run_alone = tf.lite.Interpreter(str(tmp_path / "int8")).get_signature_runner("serving_default")
+        gaps = [np.abs(run_alone(x=x)["found"] - attended({"x": x})["found"]).max() for x in xs]
+        wrong[masked] = float(np.mean(gaps))
+    assert 5 * wrong[True] < wrong[False], wrong
+
+
 def test_columns_go_through_a_file_without_pickle(tmp_path: Path) -> None:
     texts = np.empty((2, 2), object)
     texts[:] = [[b"a\0", "ä"], [b"", b"long" * 9]]

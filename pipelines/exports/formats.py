@@ -53,7 +53,7 @@ def save_saved_model(place: Path, serving: Serving) -> None:
 
 def save_litert(place: Path, core: Core, calibration: Calibration | None = None) -> int | None:
     """The core as a LiteRT (TensorFlow Lite) flatbuffer with one signature; with calibration its weights and
-    activations are int8, its inputs and outputs as they are.
+    activations are int8, of a masked core those of its products alone, its inputs and outputs as they are.
 
     Returns: how many rows it takes: any (None), or 1, where LiteRT holds it no other way, as with recurrent layers.
 
@@ -63,7 +63,8 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
     aside = place.with_name(f"{place.name}.core")
     aside.mkdir()
     files = None if calibration is None else _saved(aside, calibration())
-    request = {"saved_model": str(aside / "model"), "calibration": files, "target": str(place)}
+    about = {"calibration": files, "products_alone": core.masked}
+    request = {"saved_model": str(aside / "model"), "target": str(place), **about}
     (aside / "request.json").write_text(json.dumps(request), "utf-8")
     try:
         for rows in (None, 1):

@@ -1,5 +1,6 @@
 """A SavedModel as a LiteRT (TensorFlow Lite) flatbuffer: a script for a process of its own, as the converter dies of
-some models. The one argument is a request in JSON: `saved_model`; `calibration`, files of inputs, or null; `target`.
+some models. The one argument is a request in JSON: `saved_model`; `target`; `calibration`, files of inputs, or null;
+`products_alone`, whether products with weights alone are int8.
 """
 
 import json
@@ -12,6 +13,10 @@ import numpy as np
 
 _FAILED = 9
 """The exit of a conversion that cannot be: the reason is the last line on standard error."""
+
+
+_PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+"""LiteRT's names of products with weights."""
 
 
 def main() -> None:
@@ -32,11 +37,25 @@ def main() -> None:
         converter.representative_dataset = inputs
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     try:
-        content = converter.convert()
+        alone = request["calibration"] is not None and request["products_alone"]
+        content = products_in_int8(converter) if alone else converter.convert()
     except Exception as error:  # the converter has classes for some of what it cannot do
         print(why(error), file=sys.stderr)
         sys.exit(_FAILED)
     Path(request["target"]).write_bytes(content)
+
+
+def products_in_int8(converter: Any) -> Any:
+    """The flatbuffer of a converter with calibration, where all but products with weights is as it was."""
+    import tensorflow as tf
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+
+    others = [name for name in vars(BuiltinOperator) if name.isupper() and name not in _PRODUCTS]
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=others)
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 def why(error: Exception) -> str:

@@ -102,6 +102,7 @@ class _Translator(tf.Module):
             what=_PIECES,
             before=self.pieces,
             after=self.texts,
+            masked=True,
         )
 
     def pieces(self, text: Any) -> dict[str, Any]:
