@@ -13,8 +13,9 @@ import pipelines
 from pipelines import run
 from pipelines.cli import exporting, main
 from pipelines.devices.scans import scan
-from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.errors import ConfigError, NotServed, RunError, StateError
 from pipelines.exports import alone, formats
+from pipelines.exports.exporter import Exporter
 from pipelines.exports.parity import Gate, answers
 from pipelines.exports.writing import FILES, export
 from pipelines.runs import Run
@@ -78,8 +79,10 @@ def test_an_export_that_answers_otherwise_is_not_kept(finished: Path, monkeypatc
 
 def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    said: list[str] = []
     with pytest.raises(ConfigError, match=r"needs the package tf2onnx, the extra \[onnx\]"):
-        export(finished, ["onnx"], 10, lambda line: None)
+        export(finished, ["keras", "onnx"], 10, said.append)
+    assert said == []  # before anything is loaded
     (tmp_path / "run.yaml").write_text("epochs: 1\n")
     Run(tmp_path).write_json("manifest.json", {"task": "text-sentiment"})
     with pytest.raises(StateError, match="is unfinished, and has no model to export"):
@@ -88,6 +91,26 @@ def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ConfigError, match="there is no format caffe: choose of saved-model, litert"):
         pipelines.export(tmp_path, ["caffe"])
     assert tuple(FILES) == exporting.FORMATS
+
+
+def test_a_format_that_is_refused_keeps_no_other_from_being_written(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tried = Exporter.write, []
+
+    def refusing(exporter: Exporter, name: str) -> dict[str, Any]:
+        tried.append(name)
+        if name in ("onnx", "litert"):
+            raise (NotServed if name == "onnx" else RunError)(f"{name} is not written.")
+        return write(exporter, name)
+
+    monkeypatch.setattr(Exporter, "write", refusing)
+    said: list[str] = []
+    with pytest.raises(NotServed, match=r"^onnx is not written\.\nlitert is not written\.$"):
+        export(finished, ["onnx", "litert", "keras", "keras"], 10, said.append)
+    assert tried == ["onnx", "litert", "keras"]
+    assert "export/model.keras" in Run(finished).manifest()["files"]
+    assert said[-1].startswith(f"{finished / 'export' / 'model.keras'}: ")
 
 
 def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:

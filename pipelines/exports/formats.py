@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.children import how_it_ended
-from pipelines.errors import ConfigError, RunError
+from pipelines.errors import RunError
 from pipelines.exports import litert
 from pipelines.saved_model import save_served
 from pipelines.served import Core, Serving
@@ -22,7 +22,6 @@ Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 """The core's inputs of training examples, a batch at a time."""
 
 _OPSET = 18
-_EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
 
 
 def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None:
@@ -112,15 +111,11 @@ def save_onnx(place: Path, core: Core) -> None:
     """The core as an ONNX graph whose inputs and outputs have the core's names.
 
     Raises:
-        ConfigError: the extra is not installed.
         RunError: it cannot be converted.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401  # what the parity gate runs it with
-        import tf2onnx
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--format onnx needs the package {error.name}, the extra [onnx]: {_EXTRA}.") from error
+    import onnx
+    import tf2onnx
+
     names = list(core.input)
     function = tf.function(
         lambda *values: core.function(dict(zip(names, values, strict=True))),

@@ -6,17 +6,20 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines import children
-from pipelines.errors import ConfigError, RunError, SixfoldError, StateError, named
+from pipelines.errors import ConfigError, NotServed, RunError, SixfoldError, StateError, named
 from pipelines.exports.exporter import FEWEST, FILES, Exporter
 from pipelines.lock import Lock
 from pipelines.runs import Run, find_run
 from pipelines.task import Record
+
+_EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
 
 
 def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -33,27 +36,44 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
     Raises:
         StateError: the run is unfinished, damaged, or its data have changed.
         NotServed: there is no such graph of this model, and why.
-        RunError: an export does not answer as the model does; nothing of it is left.
+        RunError: an export does not answer as the model does; nothing of it is left. The formats after it are written.
     """
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise ConfigError(f"there is no format {unknown[0]}: choose of {', '.join(FILES)}.")
+    if "onnx" in formats:
+        _check_extra()
     run = find_run(run_dir.resolve())  # other processes are given its paths, and stand elsewhere
     if not run.finished:
         raise StateError(f"{run_dir} is unfinished, and has no model to export: go on with sixfold resume {run_dir}.")
     lock = Lock(run_dir)
     lock.acquire()
+    refused: dict[str, SixfoldError] = {}
     try:
         exporter = Exporter.of(run, max(examples, FEWEST) if "litert-int8" in formats else examples)
-        for name in formats:
+        for name in dict.fromkeys(formats):
             say(f"{name}: writing …")
-            found = exporter.write(name)
+            try:
+                found = exporter.write(name)
+            except (NotServed, RunError) as error:
+                refused[str(error)] = error
+                continue
             _register(run)
             say(_sentence(run.path / "export" / FILES[name], found))
     finally:
         lock.release()
+    if refused:
+        first = next(iter(refused.values()))
+        raise first if len(refused) == 1 else type(first)("\n".join(refused))
     parity: dict[str, Any] = run.read_json("export/parity.json")
     return parity
+
+
+def _check_extra() -> None:
+    """Raises ConfigError where what writes and tries ONNX is not installed."""
+    for package in ("onnx", "onnxruntime", "tf2onnx"):
+        if find_spec(package) is None:
+            raise ConfigError(f"--format onnx needs the package {package}, the extra [onnx]: {_EXTRA}.")
 
 
 def export_in_child(run_dir: Path, examples: int, records: Sequence[Record]) -> str:
