@@ -13,7 +13,7 @@ import pipelines
 from pipelines import run
 from pipelines.cli import exporting, main
 from pipelines.devices.scans import scan
-from pipelines.errors import ConfigError, NotServed, RunError, StateError
+from pipelines.errors import ConfigError, DataError, NotServed, RunError, StateError
 from pipelines.exports import alone, formats
 from pipelines.exports.exporter import Exporter
 from pipelines.exports.parity import Gate, answers
@@ -83,6 +83,13 @@ def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ConfigError, match=r"needs the package tf2onnx, the extra \[onnx\]"):
         export(finished, ["keras", "onnx"], 10, said.append)
     assert said == []  # before anything is loaded
+    monkeypatch.setattr("pipelines.exports.exporter.load_model", lambda run: (None, {}))
+    gone = tmp_path / "gone"
+    (gone / "export").mkdir(parents=True)
+    (gone / "run.yaml").write_text("data: none.csv\n")
+    Run(gone).write_json("manifest.json", {"task": "text-sentiment", "files": {}})
+    with pytest.raises(DataError, match=r"'none\.csv' does not exist: .* An export is tried on the data of its run"):
+        export(gone, ["keras"], 10, said.append)
     (tmp_path / "run.yaml").write_text("epochs: 1\n")
     Run(tmp_path).write_json("manifest.json", {"task": "text-sentiment"})
     with pytest.raises(StateError, match="is unfinished, and has no model to export"):

@@ -57,6 +57,7 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
                 found = exporter.write(name)
             except (NotServed, RunError) as error:
                 refused[str(error)] = error
+                say(f"{name}: not written")
                 continue
             _register(run)
             say(_sentence(run.path / "export" / FILES[name], found))
