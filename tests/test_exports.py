@@ -19,6 +19,7 @@ from pipelines.exports.exporter import Exporter
 from pipelines.exports.parity import Gate, answers
 from pipelines.exports.writing import FILES, export
 from pipelines.runs import Run
+from pipelines.saved_model import save_graphs
 from pipelines.served import Core
 from pipelines.task import Interval, Scores
 from pipelines.verification import verify
@@ -107,17 +108,26 @@ def test_a_format_that_is_refused_keeps_no_other_from_being_written(
 
     def refusing(exporter: Exporter, name: str) -> dict[str, Any]:
         tried.append(name)
-        if name in ("onnx", "litert"):
-            raise (NotServed if name == "onnx" else RunError)(f"{name} is not written.")
+        if name != "keras":
+            raise NotServed("There is none.") if name != "litert-int8" else RunError("It differs.")
         return write(exporter, name)
 
     monkeypatch.setattr(Exporter, "write", refusing)
     said: list[str] = []
-    with pytest.raises(NotServed, match=r"^onnx is not written\.\nlitert is not written\.$"):
-        export(finished, ["onnx", "litert", "keras", "keras"], 10, said.append)
-    assert tried == ["onnx", "litert", "keras"]
+    with pytest.raises(NotServed, match=r"^onnx, litert: There is none\.\nlitert-int8: It differs\.$"):
+        export(finished, ["onnx", "litert-int8", "litert", "keras", "keras"], 10, said.append)
+    assert tried == ["onnx", "litert-int8", "litert", "keras"]
     assert "export/model.keras" in Run(finished).manifest()["files"]
     assert said[-1].startswith(f"{finished / 'export' / 'model.keras'}: ")
+
+
+def test_a_full_disk_is_not_taken_for_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, f"{given[1]}/saved_model.pb; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: .*/sidecar"):
+        save_graphs(tf.Module(), tmp_path / "sidecar", {})
 
 
 def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from pipelines.children import how_it_ended
 from pipelines.errors import RunError
 from pipelines.exports import litert
-from pipelines.saved_model import save_served
+from pipelines.saved_model import save_graphs, save_served
 from pipelines.served import Core, Serving
 
 Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
@@ -37,7 +37,7 @@ def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None
     known = {**before.get_concrete_function().structured_outputs, **outputs_of(core)}
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in known.items()}
     after = tf.function(core.after, input_signature=[specs], autograph=False)
-    tf.saved_model.save(module, str(folder), signatures={"before": before, "after": after})
+    save_graphs(module, folder, {"before": before, "after": after})
 
 
 def save_saved_model(place: Path, serving: Serving) -> None:
@@ -80,7 +80,7 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
 def _save_frozen(core: Core, rows: int | None, place: Path) -> None:
     # Gradients that were written by hand would be saved too, and name what is not in the frozen graph.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(tf.Module(), str(place), {"serving_default": _frozen(core, rows)}, options)
+    save_graphs(tf.Module(), place, {"serving_default": _frozen(core, rows)}, options)
 
 
 def _saved(folder: Path, inputs: Iterator[Mapping[str, np.ndarray]]) -> list[str]:

@@ -56,7 +56,7 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
             try:
                 found = exporter.write(name)
             except (NotServed, RunError) as error:
-                refused[str(error)] = error
+                refused[name] = error
                 say(f"{name}: not written")
                 continue
             _register(run)
@@ -65,9 +65,17 @@ def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[
         lock.release()
     if refused:
         first = next(iter(refused.values()))
-        raise first if len(refused) == 1 else type(first)("\n".join(refused))
+        raise first if len(formats) == 1 else type(first)(_reasons(refused))
     parity: dict[str, Any] = run.read_json("export/parity.json")
     return parity
+
+
+def _reasons(refused: Mapping[str, SixfoldError]) -> str:
+    """A line for each reason, with the formats that it is of."""
+    names: dict[str, list[str]] = {}
+    for name, error in refused.items():
+        names.setdefault(str(error), []).append(name)
+    return "\n".join(f"{', '.join(of)}: {reason}" for reason, of in names.items())
 
 
 def _check_extra() -> None:
