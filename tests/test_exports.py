@@ -17,7 +17,7 @@ from pipelines.errors import ConfigError, DataError, NotServed, RunError, StateE
 from pipelines.exports import alone, formats
 from pipelines.exports.exporter import Exporter
 from pipelines.exports.parity import Gate, answers
-from pipelines.exports.writing import FILES, export
+from pipelines.exports.writing import FILES, _register, export
 from pipelines.runs import Run
 from pipelines.saved_model import save_graphs
 from pipelines.served import Core
@@ -119,6 +119,20 @@ def test_a_format_that_is_refused_keeps_no_other_from_being_written(
     assert tried == ["onnx", "litert-int8", "litert", "keras"]
     assert "export/model.keras" in Run(finished).manifest()["files"]
     assert said[-1].startswith(f"{finished / 'export' / 'model.keras'}: ")
+
+
+def test_the_model_card_lists_the_exports_unless_somebody_wrote_in_it(finished: Path) -> None:
+    card, another = finished / "MODEL_CARD.md", finished / "export" / "another.onnx"
+    text = card.read_text("utf-8")
+    another.touch()
+    for mine in ("Mine.", ""):
+        card.write_text(text + mine, "utf-8")
+        _register(Run(finished))
+        assert ("`another.onnx`" in card.read_text("utf-8")) is (mine == "")
+    another.unlink()
+    _register(Run(finished))
+    assert card.read_text("utf-8") == text
+    assert f"changed: {card.name}" not in verify(finished).problems
 
 
 def test_a_full_disk_is_not_taken_for_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

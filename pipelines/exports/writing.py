@@ -16,10 +16,14 @@ from pipelines import children
 from pipelines.errors import ConfigError, NotServed, RunError, SixfoldError, StateError, named
 from pipelines.exports.exporter import FEWEST, FILES, Exporter
 from pipelines.lock import Lock
+from pipelines.report import write_model_card
 from pipelines.runs import Run, find_run
 from pipelines.task import Record
 
 _EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
+
+_CARD = ("MODEL_CARD.md", "metrics.json", "events.jsonl")
+"""The model card and what it is made of."""
 
 
 def export(run_dir: Path, formats: Sequence[str], examples: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -124,9 +128,12 @@ def as_child(run_dir: str, examples: str, outputs: str) -> None:
 
 def _register(run: Run) -> None:
     """Put the checksums of what lies in export/ into the manifest, and let the others stand as the run left them."""
-    kept = {name: digest for name, digest in run.manifest()["files"].items() if not name.startswith("export/")}
+    expected = run.manifest()["files"]
+    kept = {name: digest for name, digest in expected.items() if not name.startswith("export/")}
     files = sorted(file for file in (run.path / "export").rglob("*") if file.is_file())
     names = [str(file.relative_to(run.path)) for file in files]
+    if all(name in expected and run.checksum(name) == expected[name] for name in _CARD):
+        names.append(write_model_card(run.path).name)  # which lists the exports; one that was edited stays
     run.update_manifest(files={**kept, **{name: run.checksum(name) for name in names}})
 
 
