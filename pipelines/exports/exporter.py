@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipelines import devices, registry
-from pipelines.artefact import load_model, read_settings
+from pipelines.artefact import as_own, load_model, read_settings
 from pipelines.errors import DataError, NotServed, RunError, StateError
 from pipelines.evaluation import Some, predict_store, some_rows
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
@@ -71,7 +71,7 @@ class Exporter:
         task = registry.task(name)
         model, assets = load_model(run)
         try:
-            data = task.load_data(config)
+            data = task.load_data(as_own(config, run))
         except DataError as error:
             raise DataError(
                 f"{error} An export is tried on the data of its run: put them back, or, where their path is relative, "
