@@ -102,6 +102,8 @@ def test_a_stretch_beyond_the_end(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1.0), RATE)
     assert "is 1.00 s long, and the clip is to be 0.80 to 1.30 s of it" in problem(tmp_path / "a.wav", 0.8, 0.5)
     assert "is 1.00 s long" in problem(tmp_path / "a.wav", 3.0)
+    for start, seconds in ((1e308, None), (1e305, 1.0), (0.0, 1e308)):
+        assert "is 1.00 s long" in problem(tmp_path / "a.wav", start, seconds)
     # Rounding in somebody's table is no fault.
     assert len(heard(tmp_path / "a.wav", start=0.5, seconds=0.51)) == 4_000
 
@@ -162,6 +164,30 @@ def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     # What a program wrote that did not know yet how long it would be: all that there is is meant.
     (tmp_path / "a.wav").write_bytes(data[:40] + b"\xff\xff\xff\xff" + data[44:])
     assert len(heard(tmp_path / "a.wav")) == 4_000
+
+
+@pytest.mark.parametrize("name", ["a.aiff", "a.au", "a.w64", "a.rf64", "a.ogg", "a.opus"])
+def test_every_format_that_is_cut_short_says_so(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    noise = np.random.default_rng(0).normal(0, 0.1, 16 * RATE).astype(np.float32)  # pages of Ogg, more than one
+    soundfile.write(path, noise, RATE, format="OGG" if name in ("a.ogg", "a.opus") else None)
+    assert len(heard(path)) == 16 * RATE
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    assert "is cut short" in problem(path)
+
+
+def test_flac_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    path, sound = tmp_path / "a.flac", tone(12.0) * np.linspace(0, 1, 12 * RATE, dtype=np.float32)
+    soundfile.write(path, sound, RATE)
+    whole, data = heard(path), bytearray(path.read_bytes())
+    data[21], data[22:26] = data[21] & 0xF0, bytes(4)  # of its 36 bits for how many samples there are
+    path.write_bytes(data)
+    np.testing.assert_array_equal(heard(path), whole)
+    np.testing.assert_array_equal(heard(path, start=10.5), whole[84_000:])
+    np.testing.assert_array_equal(heard(path, start=0.5, seconds=0.25), whole[4_000:6_000])
+    assert len(heard(path, start=12.5)) == 0
+    assert "0.50 s are missing" in problem(path, 11.5, 1.0)
 
 
 def test_a_header_with_no_rate_that_there_is(tmp_path: Path) -> None:

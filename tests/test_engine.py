@@ -255,13 +255,17 @@ def test_too_many_bad_inputs_are_an_error_and_the_records_are_written(
     assert {len(line["top_k"]) for line in lines if "top_k" in line} == {2}
 
 
-def test_evaluate_on_other_data_scores_with_the_models_classes(finished: Path, photos: Path, tmp_path: Path) -> None:
+def test_evaluate_on_other_data_scores_with_the_models_classes(
+    finished: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluate(finished)["baseline"]["name"]
     digits = tmp_path / "digits" / "3"
     digits.mkdir(parents=True)
     for i in range(4):
         Image.new("L", (8, 8), 60 * i).save(digits / f"{i}.png")
+    (digits / "3.png").rename(digits / "3.jpg")
     metrics = evaluate(finished, data=str(digits.parent))
+    assert "3.jpg: " in next(line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
     assert metrics["examples"] == 4
     assert "baseline" not in metrics
     with pytest.raises(DataError, match="dark"):

@@ -298,14 +298,16 @@ def test_what_kaldi_lacks_is_named(tmp_path: Path) -> None:
     place = Path(as_kaldi(tmp_path, rows(tmp_path)))
     scp = (place / "wav.scp").read_text().splitlines()
     scp[0] = "spk0-0 sox ../clips/0.wav -t wav - |"
+    scp[1] = f"spk1-1 {'x' * 5_000}"
     (place / "wav.scp").write_text("\n".join(scp[:-1]))
-    (place / "segments").write_text("".join(f"{line.split()[0]} {line.split()[0]} 0.0 0.5\n" for line in scp[:4]))
+    (place / "segments").write_text("".join(f"{line.split()[0]} {line.split()[0]} 0.0 0.5\n" for line in scp[:5]))
     report = check_data(config(str(place), split=(1, 1, 1)))
     found = {re.split("[(,)]", one.where)[1]: (one.kind, one.message) for one in report.errors}
     assert len(found) == 17
     assert found["spk0-0"][0] == "command"
     assert "which is not run: decode it to a file first" in found["spk0-0"][1]
-    assert found["spk0-4"] == ("malformed-row", "has no segment: write recording, start and end, in seconds.")
+    assert found["spk1-1"] == ("unreadable", "cannot be read: File name too long.")
+    assert found["spk1-5"] == ("malformed-row", "has no segment: write recording, start and end, in seconds.")
     (place / "segments").unlink()
     assert "spk3-19 does not stand in wav.scp" in errors(check_data(config(str(place))))[-1][2]
 
@@ -343,6 +345,7 @@ def test_pairs_that_are_none(tmp_path: Path) -> None:
     (place / "3.txt").unlink()
     (place / "5.txt").write_text(" \n")
     (place / "lonely.txt").write_text("nobody says this")
+    (place / "6.txt").rename(place / "6.TXT")
     report = check_data(config(str(place)))
     assert errors(report) == [
         ("no-text", "3.wav", "has no text beside it (3.txt)."),
@@ -379,7 +382,7 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
     (clips / "1.wav").unlink()
     (clips / "2.wav").write_bytes(b"")
     soundfile.write(clips / "3.wav", np.zeros(4_000, np.float32), RATE)
-    soundfile.write(clips / "4.wav", np.full(4_000, 1e-4, np.float32), RATE)
+    soundfile.write(clips / "4.wav", np.resize([0.2, 0.2002], 4_000), RATE, subtype="FLOAT")  # beside a level
     soundfile.write(clips / "5.wav", np.zeros(0, np.float32), RATE)
     data = (clips / "6.wav").read_bytes()
     (clips / "6.wav").write_bytes(data[:3_000])
@@ -399,8 +402,8 @@ def test_everything_that_is_wrong_is_named_by_row(tmp_path: Path) -> None:
         ("undecodable", "all.jsonl line 1", "is no sound file, or a damaged one (format not recognised)."),
         ("missing-file", "all.jsonl line 2", "does not exist."),
         ("empty-file", "all.jsonl line 3", "is empty (0 bytes)."),
-        ("silence", "all.jsonl line 4", "is silent (there is nothing but zeros): leave it out."),
-        ("silence", "all.jsonl line 5", "is silent (its loudest sample is at -81 dB): leave it out."),
+        ("silence", "all.jsonl line 4", "is silent (all its samples are alike): leave it out."),
+        ("silence", "all.jsonl line 5", "is silent (it is never louder than -80 dB): leave it out."),
         ("no-sound", "all.jsonl line 6", "has a header and no sound behind it (0 samples): leave it out."),
         (
             "cut-short",

@@ -94,7 +94,7 @@ def test_manifests(tmp_path: Path) -> None:
         "the row names no file",
         "the row has the offset 'late', and seconds are a number that is not negative",
         "there is no such file",
-        'the row is no JSON object, {"name": value, …}',
+        'the row is no JSON object: write one a line, {"name": value, …}, nothing around them',
     ]
     other = tmp_path / "other.csv"
     other.write_text("clip\nclips/a.wav\n")
@@ -111,6 +111,9 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found[0] == (str(path), Stretch(os.fsencode(path)))
     assert refusal(found[1][1]) == "it has a NUL in its name"
     assert len(found) == 2
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    with pytest.raises(DataError, match="standard input holds sound, where paths belong"):
+        read("-")
 
 
 def test_a_batch_says_where_the_sound_lies(tmp_path: Path) -> None:

@@ -117,14 +117,15 @@ def test_the_gru_is_keras_own_both_ways() -> None:
     weights = RNG.normal(size=(3, 7, 2 * units)).astype(np.float32) * counts
 
     def own(x: Any) -> Any:
-        return keras.ops.sum(layer(x, keras.ops.convert_to_tensor(counts)) * weights)
+        return keras.ops.sum(layer(x, keras.ops.convert_to_tensor(counts), training=True) * weights)
 
     def theirs(x: Any) -> Any:
         return keras.ops.sum(stock(x, mask=keras.ops.convert_to_tensor(counts[..., 0] > 0)) * weights)
 
-    found = np.asarray(keras.ops.convert_to_numpy(layer(x, counts)))
     wanted = np.asarray(keras.ops.convert_to_numpy(stock(x, mask=counts[..., 0] > 0))) * counts
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    for training in (False, True):
+        found = np.asarray(keras.ops.convert_to_numpy(layer(x, counts, training=training)))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
     np.testing.assert_allclose(slope_of(own, x)[0], slope_of(theirs, x)[0], atol=1e-5)
 
 

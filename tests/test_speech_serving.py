@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import tensorflow as tf
 from pipelines import devices, run
 from pipelines.devices.steps import kept_model
 from pipelines.errors import RunError
-from pipelines.exports.formats import save_onnx
+from pipelines.exports.formats import save_litert, save_onnx
 from pipelines.runs import Run
 from pipelines.saved_model import check_served, save_served
 from pipelines.scoring import log_softmax
@@ -232,6 +233,30 @@ def test_the_served_model_is_its_core_and_what_stands_round_it(kind: str, tmp_pa
             assert values.numpy().tolist() == again[name].numpy().tolist()
         else:
             np.testing.assert_allclose(again[name], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+def test_int8_hears_nearly_the_same(tmp_path: Path) -> None:
+    """What closes the gates of frames that do not count must not be what the weights are rounded by."""
+    model, config, assets = kept(*KINDS["gru"])
+    served = serving(model, config, assets)
+    assert served.core is not None
+    core, store = served.core, Clips([one for one in clips() if len(one) > 3_000 and np.any(one)][:4])
+
+    def calibration() -> Iterator[dict[str, np.ndarray]]:
+        for row in range(len(store.sounds)):
+            given = served.inputs(store, np.array([row]))
+            x = core.before({name: tf.constant(one) for name, one in given.items()})
+            yield {name: x[name].numpy() for name in core.input}
+
+    assert save_litert(tmp_path / "int8", core, calibration) in (None, 1)
+    heard = tf.lite.Interpreter(str(tmp_path / "int8")).get_signature_runner("serving_default")
+    for x in calibration():
+        wanted = core.function({name: tf.constant(one) for name, one in x.items()})["logits"].numpy()
+        found = heard(**x)["logits"]
+        error = np.abs(found - wanted).mean() / wanted.std()
+        assert error < 0.1, error
 
 
 def _held_by_onnx(core: Core, given: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipelines.errors import ConfigError
 from pipelines.task import Raw, Record
 from tasks.speech_recognition.answers import answer, table
 from tasks.speech_recognition.config import Config
@@ -143,6 +144,21 @@ def test_beams_and_their_options(network: keras.Model) -> None:
     (record,) = predictor(network, CONFIG, ASSETS, options)(iter([decoded(["ab c" * 20])]))
     assert record.answer["transcript"] == "ab c" * 20
     assert record.answer["words"][1]["start"] == pytest.approx(12 * STEP / RATE, abs=0.05)
+    judged = CONFIG.model_copy(update={"language_model": "words", "beams": 8})
+    for config, given, why in (
+        (CONFIG, {"lm_weight": 0.5, "beams": 8}, "this run has no language model"),
+        (judged, {"lm_weight": 0.5, "beams": 1}, "of 1 beam there is nothing to choose: add --beams 16"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            predictor(network, config, ASSETS, given)
+
+
+def test_no_word_ends_behind_its_recording(network: keras.Model) -> None:
+    whole = sound(spelled("abc"))[:-STEP]  # it ends with its last letter,
+    cut = {"audio": whole[: -STEP // 2], "audio_splits": np.array([0, len(whole) - STEP // 2])}  # in mid-answer
+    (record,) = predictor(network, CONFIG, ASSETS, {"timestamps": True})(iter([(["x"], cut)]))
+    (word,) = record.answer["words"]
+    assert (word["word"], word["end"]) == ("abc", record.answer["seconds"])
 
 
 def test_a_row_for_each_recording_or_word() -> None:

@@ -24,8 +24,12 @@ _UNSCALED = 8.0
 """A sample above it is no fraction of full scale, however hot the recording."""
 _RATES = (1_000, 768_000)
 """What anything records at."""
-_PROMISED = re.compile(r"^\s*data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""What libsndfile notes of a WAV file that ends before its header says."""
+_PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile notes of a file that ends before its header says: WAV, AIFF, AU, W64, RF64."""
+_NO_END = "lacks an end-of-stream bit"
+"""And of an Ogg file without the mark at its end."""
+_ENDLESS = 2**63 - 1
+"""Frames that libsndfile gives a file whose header says none."""
 _UNKNOWN_LENGTH = 0x7FFF_0000
 """And more: what a program writes into the header that does not know yet."""
 
@@ -66,8 +70,8 @@ def opened(stretch: Stretch) -> Iterator[Opened]:
     _check(stretch.file)
     with _opening(stretch.file) as sound:
         whole = sound.frames
-        first = round(stretch.start * sound.samplerate)
-        last = whole if stretch.seconds is None else first + round(stretch.seconds * sound.samplerate)
+        first = _frames(stretch.start, sound.samplerate)
+        last = whole if stretch.seconds is None else first + _frames(stretch.seconds, sound.samplerate)
         if first and first >= whole or last > whole + 0.05 * sound.samplerate:
             raise BadExample(
                 "beyond-end",
@@ -78,6 +82,11 @@ def opened(stretch: Stretch) -> Iterator[Opened]:
             raise BadExample("no-sound", f"is to give a clip of {stretch.seconds:g} s: mend the row.")
         last = min(last, whole)
         yield Opened(sound.samplerate, sound.channels, last - first, _blocks(sound, first, last))
+
+
+def _frames(seconds: float, rate: int) -> int:
+    """Of so many seconds, also of a number that somebody's table has and that no sound lasts."""
+    return round(min(seconds * rate, _ENDLESS))
 
 
 @contextmanager
@@ -163,11 +172,24 @@ def _check(path: bytes) -> None:
         raise BadExample("unreadable", "cannot be read: the permission is missing.")
 
 
+class _SoundFile(soundfile.SoundFile):
+    """FLAC that was written into a pipe does not say how long it is: such a file is read to its end, without jumps."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether `frames` says nothing."""
+        return bool(self.frames == _ENDLESS)
+
+    def seekable(self) -> bool:
+        """See soundfile, which asks at each block."""
+        return not self.endless and bool(super().seekable())
+
+
 @contextmanager
-def _opening(source: bytes | BytesIO) -> Iterator[soundfile.SoundFile]:
+def _opening(source: bytes | BytesIO) -> Iterator[_SoundFile]:
     """A path, or the bytes of a file."""
     try:
-        sound = soundfile.SoundFile(source)
+        sound = _SoundFile(source)
     except (soundfile.SoundFileError, TypeError) as error:  # the latter of a .raw, which says nothing of itself
         raise BadExample("undecodable", f"is no sound file, or a damaged one ({_reason(error)}).") from error
     with sound:
@@ -180,14 +202,17 @@ def _opening(source: bytes | BytesIO) -> Iterator[soundfile.SoundFile]:
                 f"is cut short: its header promises {int(promised[1]):,} bytes of sound and it holds "
                 f"{int(promised[2]):,}: fetch it again.",
             )
+        if _NO_END in sound.extra_info:
+            raise BadExample(
+                "cut-short", "is cut short: the mark at the end of an Ogg file is missing: fetch it again."
+            )
         yield sound
 
 
-def _blocks(sound: soundfile.SoundFile, first: int, last: int) -> Iterator[np.ndarray]:
+def _blocks(sound: _SoundFile, first: int, last: int) -> Iterator[np.ndarray]:
     """float32 [frames, channels], from frame `first` up to `last`."""
     try:
-        if first:
-            sound.seek(first)
+        _skip(sound, first)
         while first < last:
             wanted = min(last - first, _BLOCK_SECONDS * sound.samplerate)
             block = sound.read(wanted, dtype="float32", always_2d=True)
@@ -196,10 +221,21 @@ def _blocks(sound: soundfile.SoundFile, first: int, last: int) -> Iterator[np.nd
             first += len(block)
             yield _scaled(block)
             if len(block) < wanted:
+                if last == _ENDLESS:
+                    return
                 raise BadExample("cut-short", f"is cut short: {(last - first) / sound.samplerate:.2f} s are missing.")
     except soundfile.SoundFileError as error:
         at = first / sound.samplerate
         raise BadExample("undecodable", f"is damaged after {at:.2f} s ({_reason(error)}): fetch it again.") from error
+
+
+def _skip(sound: _SoundFile, frames: int) -> None:
+    """Go to a frame of a file that is at its start."""
+    if frames and not sound.endless:
+        sound.seek(frames)
+        return
+    while frames and (read := len(sound.read(min(frames, _BLOCK_SECONDS * sound.samplerate), dtype="float32"))):
+        frames -= read
 
 
 def _scaled(block: np.ndarray) -> np.ndarray:

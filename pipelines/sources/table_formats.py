@@ -24,6 +24,7 @@ _PEEK = 100
 
 _BLOCK = 1 << 20
 """Bytes of a table that are decoded at a time where lines cannot be told before."""
+_AN_OBJECT = 'write one a line, {"name": value, …}, nothing around them'
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -138,7 +139,8 @@ def _open_delimited(
     bare = bool(positions) and not set(positions) <= set(first)
     names = [str(position) for position in range(len(first))] if bare else first
     _check_names(path, names)
-    hint = " Its columns must be separated by commas." if len(names) == 1 and ";" in names[0] else ""
+    tabs = ".tsv" in path.name.lower()
+    hint = f" Its columns must be separated by {'tabs' if tabs else 'commas'}." if _unseparated(names) else ""
 
     def pick(wanted: list[str]) -> Iterator[Row]:
         places = [names.index(name) for name in wanted]
@@ -147,6 +149,11 @@ def _open_delimited(
 
     number_of_first = number
     return Opened(names, pick, hint, bare)
+
+
+def _unseparated(names: list[str]) -> bool:
+    """Whether what is read as one name seems to be several, with something else between them."""
+    return len(names) == 1 and not set(",;|\t").isdisjoint(names[0])
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -243,6 +250,8 @@ def _json_row(path: Path, number: int, line: str | Undecodable) -> tuple[int, di
         row = json.loads(line)
     except json.JSONDecodeError as error:  # whose own text begins to count lines here
         wrong = f"is no JSON: {error.msg} (column {error.colno})."
+        if line.strip() in ("[", "{"):  # pretty-printed
+            wrong = f"is no JSON by itself: {_AN_OBJECT}."
         return number, Problem("error", "malformed-row", place(path, number), wrong)
     except ValueError as error:
         return number, Problem("error", "malformed-row", place(path, number), f"is no JSON: {error}.")
@@ -251,7 +260,7 @@ def _json_row(path: Path, number: int, line: str | Undecodable) -> tuple[int, di
             "error", "malformed-row", place(path, number), "is no JSON table row: it nests too deep."
         )
     if not isinstance(row, dict):
-        return number, Problem("error", "malformed-row", place(path, number), 'is no JSON object, {"name": value, …}.')
+        return number, Problem("error", "malformed-row", place(path, number), f"is no JSON object: {_AN_OBJECT}.")
     return number, row
 
 

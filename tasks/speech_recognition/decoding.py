@@ -1,5 +1,6 @@
 """From the network's answers to labels: the likeliest at each answer, repetitions and blanks left out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,13 +76,14 @@ class Word:
     """The mean probability of its characters, 0 to 1. Networks are surer than they should be."""
 
 
-def words(signs: Sequence[Sign], alphabet: Sequence[str], seconds: float) -> list[Word]:
+def words(signs: Sequence[Sign], alphabet: Sequence[str], seconds: float, whole: float = math.inf) -> list[Word]:
     """The words that labels spell, between blanks; a label may hold a blank itself, at its beginning.
 
     Args:
         signs: found, in order.
         alphabet: the text of each label.
         seconds: from one answer to the next.
+        whole: seconds of the recording, which the last answer may reach beyond.
     """
     found: list[Word] = []
     held: list[Sign] = []
@@ -90,7 +92,7 @@ def words(signs: Sequence[Sign], alphabet: Sequence[str], seconds: float) -> lis
         if text := "".join(alphabet[sign.label] for sign in held).strip():
             spelled = [sign for sign in held if alphabet[sign.label].strip()]
             sure = float(np.mean([sign.probability for sign in spelled]))
-            found.append(Word(text, spelled[0].start * seconds, spelled[-1].end * seconds, sure))
+            found.append(Word(text, spelled[0].start * seconds, min(spelled[-1].end * seconds, whole), sure))
         held.clear()
 
     for sign in signs:

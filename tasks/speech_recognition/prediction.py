@@ -62,6 +62,8 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
 def _reader(model: keras.Model, config: Config, assets: Assets, options: Mapping[str, Any]) -> Reader:
     timestamps = bool(options.get("timestamps"))
     if config.decoder != GENERATE:
+        if options.get("lm_weight") is not None and (why := _no_judge(config)):
+            raise ConfigError(f"lm_weight: {why}.")
         return PathReader(model, config, assets, decoder(config, assets), timestamps=timestamps)
     if timestamps:
         raise ConfigError(
@@ -71,6 +73,13 @@ def _reader(model: keras.Model, config: Config, assets: Assets, options: Mapping
     if options.get("lm_weight") is not None:
         raise ConfigError("lm_weight: this run has decoder generate, and no language model beside it: leave it out.")
     return TextReader(model, config, assets)
+
+
+def _no_judge(config: Config) -> str | None:
+    """Why nothing beside the sound judges, if nothing does."""
+    if config.language_model == "none":
+        return "this run has no language model, which only training gives one (--language-model): leave it out"
+    return "of 1 beam there is nothing to choose: add --beams 16" if config.beams == 1 else None
 
 
 @dataclass

@@ -101,7 +101,7 @@ class _Path:
 
     def record(self, name: str, seconds: float, parts: int) -> Record:
         reader = self._reader
-        said = words(self._decoder.finish(), reader.alphabet, reader.step / reader.rate)
+        said = words(self._decoder.finish(), reader.alphabet, reader.step / reader.rate, seconds)
         given = answer(said, seconds, timestamps=reader.timestamps, parts=parts)
         return Record(name, given, np.array([self._likelihood, self._answers], np.float64), beside=said)
 

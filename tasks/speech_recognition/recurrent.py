@@ -40,23 +40,39 @@ class BidirectionalGRU(keras.layers.Layer):
         self.bias = self.add_weight((6 * self.units,), initializer="zeros", name="bias")
         self.recurrent_bias = self.add_weight((2, self.units), initializer="zeros", name="recurrent_bias")
 
-    def call(self, x: Any, counts: Any) -> Any:
+    def call(self, x: Any, counts: Any, training: bool = False) -> Any:
         """counts: float [rows, frames, 1], 1 where a frame counts, else 0."""
-        units = self.units
         counts = keras.ops.cast(counts, x.dtype)
-        # A frame that counts adds the bias, another one closes both gates.
-        given = keras.ops.transpose(keras.ops.concatenate([x * counts, counts, 1 - counts], axis=-1), (1, 0, 2))
-        closed = keras.ops.concatenate([keras.ops.zeros((1, units)), keras.ops.full((1, 2 * units), _CLOSED)], axis=1)
-        closed = keras.ops.cast(keras.ops.tile(closed, (1, 2)), x.dtype)
-        weights = keras.ops.concatenate([self._cast(self.kernel), self._cast(self.bias)[None], closed], axis=0)
+        gates = (self._gates_in_training if training else self._gates)(x * counts, counts)
         kernels, biases = self._cast(self.recurrent_kernel), self._cast(self.recurrent_bias)
-        ways = []
-        for way in (0, 1):
-            gates = keras.ops.matmul(given, weights[:, 3 * units * way : 3 * units * (way + 1)])
-            ways.append(scanned(gates, kernels[way], biases[way], backwards=way == 1))
+        loop = scanned if training else states
+        ways = [loop(gates[way], kernels[way], biases[way], backwards=way == 1) for way in (0, 1)]
         return keras.ops.transpose(keras.ops.concatenate(ways, axis=-1), (1, 0, 2))
 
-    def compute_output_spec(self, x: Any, counts: Any) -> Any:
+    def _gates(self, x: Any, counts: Any) -> list[Any]:
+        """Of each way [frames, rows, 3 units]. A frame that counts adds the bias, another one closes both gates."""
+        x, counts = (keras.ops.transpose(one, (1, 0, 2)) for one in (x, counts))
+        size = 3 * self.units
+        kernel, bias, closed = self._cast(self.kernel), self._cast(self.bias), self._closed(x.dtype)
+        parts = [slice(size * way, size * (way + 1)) for way in (0, 1)]
+        return [
+            keras.ops.matmul(x, kernel[:, part]) + keras.ops.where(counts > 0, bias[part], closed[0]) for part in parts
+        ]
+
+    def _gates_in_training(self, x: Any, counts: Any) -> list[Any]:
+        """The same as one product of each way, which is faster, but whose weights no int8 could hold."""
+        given = keras.ops.transpose(keras.ops.concatenate([x, counts, 1 - counts], axis=-1), (1, 0, 2))
+        size, closed = 3 * self.units, keras.ops.tile(self._closed(x.dtype), (1, 2))
+        weights = keras.ops.concatenate([self._cast(self.kernel), self._cast(self.bias)[None], closed], axis=0)
+        return [keras.ops.matmul(given, weights[:, size * way : size * (way + 1)]) for way in (0, 1)]
+
+    def _closed(self, dtype: Any) -> Any:
+        """[1, 3 units]: what closes the gates of one way."""
+        units = self.units
+        closed = keras.ops.concatenate([keras.ops.zeros((1, units)), keras.ops.full((1, 2 * units), _CLOSED)], axis=1)
+        return keras.ops.cast(closed, dtype)
+
+    def compute_output_spec(self, x: Any, counts: Any, training: bool = False) -> Any:
         """Said, as not every backend can tell of so many open sides."""
         del counts
         return keras.KerasTensor((*x.shape[:-1], 2 * self.units), self.compute_dtype)
@@ -86,17 +102,10 @@ def scanned(gates: Any, kernel: Any, bias: Any, backwards: bool = False) -> Any:
     @keras.ops.custom_gradient
     def scan(gates: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
         def step(carried: Any, given: Any) -> Any:
-            before = carried[:, :units]
-            recurrent = keras.ops.matmul(before, kernel)
-            both = keras.ops.sigmoid(given[:, units:] + recurrent[:, : 2 * units])
-            inner = recurrent[:, 2 * units :] + bias
-            candidate = keras.ops.tanh(given[:, :units] + both[:, :units] * inner)
-            after = candidate + both[:, units:] * (before - candidate)
-            return keras.ops.concatenate([after, both, candidate, inner], axis=-1)
+            return keras.ops.concatenate(_cell(carried[:, :units], given, kernel, bias), axis=-1)
 
         nothing = keras.ops.zeros_like(gates[0, :, :units])
-        first = keras.ops.tile(nothing, (1, 5))
-        every = looped(step, first, gates, reverse=backwards)
+        every = looped(step, keras.ops.tile(nothing, (1, 5)), gates, reverse=backwards)
         states = every[..., :units]
 
         def slopes(*upstream: Any) -> tuple[Any, Any, Any]:
@@ -127,6 +136,26 @@ def scanned(gates: Any, kernel: Any, bias: Any, backwards: bool = False) -> Any:
         return states, slopes
 
     return scan(gates, kernel, bias)
+
+
+def states(gates: Any, kernel: Any, bias: Any, backwards: bool = False) -> Any:
+    """The same as `scanned`, without what only its gradient needs."""
+
+    def step(before: Any, given: Any) -> Any:
+        return _cell(before, given, kernel, bias)[0]
+
+    return looped(step, keras.ops.zeros_like(gates[0, :, : kernel.shape[0]]), gates, reverse=backwards)
+
+
+def _cell(before: Any, given: Any, kernel: Any, bias: Any) -> tuple[Any, Any, Any, Any]:
+    """The state behind one frame, [rows, units], and what it was made of: both gates, the candidate, and what the
+    reset gate lets through of it."""
+    units = kernel.shape[0]
+    recurrent = keras.ops.matmul(before, kernel)
+    both = keras.ops.sigmoid(given[:, units:] + recurrent[:, : 2 * units])
+    inner = recurrent[:, 2 * units :] + bias
+    candidate = keras.ops.tanh(given[:, :units] + both[:, :units] * inner)
+    return candidate + both[:, units:] * (before - candidate), both, candidate, inner
 
 
 def _orthogonal(units: int) -> Any:

@@ -189,7 +189,8 @@ def _scp_path(folder: Path, recording: str, scp: dict[str, str], row: int, wrong
         )
         return b""
     beside = folder / named
-    return os.fsencode(os.path.normpath(beside if beside.exists() or not Path(named).exists() else named))
+    there = os.path.exists(beside) or not os.path.exists(named)
+    return os.fsencode(os.path.normpath(beside if there else named))
 
 
 def _list_pairs(files: list[Path], wanted: Wanted) -> Listed:
@@ -197,23 +198,25 @@ def _list_pairs(files: list[Path], wanted: Wanted) -> Listed:
     sounds = sorted(filter(_is_sound, files))
     if not sounds:
         raise DataError("a folder of a split holds no sound: put its sound files and their texts into it.")
+    written = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
     texts, wrong = [], {}
     for row, path in enumerate(sounds):
         try:
-            texts.append(from_file(read_file(os.fsencode(path.with_suffix(".txt"))), wanted.encoding))
+            text = written.get(path.with_suffix(""), path.with_suffix(".txt"))
+            texts.append(from_file(read_file(os.fsencode(text)), wanted.encoding))
         except BadExample as problem:
             texts.append("")
             lacks = problem.kind == "missing-file"
             message = f"has no text beside it ({path.stem}.txt)." if lacks else f"has a text that {problem.message}"
             wrong[row] = BadExample("no-text" if lacks else problem.kind, message)
     found, wrong = checked_texts(texts, wanted, wrong)
-    return Listed(Files.whole(list(map(os.fsencode, sounds))), found, wrong, warnings=_lonely(files, sounds))
+    return Listed(Files.whole(list(map(os.fsencode, sounds))), found, wrong, warnings=_lonely(written, sounds))
 
 
-def _lonely(files: list[Path], sounds: list[Path]) -> list[Problem]:
+def _lonely(written: Mapping[Path, Path], sounds: list[Path]) -> list[Problem]:
     """A warning about texts that belong to no sound."""
     known = {path.with_suffix("") for path in sounds}
-    alone = [path for path in files if path.suffix.lower() == ".txt" and path.with_suffix("") not in known]
+    alone = [text for name, text in written.items() if name not in known]
     if not alone:
         return []
     where = "; ".join(printable(str(path)) for path in alone[:_NAMED]) + ("; …" if len(alone) > _NAMED else "")

@@ -23,6 +23,8 @@ from tasks.speech_recognition.data.manifests import columns_of, is_manifest, sou
 from tasks.speech_recognition.data.recordings import as_column
 
 _REFUSED = b"\0"
+_SOUND = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb")
+"""How files of sound begin."""
 _Input = tuple[str, Stretch]
 """The id of the record and where its sound lies; or NUL and the reason why there is none, in place of the path."""
 
@@ -36,7 +38,7 @@ def inputs(paths: Sequence[str], config: Config, assets: Assets | None = None) -
     comes out as NUL and the reason, for its record to say so.
 
     Raises:
-        DataError: a manifest is damaged or has no such column, or a folder holds no sound.
+        DataError: a manifest is damaged or has no such column, a folder holds no sound, or stdin does.
     """
     del assets
     every = (item for path in paths for item in _expand(path, config))
@@ -103,7 +105,9 @@ def _from_folder(folder: str) -> Iterator[_Input]:
 
 
 def _from_lines(lines: Iterable[bytes]) -> Iterator[_Input]:
-    for line in lines:
+    for number, line in enumerate(lines):
+        if not number and line.startswith(_SOUND):
+            raise DataError("standard input holds sound, where paths belong, a line each: name the file instead of -.")
         if path := line.rstrip(b"\r\n"):
             yield printable(path), _refused("it has a NUL in its name") if b"\0" in path else Stretch(path)
 

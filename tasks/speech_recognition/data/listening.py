@@ -12,7 +12,7 @@ FRAMES, RATE, CHANNELS, CLIPPED = range(FACTS)
 """Of each clip: frames at its own rate, that rate, its channels, samples that are at full scale next to another."""
 
 _SILENT = 5e-4
-"""-66 dB: a loudest sample that is below it is no speech, whatever was to be recorded."""
+"""-66 dB: what stays within it, about whichever level, is no speech, whatever was to be recorded."""
 
 
 def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
@@ -23,19 +23,22 @@ def listen(sound: Opened) -> tuple[int, tuple[int, ...]]:
     """
     digest = hashlib.blake2b(str(sound.rate).encode(), digest_size=8)
     frames = clipped = 0
-    peak = left = 0.0
+    every, both = [], []
     for block in sound.blocks:
         one = mixed(block)
         digest.update(one.data)
         frames += len(block)
-        peak, left = max(peak, float(np.abs(block).max(initial=0))), max(left, float(np.abs(one).max(initial=0)))
+        if len(block):
+            every += [block.min(axis=0), block.max(axis=0)]
+            both += [one.min(), one.max()]
         clipped += _clipped(block)
     if not frames:
         raise BadExample("no-sound", "has a header and no sound behind it (0 samples): leave it out.")
-    if peak < _SILENT:
-        loudest = "there is nothing but zeros" if not peak else f"its loudest sample is at {20 * np.log10(peak):.0f} dB"
-        raise BadExample("silence", f"is silent ({loudest}): leave it out.")
-    if left < _SILENT:
+    loudest = float(np.ptp(every, axis=0).max()) / 2
+    if loudest < _SILENT:
+        how = f"it is never louder than {20 * np.log10(loudest):.0f} dB" if loudest else "all its samples are alike"
+        raise BadExample("silence", f"is silent ({how}): leave it out.")
+    if np.ptp(both) / 2 < _SILENT:
         raise BadExample("silence", f"is silent once its {sound.channels} channels are mixed: turn one of them round.")
     return int.from_bytes(digest.digest(), "little"), (frames, sound.rate, sound.channels, clipped)
 

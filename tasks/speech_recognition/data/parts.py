@@ -25,7 +25,7 @@ from tasks.speech_recognition.data.manifests import columns_of, is_manifest, lis
 from tasks.speech_recognition.data.recordings import Files, as_column
 from tasks.speech_recognition.data.stores import Clips
 
-_VERSION = 2
+_VERSION = 3
 """Of what is found out by listening."""
 _FEW = 3
 """Fewer speakers could not each stand in one split alone."""
