@@ -216,5 +216,5 @@ def load_model(run: Run, *, in_float32: bool = False) -> tuple[Any, Assets]:
         ) from error
     beside = sorted(run.model.glob("*.json"))
     # What somebody put beside them is none of the run's. A run that is about to end has no checksums yet.
-    names = [one.name for one in beside if not expected or f"model/{file.name}" in expected]
+    names = [one.name for one in beside if not expected or f"model/{one.name}" in expected]
     return model, {Path(name).stem: run.read_json(f"model/{name}") for name in names}
