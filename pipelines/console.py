@@ -5,6 +5,7 @@ progress is a plain line at most every ten seconds, without control codes.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10.0
 """Least time between two lines of progress off a terminal."""
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 
 
 class Advance(Protocol):
@@ -62,6 +64,11 @@ class Silent(Console):
     def bar(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
         """None."""
         yield _Lines(label, total, unit, self._clock, self.say)
+
+
+def one_line(text: str) -> str:
+    """A name or a sentence about it as a terminal may show it: what would break the line, or turn it round, escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def is_terminal() -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.artefact import as_own, load_predictor
 from pipelines.config import RunConfig, load_config
-from pipelines.console import Console
+from pipelines.console import Console, one_line
 from pipelines.errors import ConfigError, StateError
 from pipelines.fingerprints import learned_from
 from pipelines.raw import rows_of
@@ -103,7 +103,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         note = f"{count:,} of them stand in the run's training or validation split, so the score flatters the model."
         data = replace(data, protocol=f"{data.protocol} {note}")
     for warning in data.summary.get("warnings", []) if other else []:  # the run has said those of its own
-        Console().say(f"warning: {warning}")
+        Console().say(one_line(f"warning: {warning}"))
     store = data.splits["test"]
     records = predict_store(loaded.predictor, store)
     judged = loaded.config.model_copy(update={"group_by": config.group_by})

@@ -9,7 +9,7 @@ from pipelines import devices, registry, transfer
 from pipelines.artefact import read_settings
 from pipelines.checkpoints import load_into
 from pipelines.config import write_config
-from pipelines.console import Console
+from pipelines.console import Console, one_line
 from pipelines.devices.energy import metering
 from pipelines.errors import ConfigError, StateError
 from pipelines.evaluation import (
@@ -198,7 +198,7 @@ class Execution:
         left_out = f" {len(data.summary['skipped']):,} left out as unusable." if data.summary.get("skipped") else ""
         self.console.say(f"{what} {self.task.unit}s.{left_out} {data.protocol}")
         for warning in data.summary.get("warnings", []):
-            self.console.say(f"warning: {warning}")
+            self.console.say(one_line(f"warning: {warning}"))
 
     def train(self) -> None:
         """Train, stage by stage, and leave the weights to be scored on disk."""

@@ -314,6 +314,7 @@ def test_data_check_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     problems = [
         Problem("warning", "imbalance", "train", "one class has 9 of 10."),
         Problem("error", "undecodable", "ants/a.gif", "GIF is not read: convert it."),
+        Problem("error", "missing-file", "ants/a\nerror: \x1b[2J\u202eb.gif", "does not exist."),
     ]
     seen = check_with(monkeypatch, problems)
     assert main(["data", "check", TASK, "--data", "photos"]) == 3
@@ -321,9 +322,10 @@ def test_data_check_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "error: ants/a.gif: GIF is not read: convert it. [undecodable]",
+        r"error: ants/a\nerror: \x1b[2J\u202eb.gif: does not exist. [missing-file]",
         "warning: train: one class has 9 of 10. [imbalance]",
         "read: train 8, test 2",
-        "1 error, 1 warning",
+        "2 errors, 1 warning",
     ]
     assert err == ""
 

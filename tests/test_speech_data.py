@@ -334,7 +334,8 @@ def test_what_kaldi_says_twice_is_named(tmp_path: Path) -> None:
 def test_lines_of_librispeech_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
     root = Path(as_librispeech(tmp_path, rows(tmp_path)))
     transcript = root / "train-clean-5/10/7/10-7.trans.txt"
-    transcript.write_text(f"\n\n{transcript.read_text()}10-7-9999 nobody\n")
+    text = transcript.read_text().replace("\n", "\u2028x\r\n", 1)
+    transcript.write_text(f"\n\n{text}10-7-9999 nobody\n")
     (missing,) = check_data(config(str(root))).errors
     assert missing.where.endswith("10-7.trans.txt line 8")
     assert missing.message == "names 10-7-9999, and there is no such sound beside it."

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from pipelines.audio.files import Stretch
 from pipelines.errors import DataError
@@ -96,6 +98,9 @@ def test_manifests(tmp_path: Path) -> None:
         "there is no such file",
         'the row is no JSON object: write one a line, {"name": value, …}, nothing around them',
     ]
+    inside = tmp_path / "inside.parquet"  # as Hugging Face publishes sound
+    parquet.write_table(pyarrow.table({"audio": [{"bytes": b"RIFF", "path": "a.wav"}]}), inside)
+    assert refusal(read(inside)[0][1]).startswith("the row holds a file's bytes where a path belongs: save them")
     other = tmp_path / "other.csv"
     other.write_text("clip\nclips/a.wav\n")
     with pytest.raises(DataError, match="has no column 'audio'"):

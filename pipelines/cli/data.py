@@ -9,7 +9,7 @@ import click
 
 from pipelines import registry
 from pipelines.cli.commands import Chosen, TaskGroup, Verbs
-from pipelines.console import Console
+from pipelines.console import Console, one_line
 from pipelines.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def report_text(report: "CheckReport") -> str:
     for problem in sorted(report.problems, key=lambda problem: problem.level != "error"):
         listed[problem.kind] += 1
         if listed[problem.kind] <= SHOWN:
-            lines.append(f"{problem.level}: {problem.where}: {problem.message} [{problem.kind}]")
+            lines.append(one_line(f"{problem.level}: {problem.where}: {problem.message} [{problem.kind}]"))
         elif listed[problem.kind] == SHOWN + 1:
             lines.append(
                 f"{problem.level}: and {counts[problem.kind] - SHOWN:,} more [{problem.kind}]; --json lists all."

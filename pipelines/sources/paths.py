@@ -14,6 +14,10 @@ def named_path(table: Path, value: Any) -> bytes:
     Raises:
         ValueError: it holds something else than text.
     """
+    if isinstance(value, bytes) or (isinstance(value, dict) and isinstance(value.get("bytes"), bytes)):
+        raise ValueError(
+            "holds a file's bytes where a path belongs: save them as a file beside the table, and name it."
+        )
     if not isinstance(value, str | None):
         raise ValueError(f"holds {value!r:.40} where a path belongs: mend it, or map another column.")
     if not value:

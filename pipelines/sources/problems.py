@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.config import RunConfig
+from pipelines.console import one_line
 from pipelines.errors import DataError
 from pipelines.task import Problem
 
@@ -18,6 +19,6 @@ def refuse_bad(config: RunConfig, bad: Sequence[Problem], head: str) -> None:
     """
     if not bad or config.on_bad == "skip":
         return
-    lines = [f"  {problem.where}: {problem.message}" for problem in bad[:_NAMED]]
+    lines = [one_line(f"  {problem.where}: {problem.message}") for problem in bad[:_NAMED]]
     more = [f"  … and {len(bad) - _NAMED:,} more (sixfold data check lists them all)."] if len(bad) > _NAMED else []
     raise DataError("\n".join([head, *lines, *more]))

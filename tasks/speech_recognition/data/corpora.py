@@ -253,7 +253,7 @@ def _lines_of(path: Path, encoding: str) -> Iterator[tuple[int, str, str]]:
         text = decode(data, encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} {misfit(error, encoding)}") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # other separators are text
         if line.strip():
             name, *rest = line.split(None, 1)
             yield number, name, rest[0].strip() if rest else ""
