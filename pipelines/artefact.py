@@ -102,6 +102,12 @@ def read_settings(run: Run, task_name: str) -> Any:
         raise StateError(f"{run.settings} is damaged: {error}") from error
 
 
+def as_own(config: Config, run: Run) -> Config:
+    """The config to read a finished run's own data by: what its texts become is in its folder, and what it began with
+    may be gone."""
+    return config if config.pretrained is None else config.model_copy(update={"pretrained": str(run.path)})
+
+
 def save_model(run: Run, model: Any, assets: Assets) -> None:
     """model/: model.keras, and a JSON file for each asset."""
     import keras
@@ -208,5 +214,7 @@ def load_model(run: Run, *, in_float32: bool = False) -> tuple[Any, Assets]:
         raise StateError(
             f"{run.model / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}{extra}"
         ) from error
-    assets = {file.stem: run.read_json(f"model/{file.name}") for file in sorted(run.model.glob("*.json"))}
-    return model, assets
+    beside = sorted(run.model.glob("*.json"))
+    # What somebody put beside them is none of the run's. A run that is about to end has no checksums yet.
+    names = [one.name for one in beside if not expected or f"model/{one.name}" in expected]
+    return model, {Path(name).stem: run.read_json(f"model/{name}") for name in names}

@@ -77,7 +77,9 @@ def is_terminal() -> bool:
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned lines; a column whose cells below the head are all numbers is aligned right."""
+    """Rows as aligned lines; a column whose cells below the head are all numbers is aligned right. A cell is a line,
+    whatever it holds."""
+    rows = [[" ".join(cell.splitlines()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [all(_is_number(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
     lines = []

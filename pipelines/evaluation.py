@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.artefact import load_predictor
+from pipelines.artefact import as_own, load_predictor
 from pipelines.config import RunConfig, load_config
 from pipelines.console import Console, one_line
 from pipelines.errors import ConfigError, StateError
@@ -96,7 +96,7 @@ def evaluate(run_dir: Path, settings: dict[str, Any]) -> dict[str, Any]:
         # What the task itself knows about reading (several labels an image, say) is as in the run.
         own = type(config).model_fields.keys() - RunConfig.model_fields.keys()
         config = config.model_copy(update={name: getattr(loaded.config, name) for name in own - given.keys()})
-    data = loaded.task.load_data(config) if not other else loaded.task.load_test(config, loaded.assets)
+    data = loaded.task.load_test(config, loaded.assets) if other else loaded.task.load_data(as_own(config, loaded.run))
     if not other and data.fingerprint != loaded.run.manifest().get("fingerprint"):
         raise StateError(f"{config.data} has changed since the run: name it with --data, to score it as other data.")
     if other and (count := learned_from(run_dir, data)):

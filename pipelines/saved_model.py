@@ -1,5 +1,6 @@
 """A SavedModel that takes what a person has, strings say, and needs none of our code where it is served."""
 
+import errno
 import json
 import os
 import shutil
@@ -37,7 +38,7 @@ def save_served(folder: Path, serving: Serving) -> Path:
         for name, (function, spec, _) in entries.items()
     }
     try:
-        tf.saved_model.save(module, str(aside), signatures=dict(module.served))
+        save_graphs(module, aside, dict(module.served))
         for file in aside.rglob("*"):
             sync(file)
         shutil.rmtree(place, ignore_errors=True)
@@ -57,6 +58,21 @@ def save_served(folder: Path, serving: Serving) -> Path:
     }
     write_bytes(folder / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
     return place
+
+
+def save_graphs(module: tf.Module, folder: Path, signatures: Mapping[str, Any], options: Any = None) -> None:
+    """A SavedModel of these graphs.
+
+    Raises:
+        OSError: no space is left: of that too TensorFlow says that a resource is exhausted, as of memory.
+    """
+    try:
+        tf.saved_model.save(module, str(folder), signatures, options)
+    except tf.errors.ResourceExhaustedError as error:
+        reason = os.strerror(errno.ENOSPC)
+        if reason not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, reason, str(folder)) from error
 
 
 def check_served(

@@ -76,6 +76,7 @@ def test_results_and_notes_go_to_their_streams(capsys: pytest.CaptureFixture[str
 
 def test_text_table_of_words() -> None:
     assert text_table([["a", "bc"], ["def", "g"]]) == "a    bc\ndef  g"
+    assert text_table([["a", "b"], ["c\nd", "e"]]) == "a    b\nc d  e"  # each row is a line
 
 
 def test_no_control_codes_in_a_pipe() -> None:

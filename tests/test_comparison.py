@@ -17,7 +17,7 @@ from pipelines.pairing import FILE, load_judged, paired_differences, save_judged
 from pipelines.report.comparison import standing
 from pipelines.state import load_arrays, save_arrays
 from pipelines.task import Data, Interval, Scores
-from tests.test_report import PROTOCOL, Page, guesses, run_folder
+from tests.test_report import PROTOCOL, Page, guesses, run_folder, write_events
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = list("abcdefg")
@@ -209,6 +209,12 @@ def test_what_cannot_be_compared_is_a_sentence(
         report.compare([runs[0], runs[0].parent / "." / "weak"])
     unscored = finished(tmp_path / "unscored", 4.0)
     (unscored / "metrics.json").unlink()
+    page = (unscored / "report.html").write_text("<p>Its scores.</p>")
+    with pytest.raises(StateError, match=r"was scored, and has no metrics\.json: restore it"):
+        report.compare([runs[0], unscored])
+    assert main(["report", str(unscored)]) == 78
+    assert (unscored / "report.html").stat().st_size == page
+    write_events(unscored, 2, ("data",))
     with pytest.raises(StateError, match="has no scores yet: go on with sixfold resume"):
         report.compare([runs[0], unscored])
     with pytest.raises(ConfigError, match="name fewer"):

@@ -13,11 +13,13 @@ import pipelines
 from pipelines import run
 from pipelines.cli import exporting, main
 from pipelines.devices.scans import scan
-from pipelines.errors import ConfigError, RunError, StateError
+from pipelines.errors import ConfigError, DataError, NotServed, RunError, StateError
 from pipelines.exports import alone, formats
+from pipelines.exports.exporter import Exporter
 from pipelines.exports.parity import Gate, answers
-from pipelines.exports.writing import FILES, export
+from pipelines.exports.writing import FILES, _register, export
 from pipelines.runs import Run
+from pipelines.saved_model import save_graphs
 from pipelines.served import Core
 from pipelines.task import Interval, Scores
 from pipelines.verification import verify
@@ -78,8 +80,17 @@ def test_an_export_that_answers_otherwise_is_not_kept(finished: Path, monkeypatc
 
 def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    said: list[str] = []
     with pytest.raises(ConfigError, match=r"needs the package tf2onnx, the extra \[onnx\]"):
-        export(finished, ["onnx"], 10, lambda line: None)
+        export(finished, ["keras", "onnx"], 10, said.append)
+    assert said == []  # before anything is loaded
+    monkeypatch.setattr("pipelines.exports.exporter.load_model", lambda run: (None, {}))
+    gone = tmp_path / "gone"
+    (gone / "export").mkdir(parents=True)
+    (gone / "run.yaml").write_text("data: none.csv\n")
+    Run(gone).write_json("manifest.json", {"task": "text-sentiment", "files": {}})
+    with pytest.raises(DataError, match=r"'none\.csv' does not exist: .* An export is tried on the data of its run"):
+        export(gone, ["keras"], 10, said.append)
     (tmp_path / "run.yaml").write_text("epochs: 1\n")
     Run(tmp_path).write_json("manifest.json", {"task": "text-sentiment"})
     with pytest.raises(StateError, match="is unfinished, and has no model to export"):
@@ -88,6 +99,49 @@ def test_what_cannot_be_is_said(finished: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ConfigError, match="there is no format caffe: choose of saved-model, litert"):
         pipelines.export(tmp_path, ["caffe"])
     assert tuple(FILES) == exporting.FORMATS
+
+
+def test_a_format_that_is_refused_keeps_no_other_from_being_written(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tried = Exporter.write, []
+
+    def refusing(exporter: Exporter, name: str) -> dict[str, Any]:
+        tried.append(name)
+        if name != "keras":
+            raise NotServed("There is none.") if name != "litert-int8" else RunError("It differs.")
+        return write(exporter, name)
+
+    monkeypatch.setattr(Exporter, "write", refusing)
+    said: list[str] = []
+    with pytest.raises(NotServed, match=r"^onnx, litert: There is none\.\nlitert-int8: It differs\.$"):
+        export(finished, ["onnx", "litert-int8", "litert", "keras", "keras"], 10, said.append)
+    assert tried == ["onnx", "litert-int8", "litert", "keras"]
+    assert "export/model.keras" in Run(finished).manifest()["files"]
+    assert said[-1].startswith(f"{finished / 'export' / 'model.keras'}: ")
+
+
+def test_the_model_card_lists_the_exports_unless_somebody_wrote_in_it(finished: Path) -> None:
+    card, another = finished / "MODEL_CARD.md", finished / "export" / "another.onnx"
+    text = card.read_text("utf-8")
+    another.touch()
+    for mine in ("Mine.", ""):
+        card.write_text(text + mine, "utf-8")
+        _register(Run(finished))
+        assert ("`another.onnx`" in card.read_text("utf-8")) is (mine == "")
+    another.unlink()
+    _register(Run(finished))
+    assert card.read_text("utf-8") == text
+    assert f"changed: {card.name}" not in verify(finished).problems
+
+
+def test_a_full_disk_is_not_taken_for_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, f"{given[1]}/saved_model.pb; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: .*/sidecar"):
+        save_graphs(tf.Module(), tmp_path / "sidecar", {})
 
 
 def test_what_dies_alone_is_an_error(tmp_path: Path) -> None:

@@ -42,12 +42,13 @@ def _why(raw: Raw, row: int) -> str:
 
 def test_ids_are_a_line_each(tmp_path: Path, assets: Assets) -> None:
     path = tmp_path / "ids.txt"
-    path.write_text("\ufeffann\n\nzoe\n7\n")
+    path.write_text("\ufeffann\n\nzoe\n7\n\0 a\n")
     place = assets["users"].index
     assert read(path, assets, batch_size=2) == [
         ("ann", place("ann"), ["x", "y", "z", "w"], "", []),
         ("zoe", -1, [], "", []),
         ("7", place("7"), ["x", "z", "w"], "", []),
+        ("\0 a", -1, [], "its id begins with a NUL: it is damaged", []),
     ]
 
 

@@ -161,6 +161,14 @@ def test_a_tampered_model_is_refused(tmp_path: Path) -> None:
         load_model(run)
 
 
+def test_what_somebody_put_beside_a_model_is_not_read(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    save_model(run, network(), {"classes": ["a", "b"]})
+    run.write_json("manifest.json", {"task": "image-classification", "files": run.checksums()})
+    run.write_json("model/thresholds.json", [0, 1])
+    assert load_model(run)[1] == {"classes": ["a", "b"]}
+
+
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a\\..\\..\\evil.txt"])
 def test_an_archive_that_would_escape_is_refused(name: str, tmp_path: Path) -> None:
     path = crafted(tmp_path / "a.keras", "keras.layers", "Dense", {"units": 2})

@@ -3,6 +3,7 @@ tokenizers."""
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import log_softmax
 
-from pipelines import devices, predict, run
+from pipelines import devices, evaluate, predict, run
 from pipelines.artefact import load_model
 from pipelines.devices.settings import StepSettings
 from pipelines.devices.steps import kept_model
@@ -170,6 +171,8 @@ def test_a_run_from_a_preset(family: str, tmp_path: Path) -> None:
     assert [len(one["n_best"]) for one in again] == [2, 0, 2]
     assert again[1]["translation"] == ""
     assert all(isinstance(one["translation"], str) and np.isfinite(one["score"]) for one in [*lines, *again])
+    shutil.rmtree(folder)  # the run holds the tokenizer too
+    assert evaluate(kept.path)["scores"] == kept.read_json("metrics.json")["scores"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

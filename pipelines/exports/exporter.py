@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipelines import devices, registry
-from pipelines.artefact import load_model, read_settings
-from pipelines.errors import NotServed, RunError, StateError
+from pipelines.artefact import as_own, load_model, read_settings
+from pipelines.errors import DataError, NotServed, RunError, StateError
 from pipelines.evaluation import Some, predict_store, some_rows
 from pipelines.exports.parity import TOLERANCES, Gate, answers, changes
 from pipelines.raw import rows_of
@@ -70,7 +70,13 @@ class Exporter:
         config = config.model_copy(update={"backend": "tensorflow"})
         task = registry.task(name)
         model, assets = load_model(run)
-        data = task.load_data(config)
+        try:
+            data = task.load_data(as_own(config, run))
+        except DataError as error:
+            raise DataError(
+                f"{error} An export is tried on the data of its run: put them back, or, where their path is relative, "
+                "stand in the folder that the run was started in."
+            ) from error
         if data.fingerprint != run.manifest().get("fingerprint"):
             raise StateError(
                 f"{config.data} has changed since the run: its exports must be held against the same data."

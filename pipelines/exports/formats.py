@@ -13,16 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.children import how_it_ended
-from pipelines.errors import ConfigError, RunError
+from pipelines.errors import RunError
 from pipelines.exports import litert
-from pipelines.saved_model import save_served
+from pipelines.saved_model import save_graphs, save_served
 from pipelines.served import Core, Serving
 
 Calibration = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 """The core's inputs of training examples, a batch at a time."""
 
 _OPSET = 18
-_EXTRA = "in a checkout of Sixfold, pip install -c constraints.txt '.[onnx]'"
 
 
 def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None:
@@ -38,7 +37,7 @@ def save_sidecar(folder: Path, serving: Serving, core: Core, given: Any) -> None
     known = {**before.get_concrete_function().structured_outputs, **outputs_of(core)}
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in known.items()}
     after = tf.function(core.after, input_signature=[specs], autograph=False)
-    tf.saved_model.save(module, str(folder), signatures={"before": before, "after": after})
+    save_graphs(module, folder, {"before": before, "after": after})
 
 
 def save_saved_model(place: Path, serving: Serving) -> None:
@@ -82,7 +81,7 @@ def save_litert(place: Path, core: Core, calibration: Calibration | None = None)
 def _save_frozen(core: Core, rows: int | None, place: Path) -> None:
     # Gradients that were written by hand would be saved too, and name what is not in the frozen graph.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(tf.Module(), str(place), {"serving_default": _frozen(core, rows)}, options)
+    save_graphs(tf.Module(), place, {"serving_default": _frozen(core, rows)}, options)
 
 
 def _saved(folder: Path, inputs: Iterator[Mapping[str, np.ndarray]]) -> list[str]:
@@ -113,15 +112,11 @@ def save_onnx(place: Path, core: Core) -> None:
     """The core as an ONNX graph whose inputs and outputs have the core's names.
 
     Raises:
-        ConfigError: the extra is not installed.
         RunError: it cannot be converted.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401  # what the parity gate runs it with
-        import tf2onnx
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--format onnx needs the package {error.name}, the extra [onnx]: {_EXTRA}.") from error
+    import onnx
+    import tf2onnx
+
     names = list(core.input)
     function = tf.function(
         lambda *values: core.function(dict(zip(names, values, strict=True))),

@@ -71,10 +71,10 @@ def read_run(folder: Path) -> RunFiles:
     """Read a run folder.
 
     Raises:
-        StateError: it is no run folder, or a file in it is damaged.
+        StateError: it is no run folder, a file in it is damaged, or its scores are lost.
     """
     run = find_run(folder)
-    return RunFiles(
+    files = RunFiles(
         run=run,
         settings=_settings(run),
         manifest=_json(run, "manifest.json", {}, Manifest),
@@ -82,6 +82,9 @@ def read_run(folder: Path) -> RunFiles:
         events=_events(run),
         figures=_figures(run),
     )
+    if not files.metrics and "score" not in files.missing_stages:
+        raise StateError(f"{folder} was scored, and has no metrics.json: restore it, or train again.")
+    return files
 
 
 def _settings(run: Run) -> dict[str, Any]:

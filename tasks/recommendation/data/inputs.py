@@ -231,9 +231,15 @@ def _raw(batch: Sequence[Asked], known: Known) -> Raw:
         "user": np.array(users, np.int32),
         "history": np.concatenate([history for history, _ in found]).astype(np.int32),
         "history_splits": splits.astype(np.int64),
-        "name": _bytes(f"\0{one.refused}" if one.refused else one.id for one in batch),
+        "name": _bytes(_named(one.id, one.refused) for one in batch),
         "unknown": _bytes(json.dumps(unknown, ensure_ascii=False) for _, unknown in found),
     }
+
+
+def _named(name: str, refused: str | None) -> str:
+    """What stands for an input in the column `name`."""
+    refused = refused or ("its id begins with a NUL: it is damaged" if name.startswith("\0") else None)
+    return f"\0{refused}" if refused else name
 
 
 def _bytes(texts: Iterable[str]) -> np.ndarray:
@@ -265,8 +271,8 @@ def _pairs(paths: Sequence[str], config: Config, assets: Assets) -> Iterator[tup
                 )
             ]
             blank = (rows.user[part] < 0) | (rows.item[part] < 0)
-            names = ["\0it names no user or no item" if empty else name for name, empty in zip(ids, blank, strict=True)]
-            yield ids, _pair_raw(user[part], item[part], names)
+            reasons = ["it names no user or no item" if empty else None for empty in blank]
+            yield ids, _pair_raw(user[part], item[part], list(map(_named, ids, reasons)))
 
 
 def _place(path: Path) -> Place:

@@ -136,6 +136,7 @@ def _refused(panel: Panel, config: Config, assets: Assets, reach: int) -> np.nda
     found = np.empty(len(panel.series), object)
     for series, name in enumerate(panel.series):
         why = _why_not(panel, series, config, assets, reach)
+        why = why or ("its series begins with a NUL: its name is damaged" if name.startswith("\0") else None)
         found[series] = name.encode("utf-8", "surrogateescape") if why is None else b"\0" + why.encode()
     return found
 
