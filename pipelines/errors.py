@@ -35,8 +35,17 @@ class RunError(SixfoldError):
     exit_code = 5
 
 
+_NO_MEMORY = (
+    "there is not enough memory for this. What a run has finished stays finished: end what else runs here, or take a "
+    "machine or a GPU with more memory, and give the same command again (for a run, sixfold resume)."
+)
+
+
 class OutOfMemory(RunError):
-    """A batch does not fit into memory. The loop knows what to say of it."""
+    """Something does not fit into memory. Of a batch of training the loop knows more to say."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or _NO_MEMORY)
 
 
 class NotServed(SixfoldError):

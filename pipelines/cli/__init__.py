@@ -22,13 +22,7 @@ from pipelines.cli.launching import launch
 from pipelines.cli.predicting import merge
 from pipelines.cli.running import evaluate, predict, run
 from pipelines.cli.settings import config, recipes, tasks
-from pipelines.errors import Preempted, RunError, SixfoldError
-
-_TOO_MUCH = (
-    "there is not enough memory for this. What a run has finished stays finished: end what else runs here, or take a "
-    "machine or a GPU with more memory, and give the same command again (for a run, sixfold resume)."
-)
-"""Of what is not training, whose batches can be made smaller."""
+from pipelines.errors import OutOfMemory, Preempted, SixfoldError
 
 
 @click.group(
@@ -83,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not _is_of_memory(error):
             raise
-        return _fail(_TOO_MUCH, RunError.exit_code)
+        return _fail(str(OutOfMemory()), OutOfMemory.exit_code)
     return code
 
 

@@ -82,7 +82,7 @@ def _served(run: Run) -> dict[str, Any] | None:
     given = about.get("input")
     return {
         "needs": [str(name) for name in about.get("needs") or ["tensorflow"]],
-        "what": str(given.get("what") or "") if isinstance(given, dict) else "",
+        "what": _prose(given.get("what") or "") if isinstance(given, dict) else "",
     }
 
 
@@ -91,6 +91,11 @@ def _escape(value: Any) -> str:
         return value
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_{}\[\]>|#~$])", r"\\\1", text)
+
+
+def _prose(value: Any) -> _Code:
+    """Words of the task's own, where names stand in backticks."""
+    return _Code(_escape(value).replace("\\`", "`"))
 
 
 def _code(value: Any) -> _Code:

@@ -230,11 +230,15 @@ def _joining(asset: Asset, hub: Any) -> Callable[[tf.RaggedTensor], tf.Tensor] |
         return cast(Callable[[tf.RaggedTensor], tf.Tensor], hub._sentence_piece.detokenize)
     if "merges" not in asset:
         return None
-    names = {token: piece for piece, token in hub.vocabulary.items()}
-    spelt = tf.constant([_spelt(names.get(token, "")) for token in range(max(names) + 1)])
+
+    @cache
+    def spelt() -> tf.Tensor:  # a second of work, which most have no use for
+        names = {token: piece for piece, token in hub.vocabulary.items()}
+        with tf.init_scope():
+            return tf.constant([_spelt(names.get(token, "")) for token in range(max(names) + 1)])
 
     def decode(tokens: tf.RaggedTensor) -> tf.Tensor:
-        pieces = tokens.with_values(tf.gather(spelt, tokens.values)).to_tensor("")
+        pieces = tokens.with_values(tf.gather(spelt(), tokens.values)).to_tensor("")
         text = tf.strings.reduce_join(pieces, axis=1)
         return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", "replace", replace_control_characters=False)
 
