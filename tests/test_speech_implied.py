@@ -34,7 +34,7 @@ def resolved(minutes: float, **settings: Any) -> Config:
 
 @pytest.mark.parametrize(
     ("minutes", "seconds", "epochs"),
-    [(10, 32.0, 80), (60, 64.0, 36), (600, 160.0, 30)],
+    [(10, 32.0, 60), (60, 64.0, 30), (600, 160.0, 30)],
 )
 def test_little_sound_is_learnt_longer_in_smaller_batches(minutes: float, seconds: float, epochs: int) -> None:
     found = resolved(minutes)

@@ -22,7 +22,7 @@ BACKEND = os.environ.get("SIXFOLD_TEST_BACKEND", "tensorflow")
 """test_on_jax runs this file again in a process with the other backend."""
 RATE = 8_000
 ASSETS: dict[str, Any] = {"alphabet": ["", " ", "a", "b", "c"], "rate": RATE}
-CONFIG = Config(rate=RATE, mels=20, width=8, layers=1, batch_size=4, dropout=0.0)
+CONFIG = Config(rate=RATE, mels=20, width=8, layers=1, batch_size=4, dropout=0.0, joined=0.0)
 RNG = np.random.default_rng(0)
 
 

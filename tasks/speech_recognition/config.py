@@ -156,6 +156,14 @@ class Config(RunConfig):
     speed: float = setting(
         0.1, "Training clips are played slower or faster by up to this share.", group="training", ge=0, le=0.3
     )
+    joined: float = setting(
+        0.5,
+        "Share of the training clips that go on, as long recordings do: a pause before or behind them, most often with "
+        "another clip beyond it.",
+        group="training",
+        ge=0,
+        le=1,
+    )
     noise: float = setting(
         0.3, "Share of the training clips that white noise is mixed into.", group="training", ge=0, le=1
     )

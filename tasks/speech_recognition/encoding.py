@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from pipelines.audio.files import FULL
@@ -10,10 +9,10 @@ from pipelines.stream import uniform
 from pipelines.task import Assets, Encoder
 from tasks.speech_recognition.config import GENERATE, Config
 from tasks.speech_recognition.ctc import BLANK
+from tasks.speech_recognition.joining import joined
 from tasks.speech_recognition.lengths import bounds, label_bounds, window_and_hop
+from tasks.speech_recognition.noise import LENGTH, white
 
-_NOISE = 1 << 17
-"""Samples of noise, of which each clip gets a stretch that begins elsewhere."""
 _SPEED, _NOISY, _LOUDNESS, _OFFSET, _MASKS = range(5)
 """Which of an example's random numbers decides what; the masks' are those from the last on."""
 
@@ -32,7 +31,11 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     lengths = tf.constant(label_bounds(config, rate), tf.int64)
     hop = window_and_hop(config, rate)[1]
 
+    space = assets["alphabet"].index(" ") if " " in assets.get("alphabet", []) else None
+
     def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
+        if training and config.joined:
+            raw = joined(raw, keys, rate, allowed, space, config)
         text = tf.RaggedTensor.from_row_splits(tf.cast(raw["text"], tf.int32), raw["text_splits"], validate=False)
         labels = _padded(text, lengths)
         counts = tf.cast(text.row_lengths(), tf.int32)
@@ -95,17 +98,15 @@ def _sound(raw: Any, keys: Any, allowed: tf.Tensor, speed: float) -> tuple[tf.Te
 
 def _with_noise(audio: tf.Tensor, samples: tf.Tensor, keys: Any, config: Config) -> tf.Tensor:
     """White noise on some clips, so much softer than the clip is on the whole."""
-    table = tf.constant(np.random.default_rng(0).standard_normal(_NOISE, np.float32))
     low, high = config.noise_snr
     decibels = low + (high - low) * uniform(keys, _LOUDNESS)
     power = tf.reduce_sum(tf.square(audio), axis=1) / tf.cast(tf.maximum(samples, 1), tf.float32)
     loudness = tf.sqrt(power) * tf.pow(10.0, -decibels / 20.0)
     loudness *= tf.cast(uniform(keys, _NOISY) < config.noise, tf.float32)
     noisy = tf.where(loudness > 0)[:, 0]
-    offset = tf.cast(tf.gather(uniform(keys, _OFFSET), noisy) * _NOISE, tf.int32)
-    place = (offset[:, None] + tf.range(tf.shape(audio)[1])[None]) % _NOISE
+    offset = tf.cast(tf.gather(uniform(keys, _OFFSET), noisy) * LENGTH, tf.int32)
     there = tf.sequence_mask(tf.gather(samples, noisy), tf.shape(audio)[1], tf.float32)
-    noise = tf.gather(table, place) * there * tf.gather(loudness, noisy)[:, None]
+    noise = white(offset[:, None] + tf.range(tf.shape(audio)[1])[None]) * there * tf.gather(loudness, noisy)[:, None]
     return tf.tensor_scatter_nd_add(audio, noisy[:, None], noise)
 
 

@@ -26,7 +26,7 @@ _OF_THE_MODEL = (
 )
 _LENGTHS = ("max_seconds", "chunk_seconds")
 _OF_A_PRESET = (*_LENGTHS, "overlap_seconds", "mel_masks")
-_UPDATES, _MOST_EPOCHS = 2_000, 80
+_UPDATES, _MOST_EPOCHS = 1_500, 60
 """From scratch: before some hundreds a CTC network says nothing but blanks."""
 _UPDATES_OF_PRESETS, _EPOCHS_OF_PRESETS = 600, 5
 """Where an encoder hears already; as many epochs at least."""

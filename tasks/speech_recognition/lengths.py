@@ -78,6 +78,7 @@ def batching(config: Config) -> Batching:
         cost=lambda sizes: sizes[:, 0],
         bounds=limits[:-1],
         batch_sizes=tuple(_batch_size(config, limit / rate) for limit in limits),
+        partners=config.joined > 0,
     )
 
 
