@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PINS := pyproject.toml constraints.txt
+# Three processes of tests for two cores: tests that wait for processes of their own leave one idle.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((3 * os.cpu_count() + 1) // 2)')
 
 .PHONY: help demo test lint types unit test-slow test-faults test-slurm test-airflow test-beam docs fix clean
 .NOTPARALLEL:
@@ -35,7 +37,7 @@ types: .venv/test.stamp
 	$(BIN)/mypy --strict pipelines tasks
 
 unit: .venv/test.stamp
-	$(BIN)/pytest -q --numprocesses=auto --dist=loadscope --no-loadscope-reorder --durations=10
+	$(BIN)/pytest -q --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder --durations=10
 
 test-slow: .venv/test.stamp
 	$(BIN)/pytest -q -m slow

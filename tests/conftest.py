@@ -26,6 +26,15 @@ QUICK_TO_COMPILE = {
 process has compiled, such as a run, serves the others, such as that which goes on with it."""
 
 
+LONGEST = ("test_contract", "test_faults", "test_workers", "test_devices_parallel", "test_recommendation_devices")
+"""Files that begin first: of what takes minutes nothing is to be left when all else is done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order that saves time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def told(rank: int, ports: list[int]) -> str:
     """TF_CONFIG of one of the workers on these ports."""
     addresses = [f"127.0.0.1:{port}" for port in ports]

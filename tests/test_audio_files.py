@@ -177,6 +177,16 @@ def test_every_format_that_is_cut_short_says_so(tmp_path: Path, name: str) -> No
     assert "is cut short" in problem(path)
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_of_several_streams_is_not_heard_to_its_first_alone(tmp_path: Path, subtype: str) -> None:
+    path, other = tmp_path / "a.ogg", tmp_path / "b.ogg"
+    for file in (path, other):
+        soundfile.write(file, tone(), RATE, format="OGG", subtype=subtype)
+        assert len(heard(file)) == len(tone())
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+    assert "goes on behind its first Ogg stream" in problem(path)
+
+
 def test_flac_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     path, sound = tmp_path / "a.flac", tone(12.0) * np.linspace(0, 1, 12 * RATE, dtype=np.float32)
     soundfile.write(path, sound, RATE)

@@ -28,6 +28,8 @@ _PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(
 """What libsndfile notes of a file that ends before its header says: WAV, AIFF, AU, W64, RF64."""
 _NO_END = "lacks an end-of-stream bit"
 """And of an Ogg file without the mark at its end."""
+_GOES_ON = "Junk after the last page"
+"""Of an Ogg file of several streams one behind the other, of which it reads the first; or with anything behind it."""
 _ENDLESS = 2**63 - 1
 """Frames that libsndfile gives a file whose header says none."""
 _UNKNOWN_LENGTH = 0x7FFF_0000
@@ -205,6 +207,11 @@ def _opening(source: bytes | BytesIO) -> Iterator[_SoundFile]:
         if _NO_END in sound.extra_info:
             raise BadExample(
                 "cut-short", "is cut short: the mark at the end of an Ogg file is missing: fetch it again."
+            )
+        if _GOES_ON in sound.extra_info:
+            raise BadExample(
+                "goes-on",
+                "goes on behind its first Ogg stream, which alone can be read: make it one stream (ffmpeg -i IN OUT).",
             )
         yield sound
 

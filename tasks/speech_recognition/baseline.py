@@ -110,7 +110,9 @@ def _fit(model: keras.Model, config: Config, data: Data, batches: Sequence[np.nd
 
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in INPUTS.items()}
     trained = keras.Model(inputs, Objective(model)(inputs)["loss"])
-    trained.compile(keras.optimizers.Adam(_RATE, clipnorm=5.0), loss=lambda y, loss: loss, jit_compile=False)
+    # What JAX does not compile as a whole it compiles anew at every update.
+    compiled = keras.backend.backend() == "jax"
+    trained.compile(keras.optimizers.Adam(_RATE, clipnorm=5.0), loss=lambda y, loss: loss, jit_compile=compiled)
     order = np.random.default_rng(config.seed)
     for _ in range(epochs):
         for place in order.permutation(len(batches)).tolist():
