@@ -59,6 +59,22 @@ def test_mel_bands_are_tensorflows() -> None:
     np.testing.assert_allclose(mel_bands(40, 512, 16_000), wanted, atol=3e-5)
 
 
+def test_pauses_change_little_where_frames_count_by_their_loudness() -> None:
+    clip = RNG.normal(size=RATE).astype(np.float32) * np.sin(np.arange(RATE) / 400).astype(np.float32) * 0.1
+    faint = RNG.normal(size=5 * RATE).astype(np.float32) * 1e-4
+    frames = RATE // 80
+    gaps = []
+    for by_loudness in (True, False):
+        layer = LogMel(RATE, 20, 200, 80, by_loudness=by_loudness)
+        alone, _ = layer(given({"audio": clip[None], "samples": np.array([RATE], np.int32)}))
+        longer = np.concatenate([clip, faint])[None]
+        paused, _ = layer(given({"audio": longer, "samples": np.array([6 * RATE], np.int32)}))
+        gaps.append(np.abs(np.asarray(paused)[0, : frames - 3] - np.asarray(alone)[0, : frames - 3]).mean())
+    assert gaps[0] < gaps[1] / 3, gaps
+    silent, _ = layer(given({"audio": np.zeros((1, RATE), np.float32), "samples": np.array([RATE], np.int32)}))
+    assert np.abs(np.asarray(silent)).max() < 0.01
+
+
 def test_the_log_mel_of_a_tone_lies_in_its_band() -> None:
     layer = LogMel(RATE, 20, 200, 80, mean=[0.0] * 20, deviation=[1.0] * 20)
     place = np.arange(RATE) / RATE

@@ -43,7 +43,9 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
             return keras.Model(given, encoder([*hears(given), given["pieces"]])[3], name=kind)
         x = dropped(encoder(list(hears(given))), config, "dropout")
         return keras.Model(given, _logits(x, assets), name=kind)
-    normal = assets["normal"] if config.normalization == "global" else {}
+    normal: dict[str, Any] = {"by_loudness": config.normalization == "loudness"}
+    if config.normalization == "global":
+        normal = assets["normal"]
     mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
     x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
     return keras.Model(given, _logits(x, assets), name=config.backbone)

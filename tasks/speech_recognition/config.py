@@ -88,9 +88,10 @@ class Config(RunConfig):
         "Frames of the spectrogram that become one, of which each says one character at most: 2, 4 or 8.",
         group="model",
     )
-    normalization: Literal["utterance", "global"] = setting(
-        "utterance",
-        "Whether each mel band is shifted and scaled by the clip's own mean and deviation, or by training's.",
+    normalization: Literal["loudness", "utterance", "global"] = setting(
+        "loudness",
+        "What each mel band is shifted and scaled by: the clip's own mean and deviation, each frame counted by its "
+        "loudness, so that pauses do not matter, or all alike (utterance), or training's (global).",
         group="model",
     )
     decoder: Literal["ctc", "generate"] = setting(

@@ -27,6 +27,8 @@ class LogMel(keras.layers.Layer):
         mels: bands.
         window, hop: in samples.
         mean, deviation: of each band; None: those of the clip itself.
+        by_loudness: whether in those of the clip each frame counts by its amplitude, the geometric mean over the
+            bands, so that they are the same however long the pauses.
     """
 
     def __init__(
@@ -37,11 +39,12 @@ class LogMel(keras.layers.Layer):
         hop: int,
         mean: list[float] | None = None,
         deviation: list[float] | None = None,
+        by_loudness: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(**{**settings, "dtype": "float32"})
         self.rate, self.mels, self.window, self.hop = rate, mels, window, hop
-        self.mean, self.deviation = mean, deviation
+        self.mean, self.deviation, self.by_loudness = mean, deviation, by_loudness
         self._length = 2 ** math.ceil(math.log2(window))
         self._bands = mel_bands(mels, self._length, rate)
 
@@ -67,17 +70,23 @@ class LogMel(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """See keras.layers.Layer."""
-        names = ("rate", "mels", "window", "hop", "mean", "deviation")
+        names = ("rate", "mels", "window", "hop", "mean", "deviation", "by_loudness")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _normalised(self, mels: Any, counts: Any) -> Any:
         if self.mean is not None and self.deviation is not None:
             return (mels - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
-        total = keras.ops.maximum(keras.ops.sum(counts, axis=1, keepdims=True), 1.0)
-        mean = keras.ops.sum(mels * counts, axis=1, keepdims=True) / total
+        shares = self._loudness(mels, counts) if self.by_loudness else counts
+        total = keras.ops.maximum(keras.ops.sum(shares, axis=1, keepdims=True), 1.0)
+        mean = keras.ops.sum(mels * shares, axis=1, keepdims=True) / total
         apart = (mels - mean) * counts
-        deviation = keras.ops.sqrt(keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True) / total)
+        deviation = keras.ops.sqrt(keras.ops.sum(keras.ops.square(apart) * shares, axis=1, keepdims=True) / total)
         return apart / keras.ops.maximum(deviation, LEAST_DEVIATION)
+
+    def _loudness(self, mels: Any, counts: Any) -> Any:
+        """[rows, frames, 1]: of each frame that counts its amplitude, 1 the loudest's; of the others 0."""
+        levels = keras.ops.where(counts > 0, keras.ops.mean(mels, axis=2, keepdims=True), math.log(_LEAST))
+        return keras.ops.exp(0.5 * (levels - keras.ops.max(levels, axis=1, keepdims=True))) * counts
 
 
 def mel_bands(mels: int, length: int, rate: int) -> np.ndarray:
