@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pipelines.stream import example_keys
 from tasks.speech_recognition.config import Config
+from tasks.speech_recognition.encoding import encode
 from tasks.speech_recognition.joining import joined
 
 RATE, ROWS, SPACE = 100, 400, 9
@@ -61,6 +62,16 @@ def test_clips_go_on_as_they_are_written_down() -> None:
                 assert text == []
                 kinds["silence"] += 1
         assert all(count > ROWS / 30 for count in kinds.values()), kinds
+
+
+def test_of_pieces_no_space_stands_between() -> None:
+    """Each says by itself whether a word begins with it."""
+    raw, keys = clips(np.random.default_rng(2)), tf.constant(example_keys(0, 3, np.arange(ROWS)))
+    alphabet = ["", " ", *"abcdefgh"]
+    for units, signs in (("characters", 6), ("pieces", 5)):
+        config = Config(joined=1.0, units=units, max_seconds=6.0)
+        x, _, _ = encode(config, {"alphabet": alphabet, "rate": 4_000}, True)(raw, keys)
+        assert np.count_nonzero(x["labels"], axis=1).max() == signs
 
 
 def test_by_key_and_by_key_alone() -> None:

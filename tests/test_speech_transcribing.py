@@ -110,6 +110,15 @@ def test_neighbours_change_nothing(network: keras.Model) -> None:
     assert together[2].answer == {"transcript": "", "confidence": None, "seconds": 0.0}
 
 
+@pytest.mark.parametrize(("texts", "said"), [(["  ", " "], True), ([" ", "a"], False)])
+def test_it_is_said_where_nothing_is_written(
+    network: keras.Model, texts: list[str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(list(predictor(network, CONFIG, ASSETS, {})(iter([decoded(texts)])))) == 2
+    told = "".join(capsys.readouterr())
+    assert ("all 2 transcripts are empty" in told) == said
+
+
 def test_files_are_read_and_broken_ones_say_so(network: keras.Model, tmp_path: Path) -> None:
     good, broken, empty = tmp_path / "good.wav", tmp_path / "broken.wav", tmp_path / "empty.wav"
     soundfile.write(good, sound(spelled("ab ba" * 9)), RATE)

@@ -34,7 +34,6 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
         "audio": keras.Input((None,), dtype="float32", name="audio"),
         "samples": keras.Input((), dtype="int32", name="samples"),
     }
-    rate = int(assets["rate"])
     if config.backbone == PRESET:
         hears, encoder, kind = hearing(config, MELS)
         if config.decoder == GENERATE:
@@ -43,12 +42,17 @@ def build_network(config: Config, assets: Assets) -> keras.Model:
             return keras.Model(given, encoder([*hears(given), given["pieces"]])[3], name=kind)
         x = dropped(encoder(list(hears(given))), config, "dropout")
         return keras.Model(given, _logits(x, assets), name=kind)
-    normal: dict[str, Any] = {"by_loudness": config.normalization == "loudness"}
-    if config.normalization == "global":
-        normal = assets["normal"]
-    mels, counts = LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, name=MELS)(given)
+    mels, counts = log_mel(config, assets)(given)
     x = {"gru": _recurrent, "conformer": conformer}[config.backbone](mels, counts, config)
     return keras.Model(given, _logits(x, assets), name=config.backbone)
+
+
+def log_mel(config: Config, assets: Assets) -> LogMel:
+    """The spectrogram as the settings have it."""
+    rate = int(assets["rate"])
+    normal = assets["normal"] if config.normalization == "global" else {}
+    by_loudness = config.normalization == "loudness"
+    return LogMel(rate, config.mels, *window_and_hop(config, rate), **normal, by_loudness=by_loudness, name=MELS)
 
 
 def behind_the_features(network: keras.Model) -> tuple[keras.Model, keras.Model]:

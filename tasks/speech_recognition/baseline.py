@@ -13,12 +13,10 @@ import numpy as np
 from pipelines.task import Baseline, Data, Frozen, Predictor, Raw, Record, Store
 from tasks.speech_recognition import alphabet, measures
 from tasks.speech_recognition.answers import written
-from tasks.speech_recognition.backbones import LOGITS, MELS
+from tasks.speech_recognition.backbones import LOGITS, log_mel
 from tasks.speech_recognition.config import CTC, GENERATE, Config
 from tasks.speech_recognition.data.stores import ClipStore, Written
 from tasks.speech_recognition.decoding import Greedy
-from tasks.speech_recognition.features import LogMel
-from tasks.speech_recognition.lengths import window_and_hop
 from tasks.speech_recognition.prediction import Recogniser
 from tasks.speech_recognition.readers import PathReader
 
@@ -92,8 +90,7 @@ def _linear(config: Config, assets: dict[str, Any]) -> keras.Model:
         "audio": keras.Input((None,), dtype="float32", name="audio"),
         "samples": keras.Input((), dtype="int32", name="samples"),
     }
-    rate = int(assets["rate"])
-    mels, _ = LogMel(rate, config.mels, *window_and_hop(config, rate), name=MELS)(given)
+    mels, _ = log_mel(config, assets)(given)
     size = _CONTEXT * config.subsampling
     before = (size - config.subsampling) // 2
     x = keras.layers.ZeroPadding1D((before, size - config.subsampling - before))(mels)

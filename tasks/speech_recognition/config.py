@@ -91,7 +91,7 @@ class Config(RunConfig):
     normalization: Literal["loudness", "utterance", "global"] = setting(
         "loudness",
         "What each mel band is shifted and scaled by: the clip's own mean and deviation, each frame counted by its "
-        "loudness, so that pauses do not matter, or all alike (utterance), or training's (global).",
+        "loudness, so that pauses matter little, or all alike (utterance), or training's (global).",
         group="model",
     )
     decoder: Literal["ctc", "generate"] = setting(
@@ -159,8 +159,8 @@ class Config(RunConfig):
     )
     joined: float = setting(
         0.5,
-        "Share of the training clips that go on, as long recordings do: a pause before or behind them, most often with "
-        "another clip beyond it.",
+        "Share of the training clips that go on, as long recordings do: a pause before or behind them, and another "
+        "clip beyond it, where that is not much longer.",
         group="training",
         ge=0,
         le=1,

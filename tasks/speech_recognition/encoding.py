@@ -24,14 +24,17 @@ def encode(config: Config, assets: Assets, training: bool) -> Encoder:
     labels int32 [rows, length], the transcript; time_masks, mel_masks int32 [rows, any, 2], what SpecAugment hides in
     training. y int32 [rows], the number of labels, of decoder generate the end counted; weight float32 [rows], the
     same, at least 1, and 0 where the transcript is too long, for CTC also where it does not fit into so short a clip.
-    In training clips are played slower or faster, and some get noise.
+    In training clips go on with others (joining.py), whose columns come as `partner_...` then, are played slower or
+    faster, and some get noise.
     """
     rate = int(assets["rate"])
     allowed = tf.constant(bounds(config, rate), tf.int64)
     lengths = tf.constant(label_bounds(config, rate), tf.int64)
     hop = window_and_hop(config, rate)[1]
 
-    space = assets["alphabet"].index(" ") if " " in assets.get("alphabet", []) else None
+    # Of pieces each says by itself whether a word begins with it.
+    spaced = config.units == "characters" and " " in assets.get("alphabet", [])
+    space = assets["alphabet"].index(" ") if spaced else None
 
     def encoder(raw: Any, keys: Any) -> tuple[Any, Any, Any]:
         if training and config.joined:

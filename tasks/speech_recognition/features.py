@@ -28,7 +28,7 @@ class LogMel(keras.layers.Layer):
         window, hop: in samples.
         mean, deviation: of each band; None: those of the clip itself.
         by_loudness: whether in those of the clip each frame counts by its amplitude, the geometric mean over the
-            bands, so that they are the same however long the pauses.
+            bands, so that pauses change them little.
     """
 
     def __init__(

@@ -26,8 +26,10 @@ _OF_THE_MODEL = (
 )
 _LENGTHS = ("max_seconds", "chunk_seconds")
 _OF_A_PRESET = (*_LENGTHS, "overlap_seconds", "mel_masks")
-_UPDATES, _MOST_EPOCHS = 1_500, 60
+_UPDATES, _MOST_EPOCHS = 2_000, 80
 """From scratch: before some hundreds a CTC network says nothing but blanks."""
+_OF_JOINED = 0.75
+"""As many of both do where clips go on: each update sees more sound."""
 _UPDATES_OF_PRESETS, _EPOCHS_OF_PRESETS = 600, 5
 """Where an encoder hears already; as many epochs at least."""
 _FEW = ((0.5, 32.0), (3.0, 64.0))
@@ -190,6 +192,7 @@ def _enough(config: Config, seconds: float, clips: int) -> Config:
 
 def _epochs(config: Config, batches: int) -> int:
     if config.backbone != PRESET:
-        return max(config.epochs, min(math.ceil(_UPDATES / batches), _MOST_EPOCHS))
+        share = _OF_JOINED if config.joined else 1.0
+        return max(config.epochs, math.ceil(share * min(_UPDATES / batches, _MOST_EPOCHS)))
     stages = len(config.stage_rates) if config.unfreeze == "staged" else 0
     return max(_EPOCHS_OF_PRESETS, stages, min(math.ceil(_UPDATES_OF_PRESETS / batches), _MOST_EPOCHS))

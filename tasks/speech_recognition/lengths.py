@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pipelines.task import Assets, Batching
+from pipelines.task import Batching
 from tasks.speech_recognition.config import PRESET, Config
 
 _SECONDS = (
@@ -29,7 +29,7 @@ _SECONDS = (
     120.0,
     300.0,
 )
-"""Each is a shape that costs a trace or a compilation. Clips are padded by a third at most, but for the shortest."""
+"""Each is a shape that costs a trace or a compilation. Alone a clip is padded by a third at most, if not very short."""
 _LABELS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
 """Lengths that transcripts are padded to; beyond, their doubles."""
 
@@ -80,15 +80,6 @@ def batching(config: Config) -> Batching:
         batch_sizes=tuple(_batch_size(config, limit / rate) for limit in limits),
         partners=config.joined > 0,
     )
-
-
-def padding(sizes: np.ndarray, config: Config, assets: Assets) -> float:
-    """The share of an epoch's samples that are no sound: int32 [n, 1]. Rows that only fill a last batch are not
-    counted."""
-    limits = np.array(bounds(config, assets["rate"], config.max_seconds))
-    seen = sizes[:, 0]
-    places = limits[np.minimum(np.searchsorted(limits, seen), len(limits) - 1)]
-    return 1 - float(seen.sum()) / max(float(places.sum()), 1.0)
 
 
 def _batch_size(config: Config, seconds: float) -> int:

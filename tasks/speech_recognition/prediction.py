@@ -26,7 +26,7 @@ SECONDS_AT_ONCE = 160.0
 _WORTH_SAYING = 30.0
 """Seconds of sound from which on it is said how fast they were recognised."""
 _SAID = set[float]()
-"""Of splits, which a run predicts more than once: how many seconds each had of which all was said."""
+"""Of splits, which a run predicts more than once: how many seconds each had of which it was said."""
 _BLOCK_SECONDS = 10.0
 """Of a file that are decoded at once."""
 
@@ -53,14 +53,12 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
             for record in recogniser.records(ids, raw):
                 clips, empty = clips + 1, empty and not record.answer.get("transcript")
                 yield record
-        if not by_path and recogniser.heard in _SAID:
-            return
-        _SAID.add(recogniser.heard)
-        if recogniser.heard >= _WORTH_SAYING:
+        if recogniser.heard >= _WORTH_SAYING and (by_path or recogniser.heard not in _SAID):
+            _SAID.add(recogniser.heard)
             factor = recogniser.spent / recogniser.heard
             Console().say(f"recognised {recogniser.heard:,.0f} s of sound, real-time factor {factor:.4f}")
         if empty and clips and not by_path:
-            Console().say(f"all {clips:,} transcripts are empty: the model writes nothing yet; train longer (--epochs)")
+            Console().say(f"all {clips:,} transcripts are empty: where clips say something, train longer (--epochs)")
 
     return predict
 
