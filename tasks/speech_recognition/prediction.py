@@ -25,8 +25,8 @@ SECONDS_AT_ONCE = 160.0
 """Of sound that the network computes."""
 _WORTH_SAYING = 30.0
 """Seconds of sound from which on it is said how fast they were recognised."""
-_SAID = set[float]()
-"""Of splits, which a run predicts more than once: how many seconds each had of which it was said."""
+_SAID = set[tuple[str, float]]()
+"""Of splits, which a run predicts more than once: what was said of each, and how many seconds it had."""
 _BLOCK_SECONDS = 10.0
 """Of a file that are decoded at once."""
 
@@ -53,12 +53,14 @@ def predictor(model: keras.Model, config: Config, assets: Assets, options: Mappi
             for record in recogniser.records(ids, raw):
                 clips, empty = clips + 1, empty and not record.answer.get("transcript")
                 yield record
-        if recogniser.heard >= _WORTH_SAYING and (by_path or recogniser.heard not in _SAID):
-            _SAID.add(recogniser.heard)
+        speed, silence = ("speed", recogniser.heard), ("silence", recogniser.heard)
+        if recogniser.heard >= _WORTH_SAYING and (by_path or speed not in _SAID):
             factor = recogniser.spent / recogniser.heard
             Console().say(f"recognised {recogniser.heard:,.0f} s of sound, real-time factor {factor:.4f}")
-        if empty and clips and not by_path:
+        if empty and clips and not by_path and silence not in _SAID:
             Console().say(f"all {clips:,} transcripts are empty: where clips say something, train longer (--epochs)")
+            _SAID.add(silence)
+        _SAID.add(speed)
 
     return predict
 
