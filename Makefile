@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PINS := pyproject.toml constraints.txt
 # Three processes of tests for two cores: tests that wait for processes of their own leave one idle.
-WORKERS := $(shell $(PYTHON) -c 'import os; print(min((3 * os.cpu_count() + 1) // 2, 12))')
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min((3 * os.cpu_count() + 1) // 2, 12))')
 
 .PHONY: help demo test lint types unit test-slow test-faults test-slurm test-airflow test-beam docs fix clean
 .NOTPARALLEL:
